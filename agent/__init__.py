@@ -1,0 +1,1 @@
+"""The data plane: one job, one container, one graph."""

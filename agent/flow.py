@@ -1,0 +1,52 @@
+"""The graph, on one screen.
+
+                 ┌──────────────┐
+    analyze ──┬──▶ shell        │
+              ├──▶ python       ├─┬─▶ check ─▶ package ─▶ end
+              ├──▶ file         │ │               ▲
+              │  └──▲────────┘  │ │               │
+              │     one after the other           │
+              └──────────── nothing to do, failed, stopped
+
+Each node returns the edge to take (``Job.next_action``). PocketFlow ends a flow silently where an edge is missing;
+here that is an error.
+"""
+
+from __future__ import annotations
+
+from pocketflow import BaseNode, Flow
+
+from agent.nodes.analyze import Analyze
+from agent.nodes.check import Check
+from agent.nodes.package import END, Package
+from agent.nodes.steps import FileStep, PythonStep, ShellStep
+
+
+class MissingEdge(Exception):
+    """A node named an edge that the graph does not have."""
+
+
+class StrictFlow(Flow):
+    """A flow that ends at ``END`` and nowhere else."""
+
+    def get_next_node(self, curr: BaseNode, action: str | None) -> BaseNode | None:
+        if action == END:
+            return None
+        following = curr.successors.get(action or "default")
+        if following is None:
+            known = ", ".join(sorted(curr.successors)) or "none"
+            raise MissingEdge(f"{type(curr).__name__} has no edge {action!r}; its edges: {known}")
+        return following
+
+
+def build() -> StrictFlow:
+    """The graph of one job."""
+    analyze, check, package = Analyze(), Check(), Package()
+    steps = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
+    for node in (analyze, *steps.values()):
+        for kind, step in steps.items():
+            node - kind >> step
+        node - "check" >> check
+        node - "package" >> package
+    check - "package" >> package
+    return StrictFlow(start=analyze)

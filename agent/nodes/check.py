@@ -1,0 +1,29 @@
+"""Check: the acceptance command that came with the job."""
+
+from __future__ import annotations
+
+from pocketflow import Node
+
+from agent import wire
+from agent.job import Job
+from agent.nodes.steps import Result, report, run
+
+
+class Check(Node):
+    """Runs the command as a step would run, with the job's time limit anew; a non-zero exit fails the job."""
+
+    def prep(self, shared: Job) -> Job:
+        shared.outbox.phase("check")
+        shared.outbox.step_started(wire.CHECK)
+        return shared
+
+    def exec(self, prep_res: Job) -> Result:
+        order = prep_res.order
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
+        return run(prep_res, wire.CHECK, "The check", command, "", order.seconds)
+
+    def post(self, shared: Job, prep_res: Job, exec_res: Result) -> str:
+        if exec_res.reason == "step_failed":
+            exec_res.reason = "check_failed"
+        report(shared, wire.CHECK, exec_res)
+        return "package"

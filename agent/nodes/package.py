@@ -1,0 +1,136 @@
+"""Package: the workspace, streamed as a ZIP to the orchestrator, whatever happened before."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pocketflow import Node
+
+from agent import wire
+from agent.job import Failure, Job
+from agent.nodes.steps import end_background
+from agent.processes import WORKSPACE
+
+#: The edge at which the graph ends.
+END = "end"
+
+#: The packer's share of the time for packaging; the rest is for sending the end of the ZIP.
+PACKER_SHARE = 0.8
+
+#: Bytes passed on at once.
+BLOCK = 256 * 1024
+
+
+class PackerFailed(Exception):
+    """The packer ended before the ZIP did; the orchestrator saves what it can."""
+
+
+class Package(Node):
+    """Kills what still runs, packs as the job's user, and settles how the job ended."""
+
+    def prep(self, shared: Job) -> Job:
+        shared.outbox.phase("package")
+        shared.processes.kill_for_packing()
+        end_background(shared)
+        shared.outbox.flush()
+        return shared
+
+    def exec(self, prep_res: Job) -> None:
+        retry = prep_res.link.retrying()
+        while True:  # an upload cannot be resumed: a broken one is made anew
+            try:
+                prep_res.link.upload("/artifact", _zip(prep_res))
+                return
+            except (OSError, http.client.HTTPException) as error:
+                retry.wait(error)
+
+    def post(self, shared: Job, prep_res: Job, exec_res: None) -> str:
+        return END
+
+
+def _zip(job: Job) -> Iterator[bytes]:
+    """The ZIP, as the packer makes it. In between, the packer's summary settles the outcome."""
+    summary_read, summary_write = os.pipe()
+    packer = job.processes.spawn(
+        [sys.executable, "-I", "-m", "agent.pack", str(summary_write)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(summary_write,),
+    )
+    os.close(summary_write)
+    order = job.order
+    assert packer.stdin and packer.stdout  # noqa: S101 - both are pipes
+    try:
+        _send_line(
+            packer,
+            {
+                "root": WORKSPACE,
+                "outputs": order.outputs,
+                "budget": order.zip_bytes,
+                "seconds": order.package_seconds * PACKER_SHARE,
+            },
+        )
+        with selectors.DefaultSelector() as selector, open(summary_read, "rb") as summary:
+            selector.register(packer.stdout, selectors.EVENT_READ)
+            selector.register(summary, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    if key.fileobj is summary:
+                        selector.unregister(summary)
+                        _settle(job, packer, summary.readline())
+                    elif data := os.read(key.fd, BLOCK):
+                        yield data
+                    else:
+                        selector.unregister(packer.stdout)
+        if packer.wait():
+            raise PackerFailed(f"the packer ended with exit code {packer.returncode}")
+    finally:
+        packer.kill()
+        packer.wait()
+        packer.stdin.close()
+        packer.stdout.close()
+
+
+def _settle(job: Job, packer: subprocess.Popen[bytes], line: bytes) -> None:
+    if not line:
+        return  # the packer died: its exit code says so
+    summary = json.loads(line)
+    answer = job.link.call("POST", "/outcome", _outcome(job, summary))
+    settled = wire.Settled(**answer)
+    _send_line(packer, {"manifest": settled.manifest, "documents": settled.documents})
+
+
+def _outcome(job: Job, summary: dict[str, Any]) -> wire.Outcome:
+    packed = wire.Packed(summary["files"], summary["bytes"], summary["left_out"], summary["partial"])
+    if job.processes.stopped == "cancelled":
+        return wire.Outcome("cancelled", None, "The job was cancelled.", packed)
+    failure = job.failure or _missing_outputs(job.order, summary)
+    if failure:
+        return wire.Outcome("failed", failure.reason, failure.detail, packed)
+    return wire.Outcome("completed", None, "", packed)
+
+
+def _missing_outputs(order: wire.Order, summary: dict[str, Any]) -> Failure | None:
+    for pattern in order.outputs:
+        left_out = summary["outputs_left_out"].get(pattern)
+        if left_out:
+            detail = f"The declared output {left_out[0]!r} was left out of the ZIP. Ask for a larger one with limits.zip."
+            return Failure("zip_too_big", detail)
+        if not summary["outputs"].get(pattern):
+            return Failure("check_failed", f"No file in the workspace matches the declared output {pattern!r}.")
+    return None
+
+
+def _send_line(packer: subprocess.Popen[bytes], content: dict[str, Any]) -> None:
+    assert packer.stdin  # noqa: S101 - a pipe
+    packer.stdin.write(json.dumps(content).encode() + b"\n")
+    packer.stdin.flush()
+
+

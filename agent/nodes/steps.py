@@ -1,0 +1,179 @@
+"""The steps: each runs one command as the job's user, and says how it ended."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from pocketflow import Node
+
+from agent import wire
+from agent.job import Job, Running
+from agent.output import StepOutput
+from agent.processes import HOME, Stopped, exit_code, oom_kills, users_processes
+
+#: The exit code, as a shell shows it, of a process that SIGKILL ended.
+KILLED = 137
+
+#: What programs print when a name cannot be resolved.
+NO_NAME = re.compile(
+    r"name resolution|name or service not known|could not resolve|nameresolutionerror|getaddrinfo|eai_again"
+    r"|temporary failure resolving|unknown host",
+    re.IGNORECASE,
+)
+
+#: Writes its standard input to a file, then runs the rest with nothing on its standard input.
+SAVE_AND_RUN = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126; shift; exec "$@" < /dev/null'
+
+
+@dataclass
+class Result:
+    """How a command ended."""
+
+    status: wire.StepStatus
+    exit_code: int | None
+    detail: str
+    output_bytes: int
+    reason: wire.Reason | None = None
+
+
+def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float | None) -> Result:
+    """Run a command to its end and pass its output on; what it leaves running is killed."""
+    keep = set(users_processes()) if job.background else set[int]()
+    kills = oom_kills()
+    output = StepOutput(lambda part: job.outbox.output(number, part), job.budget)
+    limit = time.monotonic() + seconds if seconds is not None else job.deadline
+    deadline = min(limit, job.deadline) if number != wire.CHECK else limit
+    try:
+        process = job.processes.start(command, text=text, output=output)
+    except Stopped:
+        return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
+    except OSError as error:
+        return Result("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
+    in_time = job.processes.wait(process, deadline)
+    if in_time:
+        job.processes.end_step(keep)
+    else:
+        job.processes.stop("timed_out")
+        process.wait()
+    job.processes.close(process)
+    return _result(job, name, process, output, kills, deadline < job.deadline)
+
+
+def start_background(job: Job, step: wire.PlannedStep, command: list[str]) -> Result | None:
+    """Start a command that goes on until packing; a result only where it could not be started."""
+    output = StepOutput(lambda part: job.outbox.output(step.number, part), job.budget)
+    try:
+        process = job.processes.start(command, text=step.source, output=output)
+    except (Stopped, OSError) as error:
+        return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
+    job.background.append(Running(step, process, output))
+    return None
+
+
+def end_background(job: Job) -> None:
+    """Say how the background steps ended: all processes of the job are dead by now."""
+    for running in job.background:
+        process = running.process
+        process.wait()
+        job.processes.close(process)
+        code = exit_code(process)
+        name = describe(running.step)
+        if code in (0, KILLED):
+            result = Result("completed", code, f"{name} lasted until packaging.", running.output.size)
+        else:
+            detail = _with_last_lines(f"{name} ended by itself with exit code {code}", running.output)
+            result = Result("failed", code, detail, running.output.size, "step_failed")
+        report(job, running.step.number, result)
+
+
+def report(job: Job, number: int, result: Result) -> None:
+    """Tell how a step ended, and let the job fail with it."""
+    job.outbox.step_ended(number, result.status, result.exit_code, result.detail, result.output_bytes)
+    if result.reason:
+        job.fail(result.reason, result.detail)
+
+
+def describe(step: wire.PlannedStep) -> str:
+    return f'Step {step.number} "{step.title}"'
+
+
+def _result(job: Job, name: str, process: object, output: StepOutput, kills: int, step_limit: bool) -> Result:
+    code = exit_code(process)  # type: ignore[arg-type]
+    size = output.size
+    stopped = job.processes.stopped
+    if stopped == "timed_out":
+        limit = "its own time limit" if step_limit else f"the job's time limit of {job.order.seconds:g} s"
+        return Result("failed", code, f"{name} was ended at {limit}.", size, "timed_out")
+    if stopped:
+        return Result("cancelled", code, f"{name} was ended: the job was {stopped}.", size)
+    if code == 0:
+        return Result("completed", 0, "", size)
+    out_of_memory = oom_kills() > kills
+    if out_of_memory and code == KILLED:
+        detail = f"{name} was killed: the container's memory was used up. Ask for more with limits.memory."
+        return Result("failed", code, detail, size, "out_of_memory")
+    detail = _with_last_lines(f"{name} ended with exit code {code}", output)
+    if out_of_memory:
+        detail += "\nWhile it ran, the kernel killed a process for memory: limits.memory may be too low."
+    if job.order.network == "none" and NO_NAME.search(output.last_lines(40)):
+        detail += '\nThe job has no network. Submit it with "network": "internet" if it needs one.'
+    return Result("failed", code, detail, size, "step_failed")
+
+
+def _with_last_lines(sentence: str, output: StepOutput) -> str:
+    lines = output.last_lines(5)
+    return f"{sentence}. It last printed:\n{lines}" if lines else f"{sentence} and printed nothing."
+
+
+class StepNode(Node):
+    """Runs the first of the remaining steps."""
+
+    def prep(self, shared: Job) -> tuple[Job, wire.PlannedStep]:
+        step = shared.remaining.pop(0)
+        shared.outbox.phase(step.kind)
+        shared.outbox.step_started(step.number)
+        return shared, step
+
+    def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
+        job, step = prep_res
+        if step.background:
+            return start_background(job, step, self.command(step))
+        return run(job, step.number, describe(step), self.command(step), step.source, step.seconds)
+
+    def post(self, shared: Job, prep_res: tuple[Job, wire.PlannedStep], exec_res: Result | None) -> str:
+        if exec_res is not None:
+            report(shared, prep_res[1].number, exec_res)
+        return shared.next_action()
+
+    def command(self, step: wire.PlannedStep) -> list[str]:
+        """The command of a step whose source is on its standard input."""
+        raise NotImplementedError
+
+
+class ShellStep(StepNode):
+    """A bash script that ends at its first failing command."""
+
+    def command(self, step: wire.PlannedStep) -> list[str]:
+        return save_and_run(step, "sh", "bash", "--noprofile", "--norc", "-eo", "pipefail")
+
+
+class PythonStep(StepNode):
+    """Python code, run as a script of its own in the users' virtual environment."""
+
+    def command(self, step: wire.PlannedStep) -> list[str]:
+        return save_and_run(step, "py", "python")
+
+
+class FileStep(StepNode):
+    """A file in the workspace with the given content."""
+
+    def command(self, step: wire.PlannedStep) -> list[str]:
+        return ["/bin/sh", "-c", SAVE_AND_RUN, "sh", f"./{step.path}", "true"]
+
+
+def save_and_run(step: wire.PlannedStep, suffix: str, *interpreter: str) -> list[str]:
+    """Keep the source as a file (a traceback then shows its lines) and run it."""
+    path = f"{HOME}/steps/step-{step.number}.{suffix}"
+    return ["/bin/sh", "-c", SAVE_AND_RUN, "sh", path, *interpreter, path]

@@ -1,0 +1,89 @@
+"""Sends the job's events, in order and until acknowledged, while the graph works on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from agent import wire
+from agent.link import Link
+
+#: Events in one batch, at most.
+BATCH = 64
+
+#: Characters of output in one batch, at most.
+BATCH_CHARACTERS = 512 * 1024
+
+
+class Outbox:
+    """A queue of numbered events and the thread that sends them.
+
+    The thread is made before the first step: at the pids limit none could be started.
+    """
+
+    def __init__(self, link: Link, on_error: Callable[[Exception], None]) -> None:
+        self._link, self._on_error = link, on_error
+        self._waiting: deque[wire.AgentEvent] = deque()
+        self._changed = threading.Condition()
+        self._last = 0
+        self._error: Exception | None = None
+        threading.Thread(target=self._send_all, name="outbox", daemon=True).start()
+
+    def phase(self, phase: wire.Phase) -> None:
+        self._add(lambda number, at: wire.PhaseBegan(number, at, phase))
+
+    def step_started(self, step: int) -> None:
+        self._add(lambda number, at: wire.StepStarted(number, at, step))
+
+    def output(self, step: int, text: str) -> None:
+        for begin in range(0, len(text), wire.OUTPUT_EVENT_CHARACTERS):
+            part = text[begin : begin + wire.OUTPUT_EVENT_CHARACTERS]
+            self._add(lambda number, at, part=part: wire.Output(number, at, step, part))
+
+    def step_ended(
+        self, step: int, status: wire.StepStatus, exit_code: int | None, detail: str, output_bytes: int
+    ) -> None:
+        self._add(lambda number, at: wire.StepEnded(number, at, step, status, exit_code, detail, output_bytes))
+
+    def flush(self) -> None:
+        """Return when every event is on the orchestrator's disk; raises what the sending thread met (LinkLost)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._error)
+            if self._error:
+                raise self._error
+
+    def _add(self, make: Callable[[int, float], wire.AgentEvent]) -> None:
+        with self._changed:
+            self._last += 1
+            self._waiting.append(make(self._last, time.time()))
+            self._changed.notify_all()
+
+    def _send_all(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: bool(self._waiting))
+                    batch = self._next_batch()
+                answer = self._link.call("POST", "/events", wire.Batch(batch))
+                acknowledged = int(answer["number"])
+                with self._changed:
+                    while self._waiting and self._waiting[0].number <= acknowledged:
+                        self._waiting.popleft()
+                    self._changed.notify_all()
+        except Exception as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+            self._on_error(error)
+
+    def _next_batch(self) -> list[wire.AgentEvent]:
+        batch: list[wire.AgentEvent] = []
+        characters = 0
+        for event in self._waiting:
+            characters += len(event.text) if isinstance(event, wire.Output) else 0
+            if len(batch) == BATCH or (batch and characters > BATCH_CHARACTERS):
+                break
+            batch.append(event)
+        return batch

@@ -1,0 +1,269 @@
+"""Packs the workspace: a child process with the identity of the job's user, so it reads what that user may read.
+
+    python -I -m agent.pack [FD]
+
+stdin, one JSON line:   {"root": folder, "outputs": [glob], "budget": bytes, "seconds": number}
+stdout:                 the ZIP, as a stream
+FD (3), one JSON line:  what was packed, once the workspace is written (see `summary`)
+stdin, one JSON line:   {"manifest": {...}, "documents": {name: text}}, which go into the ZIP's end
+
+Exit code 0: the ZIP is whole. Exit code 2: the other side broke this protocol, with a sentence on stderr; what is on
+stdout then has no central directory, so nobody takes it for a ZIP.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import stat
+import sys
+import time
+from collections import deque
+from itertools import islice
+
+from agent.artifact import FOLDER, LONGEST_NAME, TOO_LONG, Artifact, entry_bound, shown, words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+#: Folders that can be made again from what made them. Left out unless a declared output names them.
+JUNK = frozenset(
+    {
+        "__pycache__", ".cache", "node_modules", ".npm", ".ipynb_checkpoints",
+        ".pytest_cache", ".mypy_cache", ".ruff_cache",
+        "site-packages",  # what `pip install --user` fills; the rest of .local may be the job's own
+    }
+)  # fmt: skip
+VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
+
+MAX_ENTRIES = 200_000  # of the ZIP: bounds the packer's memory (1.5 KB an entry) whatever the job made
+TOO_MANY = f"the ZIP's limit of {MAX_ENTRIES:,} entries is reached: the rest of this folder"
+LISTED = 20  # paths named for each glob in the summary
+
+# Never follows a link, never waits for a pipe's other end, never makes a terminal its own.
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class ProtocolError(Exception):
+    """The other side sent something else than what the module's docstring says."""
+
+
+class Found:
+    """Something in the workspace that has a place in the ZIP. `kind` is file, link or folder (an empty one)."""
+
+    __slots__ = ("path", "kind", "size", "mode", "mtime")
+
+    def __init__(self, path: str, kind: str, status: os.stat_result) -> None:
+        self.path = path  # relative to the root; undecodable bytes as os.fsdecode has them
+        self.kind = kind
+        self.size = 0 if kind == "folder" else status.st_size
+        self.mode = status.st_mode
+        self.mtime = status.st_mtime
+
+
+def walk(root: str, outputs: list[str], artifact: Artifact) -> list[Found]:
+    """All that is below `root`, the top levels first; what has no place in a ZIP goes to `artifact.leave_out`."""
+    named = {part for pattern in outputs for part in pattern.split("/")}
+    found: list[Found] = []
+    try:
+        folders = deque([Found("", "folder", os.stat(root))])
+    except OSError as error:
+        artifact.leave_out("", words(error))
+        return found
+    while folders:
+        folder = folders.popleft()
+        try:
+            with os.scandir(f"{root}/{folder.path}") as listing:
+                entries = list(islice(listing, MAX_ENTRIES + 1))
+        except OSError as error:
+            artifact.leave_out(folder.path, words(error))
+            continue
+        name = folder.path.rpartition("/")[2]
+        if name and name not in named and any(entry.name == VENV_MARK for entry in entries):
+            artifact.leave_out(folder.path, "junk: a virtual environment", junk=True)
+            continue
+        for entry in entries:
+            if len(found) + len(folders) >= MAX_ENTRIES:
+                artifact.leave_out(folder.path, TOO_MANY)
+                break
+            path = f"{folder.path}/{entry.name}" if folder.path else entry.name
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                artifact.leave_out(path, words(error))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if entry.name in JUNK and entry.name not in named:
+                    artifact.leave_out(path, f"junk: {entry.name}", junk=True)
+                elif len(os.fsencode(f"{FOLDER}/{path}")) > LONGEST_NAME:
+                    artifact.leave_out(path, TOO_LONG)
+                else:
+                    folders.append(Found(path, "folder", status))
+            elif stat.S_ISREG(status.st_mode):
+                found.append(Found(path, "file", status))
+            elif stat.S_ISLNK(status.st_mode):
+                found.append(Found(path, "link", status))
+            else:
+                artifact.leave_out(path, "not a regular file")
+        if folder.path and not entries:
+            found.append(folder)
+    return found
+
+
+def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in: BinaryIO) -> None:
+    """Do the module's whole work for a `request`. Raises ProtocolError, and OSError where a stream breaks."""
+    root, outputs, budget, seconds = (request.get(key) for key in ("root", "outputs", "budget", "seconds"))
+    if not (
+        isinstance(root, str)
+        and isinstance(outputs, list)
+        and all(isinstance(pattern, str) for pattern in outputs)
+        and isinstance(budget, int)
+        and isinstance(seconds, int | float)
+    ):
+        raise ProtocolError("the request must have root, outputs, budget and seconds")
+    artifact = Artifact(out, budget=budget, deadline=time.monotonic() + seconds)
+    found = walk(root, outputs, artifact)
+    # Where all may not fit, the largest come last, and so are what is left out.
+    tight = sum(entry_bound(item.path, item.size) for item in found) > budget
+    found.sort(key=(lambda item: (item.size, item.path)) if tight else (lambda item: item.path))
+    packed = [item.path for item in found if _add(artifact, root, item)]
+    out.flush()
+    summary_out.write(json.dumps(summary(artifact, packed, outputs)).encode() + b"\n")
+    summary_out.flush()
+    tail = receive(tail_in, "the manifest")
+    manifest, documents = tail.get("manifest"), tail.get("documents")
+    if not (
+        isinstance(manifest, dict)
+        and isinstance(documents, dict)
+        and all(isinstance(text, str) for text in documents.values())
+    ):
+        raise ProtocolError("the end must have manifest and documents")
+    artifact.finish(manifest, documents)
+    out.flush()
+
+
+def _add(artifact: Artifact, root: str, item: Found) -> bool:
+    where = f"{root}/{item.path}"
+    if item.kind == "folder":
+        return artifact.add_folder(item.path, item.mode, item.mtime)
+    if item.kind == "link":
+        try:
+            target = os.readlink(where)
+        except OSError as error:
+            return artifact.leave_out(item.path, words(error))
+        return artifact.add_link(item.path, target, item.mtime)
+    try:
+        source = open(where, "rb", buffering=0, opener=lambda path, _: os.open(path, OPEN_FLAGS))  # noqa: SIM115
+    except OSError as error:
+        return artifact.leave_out(item.path, words(error), item.size)
+    with source:
+        status = os.fstat(source.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return artifact.leave_out(item.path, "not a regular file")
+
+        def changed() -> bool:
+            after = os.fstat(source.fileno())
+            return (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns)
+
+        return artifact.add_file(item.path, source, status.st_size, status.st_mode, status.st_mtime, changed=changed)
+
+
+def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[str, Any]:
+    """What the agent must know to say how the job ended.
+
+    files, bytes      regular files in the ZIP, and their size before compression
+    left_out          how much was left out, junk not counted
+    partial           whether the ZIP is less than the workspace was, junk not counted
+    outputs           for each declared output what matches it in the ZIP (folders too), at most 20 paths
+    outputs_left_out  the same for what is not in the ZIP, each with its reason in `reasons`
+    hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere
+    """
+    candidates = set(packed)
+    for path in packed:
+        while (path := path.rpartition("/")[0]) and path not in candidates:
+            candidates.add(path)
+    present = sorted(candidates)
+    absent = {
+        record["path"].removeprefix(f"{FOLDER}/"): record["reason"]
+        for record in artifact.left_out
+        if not record["reason"].startswith("junk: ")
+    }
+    files = [record for record in artifact.files if "sha256" in record]
+    answer: dict[str, Any] = {
+        "files": len(files),
+        "bytes": sum(record["size"] for record in files),
+        "left_out": artifact.missing,
+        "partial": artifact.partial,
+        "outputs": {pattern: _matching(pattern, present) for pattern in outputs},
+        "outputs_left_out": {pattern: _matching(pattern, sorted(absent)) for pattern in outputs},
+    }
+    answer["reasons"] = {path: absent[path] for paths in answer["outputs_left_out"].values() for path in paths}
+    for pattern in outputs:
+        if not answer["outputs"][pattern] and not answer["outputs_left_out"][pattern]:
+            elsewhere = _matching("**/" + pattern.rpartition("/")[2], present)
+            if elsewhere:
+                answer["hint"] = f"Nothing matches {pattern!r}, but there is {elsewhere[0]!r}."
+                break
+    return answer
+
+
+def _matching(pattern: str, paths: list[str]) -> list[str]:
+    return [shown(path) for path in islice((path for path in paths if matches(pattern, path)), LISTED)]
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path, relative to the workspace, matches a glob: `*`, `?`, `[…]` within a name, `**` any folders.
+
+    Hidden names match too. A `**` at the end stands for all that is below, not for the folder itself. Name by name
+    rather than as one regular expression, because a glob with many stars would take one for ever.
+    """
+    patterns = [part for part in pattern.split("/") if part not in ("", ".")]
+    if patterns and patterns[-1] == "**":
+        patterns.append("*")
+    parts = path.split("/")
+    at = here = 0
+    star = resume = -1  # the last ** that was met, and the first name that it has not taken yet
+    while here < len(parts):
+        if at < len(patterns) and patterns[at] == "**":
+            star, resume = at, here
+            at += 1
+        elif at < len(patterns) and fnmatch.fnmatchcase(parts[here], patterns[at]):
+            at += 1
+            here += 1
+        elif star >= 0:
+            resume += 1
+            at, here = star + 1, resume
+        else:
+            return False
+    return at == len(patterns)
+
+
+def receive(stream: BinaryIO, what: str) -> dict[str, Any]:
+    """One JSON object from one line. Raises ProtocolError."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise ProtocolError(f"stdin ended before {what} was sent")
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"{what} is no JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(f"{what} must be a JSON object")
+    return message
+
+
+def main() -> int:
+    try:
+        summary_fd = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+        with open(summary_fd, "wb") as summary_out, open(1, "wb", buffering=256 * 1024, closefd=False) as out:
+            pack(receive(sys.stdin.buffer, "the request"), out, summary_out, sys.stdin.buffer)
+    except (ProtocolError, ValueError, OSError) as error:
+        print(f"pack: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""Who runs in the container, and how each is ended.
+
+The agent is root with the capabilities SETUID, SETGID and KILL. Everything that touches the job's files is an exec'ed
+child with the identity of the job's user: such a child can neither signal the agent, nor read its memory or its
+environment, nor reach the link.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from agent.output import StepOutput
+
+USER = 10001
+WORKSPACE = "/workspace"
+HOME = "/home/user"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+#: The first words of every child: it offers itself to the kernel before the agent when memory ends, and works in the
+#: workspace. The text on its standard input is for the command, which reads it or not.
+PRELUDE = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
+
+#: With no memory left to the container, its kernel counts what it killed here: cgroup v2, then v1.
+OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+
+
+class Stopped(Exception):
+    """The job was stopped: nothing may be started for it any more."""
+
+
+def environment(job_id: str, cpus: float) -> dict[str, str]:
+    """What a step finds in its environment; nothing of the agent's own is in it."""
+    return {
+        "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "VIRTUAL_ENV": "/opt/venv",
+        "HOME": HOME,
+        "USER": "user",
+        "LOGNAME": "user",
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "JOB_ID": job_id,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": WORKSPACE,
+        "MPLBACKEND": "Agg",
+        # numerical libraries would start a thread for each CPU of the host
+        "OMP_NUM_THREADS": str(max(1, round(cpus))),
+        # certificates of a proxy that the image was built behind are in this bundle
+        "SSL_CERT_FILE": CERTIFICATES,
+        "REQUESTS_CA_BUNDLE": CERTIFICATES,
+        "CURL_CA_BUNDLE": CERTIFICATES,
+        "PIP_CERT": CERTIFICATES,
+        "NODE_EXTRA_CA_CERTS": CERTIFICATES,
+    }
+
+
+def exit_code(process: subprocess.Popen[bytes]) -> int:
+    """The exit code as a shell shows it: 128 + the signal's number where a signal ended the process."""
+    code = process.returncode
+    return code if code >= 0 else 128 - code
+
+
+def oom_kills() -> int:
+    """How many processes of this container the kernel has killed for memory so far."""
+    for counter in OOM_COUNTERS:
+        with suppress(OSError):
+            for line in counter.read_text().splitlines():
+                name, _, number = line.partition(" ")
+                if name == "oom_kill":
+                    return int(number)
+    return 0
+
+
+def users_processes() -> dict[int, int]:
+    """The living processes of the job's user: pid → parent's pid."""
+    found: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/status") as status:
+                fields = dict(line.split(":", 1) for line in status if ":" in line)
+        except (OSError, ValueError):
+            continue  # it ended while we looked
+        if int(fields["Uid"].split()[0]) == USER and not fields["State"].strip().startswith(("Z", "X")):
+            found[int(name)] = int(fields["PPid"])
+    return found
+
+
+class Processes:
+    """The children of the agent. One thread starts and awaits them; any thread may stop the job.
+
+    ``stop`` is one ``kill`` for all: it needs no new process and no thread, so it works where a job has used up its
+    pids, and no process can fork itself out of it.
+    """
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._env = env
+        self._lock = threading.Lock()
+        self._packing = False
+        self._selector = selectors.DefaultSelector()
+        self._outputs: dict[int, StepOutput] = {}
+        self.stopped: str | None = None  # why: "cancelled", "timed_out" or "lost"
+
+    def start(
+        self, command: list[str], *, text: str = "", output: StepOutput | None = None, **pipes: int | IO[bytes] | None
+    ) -> subprocess.Popen[bytes]:
+        """Run a command as the job's user in the workspace, with ``text`` on its standard input.
+
+        With ``output``, both of its streams go there through one pipe, which keeps their order. Raises Stopped, and
+        OSError where the container has no process left.
+        """
+        if not pipes:
+            pipes = {"stdin": memory_file(text), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with self._lock:
+            if self.stopped:
+                raise Stopped(self.stopped)
+            process = self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], **pipes)
+        if isinstance(pipes["stdin"], int) and pipes["stdin"] >= 0:
+            os.close(pipes["stdin"])
+        if output and process.stdout:
+            os.set_blocking(process.stdout.fileno(), False)
+            self._outputs[process.stdout.fileno()] = output
+            self._selector.register(process.stdout, selectors.EVENT_READ, process)
+        return process
+
+    def spawn(self, command: list[str], **options: int | IO[bytes] | tuple[int, ...] | None) -> subprocess.Popen[bytes]:
+        """Exec a command as the job's user, without its groups and in a session of its own."""
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            command,
+            user=USER,
+            group=USER,
+            extra_groups=[],
+            start_new_session=True,
+            umask=0o022,
+            cwd="/",
+            env=self._env,
+            **options,
+        )
+
+    def wait(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
+        """Pass output on until the process ended (True) or the deadline (``time.monotonic``) came (False)."""
+        watch = os.pidfd_open(process.pid)
+        self._selector.register(watch, selectors.EVENT_READ)
+        try:
+            while process.poll() is None:
+                now = time.monotonic()
+                if now >= deadline:
+                    return False
+                dues = [output.due for output in self._outputs.values() if output.due is not None]
+                self._pump(max(0.0, min([deadline, *dues]) - now))
+            return True
+        finally:
+            self._selector.unregister(watch)
+            os.close(watch)
+
+    def _pump(self, timeout: float) -> None:
+        for key, _ in self._selector.select(timeout):
+            if key.data is not None:
+                self._read(key.fd, rounds=4)
+        for output in self._outputs.values():
+            output.tick()
+
+    def _read(self, fd: int, rounds: int) -> bool:
+        """Read what a pipe holds, a bounded number of times; False at its end."""
+        for _ in range(rounds):
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return True
+            if not data:
+                key = self._selector.get_map().get(fd)
+                if key is not None:
+                    self._selector.unregister(fd)
+                return False
+            self._outputs[fd].feed(data)
+        return True
+
+    def close(self, process: subprocess.Popen[bytes]) -> None:
+        """Pass on the rest of an ended process's output and let go of its pipe."""
+        if process.stdout is None:
+            return
+        fd = process.stdout.fileno()
+        output = self._outputs.get(fd)
+        if output is not None:
+            # whoever could write more is dead or belongs to another step: what the pipe holds is bounded
+            self._read(fd, rounds=64)
+            if self._selector.get_map().get(fd) is not None:
+                self._selector.unregister(fd)
+            del self._outputs[fd]
+            output.close()
+        process.stdout.close()
+
+    def end_step(self, keep: set[int]) -> None:
+        """Kill what a step left running; processes in ``keep`` and their descendants go on."""
+        if not keep:
+            kill_all()
+            return
+        while True:
+            parents = users_processes()
+            doomed = [pid for pid in parents if not _descends(pid, parents, keep)]
+            if not doomed:
+                return
+            for sign in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in doomed:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, sign)
+
+    def stop(self, why: str) -> None:
+        """Kill every process of the job and let none start again; the first reason stays."""
+        with self._lock:
+            if self.stopped is None:
+                self.stopped = why
+            if not self._packing:
+                kill_all()
+
+    def kill_for_packing(self) -> None:
+        """Kill every process of the job. From now on only the packer runs, which ``stop`` leaves alone."""
+        with self._lock:
+            self._packing = True
+            kill_all()
+
+
+def kill_all() -> None:
+    """Return when no process of the job's user lives.
+
+    ``kill(-1)`` reaches every process but the caller and PID 1 in one step that no fork can race, see kill(2); in this
+    container these are the processes of the job's user.
+    """
+    while True:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        if not users_processes():
+            return
+        time.sleep(0.002)
+
+
+def memory_file(text: str) -> int:
+    """An open file in memory that holds a text: a standard input of any size that never blocks who gives it."""
+    fd = os.memfd_create("text")
+    data = text.encode("utf-8", "surrogatepass")
+    while data:
+        data = data[os.write(fd, data) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _descends(pid: int, parents: dict[int, int], ancestors: set[int]) -> bool:
+    while pid in parents:
+        if pid in ancestors:
+            return True
+        pid = parents[pid]
+    return pid in ancestors

@@ -1,0 +1,178 @@
+"""The messages of the link: the only words that the agent and the orchestrator share.
+
+Plain dataclasses of the standard library, because the agent must start fast. The agent trusts what it receives; the
+orchestrator checks every field of what it receives (``orchestrator.link.messages``), because a container is hostile
+until proven otherwise. All times are seconds since the epoch, all sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+#: The version of both images. They carry it as the label ``containerized-agent.version``; unequal ones do not talk.
+VERSION = "0.1.0"
+
+#: Where the orchestrator's socket is inside a sandbox; the folder is mounted, so that a new socket is seen too.
+SOCKET = "/run/link/link.sock"
+
+#: The environment variable of the agent (and of nothing else in the container) that holds the sandbox's token.
+TOKEN_VARIABLE = "LINK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+
+#: Number of the acceptance command in events, where steps have 1, 2, 3…
+CHECK = 0
+
+#: Characters of output in one event, at most. A step sends at most some ten events a second.
+OUTPUT_EVENT_CHARACTERS = 65_536
+
+#: Bytes of output kept of one step: all up to HEAD, then the last TAIL of them, with a marker in between.
+OUTPUT_HEAD = 1024 * 1024
+OUTPUT_TAIL = 64 * 1024
+
+#: Bytes of output kept of one job, over all its steps; past it each step keeps its last TAIL bytes only.
+OUTPUT_JOB = 8 * 1024 * 1024
+
+StepKind = Literal["shell", "python", "file"]
+Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "package"]
+StepStatus = Literal["completed", "failed", "cancelled"]
+OutcomeStatus = Literal["completed", "failed", "cancelled"]
+
+#: Why a job failed: the reasons that an agent may give. The orchestrator has more of its own.
+Reason = Literal[
+    "plan_failed", "step_failed", "check_failed", "timed_out", "out_of_memory", "zip_too_big", "agent_lost"
+]
+
+
+@dataclass(slots=True)
+class PlannedStep:
+    """One step of the plan."""
+
+    number: int
+    kind: StepKind
+    title: str
+    source: str  # the shell script, the python code or the content of the file
+    seconds: float
+    path: str = ""  # of a file step, relative to the workspace
+    background: bool = False  # goes on until packing, while later steps run
+
+
+@dataclass(slots=True)
+class Take:
+    """The agent's first words."""
+
+    version: str
+
+
+@dataclass(slots=True)
+class Order:
+    """The job that a sandbox is for: all that the agent needs to know of it."""
+
+    job_id: str
+    planned_by: str
+    steps: list[PlannedStep]
+    outputs: list[str]
+    check: str
+    network: str
+    seconds: float  # for all steps together
+    cpus: float
+    zip_bytes: int  # of the ZIP, for what the workspace holds
+    package_seconds: float
+    link_lost_seconds: float  # how long an agent goes on without its link
+
+
+@dataclass(slots=True)
+class PhaseBegan:
+    number: int
+    at: float
+    phase: Phase
+    kind: Literal["phase"] = "phase"
+
+
+@dataclass(slots=True)
+class StepStarted:
+    number: int
+    at: float
+    step: int
+    kind: Literal["step_started"] = "step_started"
+
+
+@dataclass(slots=True)
+class Output:
+    number: int
+    at: float
+    step: int
+    text: str
+    kind: Literal["output"] = "output"
+
+
+@dataclass(slots=True)
+class StepEnded:
+    number: int
+    at: float
+    step: int
+    status: StepStatus
+    exit_code: int | None  # as a shell shows it: 128 + the signal's number where a signal ended it
+    detail: str
+    output_bytes: int  # all that it printed, whether kept or not
+    kind: Literal["step_ended"] = "step_ended"
+
+
+AgentEvent = PhaseBegan | StepStarted | Output | StepEnded
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events in the order of their numbers, without a gap; sent again until acknowledged."""
+
+    events: list[AgentEvent]
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    number: int  # of the last event that is on disk
+
+
+@dataclass(slots=True)
+class Commands:
+    """What the orchestrator wants of the agent. A command stays wanted: hearing it twice is harmless."""
+
+    commands: list[Literal["cancel"]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Packed:
+    """What the packer says of the workspace, once it is written."""
+
+    files: int
+    bytes: int
+    left_out: int
+    partial: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the job ended, as the agent sees it. The answer settles it: a cancellation may have come first."""
+
+    status: OutcomeStatus
+    reason: Reason | None
+    detail: str
+    packed: Packed
+
+
+@dataclass(slots=True)
+class Settled:
+    """How the job ended, for good, and the documents that go into the ZIP beside the workspace."""
+
+    status: OutcomeStatus
+    reason: str | None
+    detail: str
+    manifest: dict[str, Any]
+    documents: dict[str, str]
+
+
+@dataclass(slots=True)
+class Stored:
+    """The ZIP is on the host's disk."""
+
+    bytes: int
+    sha256: str

@@ -1,0 +1,1 @@
+"""The control plane: takes jobs, decides, keeps the record."""

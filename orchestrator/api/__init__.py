@@ -1,0 +1,1 @@
+"""The users' door: HTTP, thin routes."""

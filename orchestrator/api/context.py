@@ -1,0 +1,47 @@
+"""What the routes work with, put together once by ``orchestrator.app``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Query, Request
+
+from orchestrator.engines.base import Engine
+from orchestrator.errors import no_such_job
+from orchestrator.models import Job
+from orchestrator.records import Records
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.templates import Templates
+
+
+@dataclass(frozen=True)
+class Context:
+    settings: Settings
+    store: Store
+    scheduler: Scheduler
+    engine: Engine
+    records: Records
+    templates: Templates
+
+
+def context(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+Here = Annotated[Context, Depends(context)]
+JobId = Annotated[str, Path(description="The id that POST /schedule gave.")]
+Wait = Annotated[float, Query(ge=0, le=600, description="Answer when the job has ended, or after so many seconds.")]
+
+
+async def known_job(job_id: JobId, here: Here) -> Job:
+    """The job of the path; 404 where there is none."""
+    job = await here.store.job(job_id)
+    if job is None:
+        raise no_such_job(job_id)
+    return job
+
+
+KnownJob = Annotated[Job, Depends(known_job)]

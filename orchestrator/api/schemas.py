@@ -1,0 +1,240 @@
+"""What callers send and get. These models are the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from orchestrator.documents import iso, limits, timings
+from orchestrator.models import FINAL, Job, Step
+from orchestrator.plan import (
+    CHECK_CHARACTERS,
+    LABELS,
+    LabelName,
+    LabelValue,
+    Limits,
+    Model,
+    Outputs,
+    Prompt,
+    Steps,
+    Text,
+)
+
+Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
+
+
+class ScheduleRequest(Model):
+    """A job. `prompt` or `steps` is needed; all else has a default."""
+
+    prompt: Prompt | None = Field(None, description="What is to be done.")
+    steps: Steps | None = Field(None, description="Run these as given; no model is asked.")
+    outputs: Outputs = Field(default_factory=list, description="Globs of files that must exist at the end.")
+    check: Text | None = Field(
+        None, min_length=1, max_length=CHECK_CHARACTERS, description="Acceptance command; must exit with 0."
+    )
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    network: Literal["none", "internet"] | None = Field(None, description="Default: DEFAULT_NETWORK.")
+    labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=LABELS)
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> ScheduleRequest:
+        if self.prompt is None and self.steps is None:
+            raise ValueError("prompt or steps is needed")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ValueError("prompt is empty")
+        return self
+
+    model_config = {
+        "json_schema_extra": {
+            "examples": [
+                {"prompt": "Create a Python script that prints hello world"},
+                {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
+            ]
+        }
+    }
+
+
+class Links(BaseModel):
+    status: str
+    events: str
+    cancel: str
+    download: str
+
+
+class StepView(BaseModel):
+    number: int = Field(description="From 1; the acceptance command is not among the steps.")
+    kind: str
+    title: str
+    status: str = Field(description="waiting, running, completed, failed, cancelled, or skipped")
+    exit_code: int | None
+    detail: str
+    started: str | None
+    ended: str | None
+    output_bytes: int = Field(description="All that it printed, whether kept or not.")
+
+
+class Progress(BaseModel):
+    done: int = Field(description="Steps that have ended.")
+    of: int
+
+
+class ArtifactView(BaseModel):
+    url: str
+    bytes: int
+    sha256: str
+    files: int
+    left_out: int = Field(description="Files that are not in the ZIP; manifest.json says why. Junk does not count.")
+    partial: bool = Field(description="The ZIP does not hold the whole of a completed job.")
+    expired: bool
+
+
+class Timings(BaseModel):
+    """Seconds of each part of the job's life so far."""
+
+    queued: float | None
+    starting: float | None
+    working: float | None
+    packaging: float | None
+    total: float | None
+
+
+class StatusView(BaseModel):
+    """Everything about a job."""
+
+    job_id: str
+    status: Status
+    phase: str | None = Field(description="Where a running job is: starting, analyze, shell, python, file, check, package")
+    reason: str | None = Field(description="Why it failed, in a fixed word.")
+    detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
+    waiting_for: str | None
+    queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
+    cancel_requested: bool
+    prompt: str
+    planned_by: str = Field(description="request, code-blocks, or template:<name>")
+    progress: Progress
+    steps: list[StepView]
+    check: StepView | None
+    labels: dict[str, str]
+    network: str
+    limits: dict[str, Any]
+    sandbox: str | None
+    image: str | None
+    image_id: str | None
+    created: str | None
+    started: str | None
+    ended: str | None
+    expired: str | None
+    timings: Timings
+    artifact: ArtifactView | None
+    links: Links
+
+
+class JobSummary(BaseModel):
+    """A job in a list."""
+
+    job_id: str
+    status: Status
+    phase: str | None
+    reason: str | None
+    prompt: str = Field(description="Its first 200 characters.")
+    labels: dict[str, str]
+    created: str | None
+    ended: str | None
+    links: Links
+
+
+class JobList(BaseModel):
+    jobs: list[JobSummary] = Field(description="Newest first.")
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+class Accepted(BaseModel):
+    job_id: str
+    status: Status
+    links: Links
+
+
+class ProblemView(BaseModel):
+    """An answer that is no success, as RFC 9457 says it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What happened, and what to do.")
+    errors: list[dict[str, str]] | None = Field(None, description="Each wrong field, with its name.")
+
+
+def links(job_id: str) -> Links:
+    return Links(
+        status=f"/status/{job_id}",
+        events=f"/jobs/{job_id}/events",
+        cancel=f"/cancel/{job_id}",
+        download=f"/download/{job_id}",
+    )
+
+
+def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
+    """The view of a job on all that is known of it."""
+    shown = [_step_view(step) for step in steps if step.number > 0]
+    check = next((_step_view(step) for step in steps if step.number == 0), None)
+    artifact = None
+    if job.artifact:
+        known = {name: job.artifact[name] for name in ("bytes", "sha256", "files", "left_out", "partial")}
+        artifact = ArtifactView(url=links(job.id).download, expired=job.expired_at is not None, **known)
+    return StatusView(
+        job_id=job.id,
+        status=job.status,  # type: ignore[arg-type]
+        phase=job.phase,
+        reason=job.reason,
+        detail=job.detail,
+        waiting_for=job.waiting_for,
+        queue_position=ahead,
+        cancel_requested=job.cancel_requested_at is not None,
+        prompt=job.prompt,
+        planned_by=job.planned_by,
+        progress=Progress(done=sum(step.ended is not None for step in shown), of=len(shown)),
+        steps=shown,
+        check=check,
+        labels=job.labels,
+        network=job.network,
+        limits=limits(job),
+        sandbox=job.sandbox_id if job.status not in FINAL else None,
+        image=job.image,
+        image_id=job.image_id,
+        created=iso(job.created_at),
+        started=iso(job.started_at),
+        ended=iso(job.ended_at),
+        expired=iso(job.expired_at),
+        timings=Timings(**timings(job)),
+        artifact=artifact,
+        links=links(job.id),
+    )
+
+
+def summary(job: Job) -> JobSummary:
+    return JobSummary(
+        job_id=job.id,
+        status=job.status,  # type: ignore[arg-type]
+        phase=job.phase,
+        reason=job.reason,
+        prompt=job.prompt[:200],
+        labels=job.labels,
+        created=iso(job.created_at),
+        ended=iso(job.ended_at),
+        links=links(job.id),
+    )
+
+
+def _step_view(step: Step) -> StepView:
+    return StepView(
+        number=step.number,
+        kind=step.kind,
+        title=step.title,
+        status=step.status,
+        exit_code=step.exit_code,
+        detail=step.detail,
+        started=iso(step.started_at),
+        ended=iso(step.ended_at),
+        output_bytes=step.output_bytes,
+    )

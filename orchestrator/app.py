@@ -1,0 +1,110 @@
+"""Puts the pieces together; alone knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from agent import wire
+from orchestrator.api import events, jobs, system
+from orchestrator.api.context import Context
+from orchestrator.api.guard import Guard
+from orchestrator.api.schemas import ScheduleRequest
+from orchestrator.engines.docker import DockerEngine
+from orchestrator.errors import EngineError, Problem
+from orchestrator.link.app import create_link
+from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem
+from orchestrator.records import Records
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.templates import Templates
+
+ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
+
+Errors are problem details (RFC 9457); `detail` says what happened and what to do."""
+
+
+@dataclass(frozen=True)
+class System:
+    """Everything that runs: the two doors and what is behind them."""
+
+    users: ASGIApp
+    link: Starlette
+    scheduler: Scheduler
+    _context: Context
+
+    async def start(self) -> None:
+        await self.scheduler.start()
+
+    async def stop(self) -> None:
+        """Drain, cancel, remove every sandbox, close the record."""
+        await self.scheduler.stop()
+        await self._context.engine.close()
+        self._context.store.close()
+        self._context.records.close()
+
+
+def create_system(settings: Settings) -> System:
+    """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
+    templates = Templates()
+    records = Records(settings.agent_output_dir, settings.disk_reserve)
+    store = Store(records.database)
+    engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
+    scheduler = Scheduler(settings, store, engine, records)
+    context = Context(settings, store, scheduler, engine, records, templates)
+
+    async def networks() -> Iterable[IPv4Network | IPv6Network]:
+        try:
+            return await engine.networks()
+        except EngineError:
+            return []
+
+    users = Guard(create_app(context), settings, networks)
+    return System(users, create_link(scheduler), scheduler, context)
+
+
+def create_app(context: Context) -> FastAPI:
+    """The users' door, without its guard."""
+    app = FastAPI(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
+    app.state.context = context
+    for module in (jobs, events, system):
+        app.include_router(module.router)
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, on_crash)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    wrong = []
+    for item in error.errors()[:50]:
+        field = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "header", "path"))
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such field"
+        wrong.append({"field": field[:200], "message": message})
+    sentence = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong)
+    return answer(Problem(422, "invalid", "Invalid request", f"{sentence}.", errors=wrong))
+
+
+def _openapi(app: FastAPI) -> dict[str, object]:
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        parts = schema.setdefault("components", {}).setdefault("schemas", {})
+        request = ScheduleRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts.update(request.pop("$defs", {}))
+        parts["ScheduleRequest"] = request
+        app.openapi_schema = schema
+    return app.openapi_schema

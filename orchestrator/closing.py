@@ -1,0 +1,235 @@
+"""The end of a job: a ZIP on disk first, then the final state, then the sandbox is removed.
+
+The agent makes the ZIP where it can (``settle``, ``receive``); where it cannot, it is made here of what the engine
+still has (``close``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from functools import partial
+from typing import IO, Any
+
+from agent import wire
+from orchestrator import documents
+from orchestrator.bell import Bell
+from orchestrator.engines.base import Engine
+from orchestrator.errors import EngineDown, EngineError
+from orchestrator.models import FINAL, Job
+from orchestrator.records import DiskFull, Records
+from orchestrator.salvage import write_zip
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+log = logging.getLogger(__name__)
+
+#: The user's folder in a sandbox.
+WORKSPACE = "/workspace"
+
+#: Bytes that a ZIP may have beyond its workspace part: manifest, report and output.
+DOCUMENTS_BYTES = 128 * 2**20
+
+#: Seconds until an engine that is away is asked again.
+ENGINE_RETRY_SECONDS = 2.0
+
+
+class Closing:
+    """Brings jobs to their final state, each once."""
+
+    def __init__(self, store: Store, engine: Engine, records: Records, settings: Settings, bell: Bell) -> None:
+        self._store, self._engine, self._records = store, engine, records
+        self._settings, self._bell = settings, bell
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._removing: set[asyncio.Task[None]] = set()
+        self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
+
+    # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
+
+    async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
+        """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
+        settled = await self._store.settle(job.id, asdict(outcome))
+        if settled is None or settled.status != "running" or settled.outcome is None:
+            return None
+        self._bell.ring(job.id)
+        manifest, texts = await self._documents(settled)
+        ending = settled.outcome
+        return wire.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
+
+    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> wire.Stored | None:
+        """Store the agent's ZIP and finish the job; None where it has ended meanwhile. Raises TooBig, DiskFull."""
+        try:
+            part = await self._records.receive(job.id, chunks, job.zip_bytes + DOCUMENTS_BYTES)
+        except DiskFull as error:
+            self.begin(job, "failed", "disk_full", str(error))
+            raise
+        async with self._locks[job.id]:
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.outcome is None:
+                part.discard()
+                return None
+            await asyncio.to_thread(self._records.keep, part)
+            packed = now.outcome["packed"]
+            facts = {name: packed[name] for name in ("files", "left_out", "partial")}
+            facts["partial"] = facts["partial"] or now.outcome["status"] != "completed"
+            await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **facts})
+            return wire.Stored(part.size, part.sha256)
+
+    async def finish_stored(self, job: Job) -> bool:
+        """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""
+        if job.outcome is None:
+            return False
+        facts = await asyncio.to_thread(self._facts, job.id)
+        if facts is None:
+            return False
+        async with self._locks[job.id]:
+            await self._finish(job, facts)
+        return True
+
+    # ── the ZIP is made here ─────────────────────────────────────────────────────────────────────────────────────
+
+    def is_closing(self, job_id: str) -> bool:
+        return job_id in self._closing
+
+    def begin(self, job: Job, status: str, reason: str | None, detail: str) -> asyncio.Task[None]:
+        """Start to close a job; where that was begun already, that one goes on."""
+        task = self._closing.get(job.id)
+        if task is None:
+            task = self._closing[job.id] = asyncio.create_task(self._close(job, status, reason, detail))
+            task.add_done_callback(partial(self._closed, job.id))
+        return task
+
+    async def close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
+        """End a job from outside: its processes, its ZIP of what is left, its state, its sandbox."""
+        await asyncio.shield(self.begin(job, status, reason, detail))
+
+    async def wait(self) -> None:
+        """Return when what was begun is done."""
+        while tasks := [*self._closing.values(), *self._removing]:
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
+        if job.sandbox_id:
+            await self._kill(job.sandbox_id)
+        async with self._locks[job.id]:
+            now = await self._store.job(job.id)
+            if now is None or now.status in FINAL:
+                return
+            settled = await self._settle_here(now, status, reason, detail)
+            facts: dict[str, Any] | None
+            try:
+                facts = await self._salvage(settled, with_workspace=reason != "disk_full")
+            except DiskFull as error:
+                log.error("job %s: no ZIP could be stored: %s", job.id, error)
+                facts = None
+                if settled.outcome is not None:
+                    settled.outcome["detail"] = f"{settled.outcome['detail']} There is no ZIP: {error}"
+            await self._finish(settled, facts)
+
+    async def _kill(self, sandbox_id: str) -> None:
+        """End the sandbox's processes. An engine that is away is waited for, as long as packaging may take."""
+        end = time.monotonic() + self._settings.package_seconds
+        while True:
+            try:
+                return await self._engine.kill(sandbox_id)
+            except EngineDown as error:
+                if time.monotonic() > end:
+                    log.error("sandbox %s could not be ended: %s", sandbox_id, error)
+                    return
+                await asyncio.sleep(ENGINE_RETRY_SECONDS)
+            except EngineError as error:
+                log.error("sandbox %s could not be ended: %s", sandbox_id, error)
+                return
+
+    async def _settle_here(self, job: Job, status: str, reason: str | None, detail: str) -> Job:
+        """What the agent settled before stays, but a completed job is none without its ZIP."""
+        outcome: dict[str, Any] = {"status": status, "reason": reason, "detail": detail}
+        replace = False
+        if job.outcome is not None and job.outcome["status"] == "completed":
+            detail = f"The steps were completed, but their ZIP was not: {detail}"
+            outcome, replace = {"status": "failed", "reason": reason or "agent_lost", "detail": detail}, True
+        settled = await self._store.settle(job.id, outcome, replace=replace)
+        return settled or job
+
+    async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
+        manifest, texts = await self._documents(job)
+        deadline = time.monotonic() + self._settings.package_seconds
+
+        def paper(partial_workspace: bool) -> tuple[dict[str, Any], dict[str, str]]:
+            return {**manifest, "salvaged": True, "partial": manifest["partial"] or partial_workspace}, texts
+
+        async with AsyncExitStack() as stack:
+            blocks: Iterator[bytes] | None = None
+            why = "the job never had a container"
+            if job.taken_at is not None and job.sandbox_id:
+                why = "the host's disk is full"
+                if with_workspace:
+                    try:
+                        blocks = await stack.enter_async_context(self._engine.salvage(job.sandbox_id, WORKSPACE))
+                    except EngineError as error:
+                        why = f"the container is gone: {error}"
+            budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
+            facts: dict[str, Any] = {}
+
+            def write(file: IO[bytes]) -> None:
+                facts.update(write_zip(file, blocks, why, budget, deadline, paper))
+
+            size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)
+        return {"bytes": size, "sha256": sha256, **facts}
+
+    # ── both ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _finish(self, job: Job, artifact: dict[str, Any] | None) -> None:
+        ending = job.outcome
+        assert ending is not None  # noqa: S101 - both ways here have settled it
+        fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"], "artifact": artifact}
+        ended = await self._store.finish(job.id, ending["status"], fields)
+        if ended is None:
+            return
+        log.info("job %s: %s%s", job.id, ended.status, f" ({ended.reason})" if ended.reason else "")
+        self._bell.ring(job.id)
+        self.on_free()
+        if job.sandbox_id:
+            task = asyncio.create_task(self._remove(job.sandbox_id))
+            self._removing.add(task)
+            task.add_done_callback(self._removing.discard)
+
+    async def _remove(self, sandbox_id: str) -> None:
+        try:
+            await self._engine.stop(sandbox_id)
+        except EngineError as error:  # the next comparison with the engine finds it
+            log.warning("sandbox %s could not be removed yet: %s", sandbox_id, error)
+
+    async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
+        steps = await self._store.steps(job.id)
+        outputs = await self._store.outputs(job.id)
+        return await asyncio.to_thread(documents.all_of, job, steps, outputs)
+
+    def _facts(self, job_id: str) -> dict[str, Any] | None:
+        measured = self._records.measure(job_id)
+        if measured is None:
+            return None
+        with zipfile.ZipFile(self._records.artifact(job_id)) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+        left_out = [item for item in manifest["left_out"] if not item["reason"].startswith("junk")]
+        return {
+            "bytes": measured[0],
+            "sha256": measured[1],
+            "files": len(manifest["files"]),
+            "left_out": len(left_out),
+            "partial": manifest["partial"],
+        }
+
+    def _closed(self, job_id: str, task: asyncio.Task[None]) -> None:
+        self._closing.pop(job_id, None)
+        self._locks.pop(job_id, None)
+        if not task.cancelled() and task.exception():
+            log.error("job %s: closing it failed, it is tried again", job_id, exc_info=task.exception())

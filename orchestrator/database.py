@@ -1,0 +1,123 @@
+"""The database file: one thread writes, a few read, and nothing on the event loop waits for a disk.
+
+Writes that are waiting at the same time share one transaction, and so one sync of the disk (SQLite with
+``synchronous=FULL``); each is in a savepoint of its own, so that one that fails takes no other with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, event
+from sqlmodel import Session, SQLModel, create_engine
+
+T = TypeVar("T")
+
+#: Writes in one transaction, at most.
+BATCH = 200
+
+#: Milliseconds that SQLite waits for a lock that somebody else holds.
+BUSY_MS = 30_000
+
+READERS = 4
+
+
+class Database:
+    """Runs functions of a session, on the writer's thread or on one of the readers'."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
+        self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
+        SQLModel.metadata.create_all(self._writer_engine)
+        self._queue: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(READERS, "database-reader")
+        self._writer = threading.Thread(target=self._write_all, name="database-writer")
+        self._writer.start()
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in a transaction; what it returned is on disk when this returns."""
+        future: Future[T] = Future()
+        self._queue.put((work, future))
+        return await asyncio.wrap_future(future)
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` on what is on disk now."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def close(self) -> None:
+        """Finish the writes that wait and close the file."""
+        self._queue.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._reader_engine.dispose()
+        self._writer_engine.dispose()
+
+    def _read(self, work: Callable[[Session], T]) -> T:
+        with Session(self._reader_engine, expire_on_commit=False) as session:
+            return work(session)
+
+    def _write_all(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            stop = False
+            while len(batch) < BATCH and not stop:
+                try:
+                    following = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    stop = True
+                else:
+                    batch.append(following)
+            self._write_batch(batch)
+            if stop:
+                return
+
+    def _write_batch(self, batch: list[tuple[Callable[[Session], Any], Future[Any]]]) -> None:
+        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+        try:
+            with Session(self._writer_engine, expire_on_commit=False) as session, session.begin():
+                for work, future in batch:
+                    if not future.set_running_or_notify_cancel():
+                        continue  # who asked has gone
+                    try:
+                        with session.begin_nested():
+                            result = work(session)
+                        outcomes.append((future, result, None))
+                    except Exception as error:
+                        outcomes.append((future, None, error))
+        except Exception as error:  # the commit failed: nothing of the batch is on disk
+            outcomes = [(future, None, error) for _, future in batch if future.running()]
+        for future, result, failed in outcomes:
+            if failed is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failed)
+
+
+def _engine(path: Path, begin: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
+        pool_size=pool_size,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, see SQLAlchemy's pysqlite page on savepoints
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,180 @@
+"""What the ZIP says of the job, beside the files: the manifest, the report, and the log of all output.
+
+They are made here, from the record, for every ending alike; the agent only puts them into the ZIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from agent import wire
+from orchestrator.models import Event, Job, Step
+from orchestrator.sizes import show_size
+
+#: The words of the report for each way to end.
+ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
+
+
+def iso(at: float | None) -> str | None:
+    """A time in ISO 8601, in UTC, with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def between(begin: float | None, end: float | None) -> float | None:
+    """Seconds from one time to another, if both are known."""
+    return round(max(0.0, end - begin), 3) if begin is not None and end is not None else None
+
+
+def plan(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
+    """The body of a ``POST /schedule`` that runs the same again."""
+    found: dict[str, Any] = {"steps": [_planned(step) for step in steps if step.number != wire.CHECK]}
+    if job.prompt:
+        found["prompt"] = job.prompt
+    if job.outputs:
+        found["outputs"] = job.outputs
+    if job.check_command:
+        found["check"] = job.check_command
+    if job.labels:
+        found["labels"] = job.labels
+    return {**found, "network": job.network, "limits": limits(job)}
+
+
+def limits(job: Job) -> dict[str, Any]:
+    return {
+        "seconds": job.seconds,
+        "memory": job.memory,
+        "cpus": job.cpus,
+        "processes": job.processes,
+        "zip": job.zip_bytes,
+    }
+
+
+def timings(job: Job) -> dict[str, float | None]:
+    """Seconds of each part of a job's life so far."""
+    return {
+        "queued": between(job.created_at, job.started_at),
+        "starting": between(job.started_at, job.taken_at),
+        "working": between(job.taken_at, job.packaging_at),
+        "packaging": between(job.packaging_at or job.settled_at, job.ended_at),
+        "total": between(job.created_at, job.ended_at),
+    }
+
+
+def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
+    """The evidence; the files are added by who packs them."""
+    ending = job.outcome or {}
+    results = [_result(step) for step in steps if step.number != wire.CHECK]
+    check = next((_result(step) for step in steps if step.number == wire.CHECK), None)
+    return {
+        "manifest_version": 1,
+        "version": wire.VERSION,
+        "job_id": job.id,
+        "status": ending.get("status"),
+        "reason": ending.get("reason"),
+        "detail": ending.get("detail", ""),
+        "partial": ending.get("status") != "completed",
+        "prompt": job.prompt,
+        "planned_by": job.planned_by,
+        "plan": plan(job, steps),
+        "steps": results,
+        "check": check,
+        "model": None,
+        "cost": None,
+        "image": job.image,
+        "image_id": job.image_id,
+        "sandbox": job.sandbox_id,
+        "times": {
+            "created": iso(job.created_at),
+            "started": iso(job.started_at),
+            "taken": iso(job.taken_at),
+            "packaging": iso(job.packaging_at),
+            "settled": iso(job.settled_at),
+        },
+    }
+
+
+def report(job: Job, steps: Sequence[Step]) -> str:
+    """What a person reads first."""
+    ending = job.outcome or {}
+    lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
+    if ending.get("reason"):
+        lines += [f"**{ending['reason']}**: {ending['detail']}", ""]
+    elif ending.get("detail"):
+        lines += [ending["detail"], ""]
+    if job.prompt:
+        lines += ["## What was asked", "", *(f"> {line}" for line in job.prompt.splitlines()), ""]
+    lines += ["## What was done", "", f"Planned by: {job.planned_by}", ""]
+    lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
+    for step in steps:
+        name = "check" if step.number == wire.CHECK else str(step.number)
+        seconds = between(step.started_at, step.ended_at)
+        cells = (name, step.kind, step.title.replace("|", "\\|"), step.status, step.exit_code, seconds)
+        lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
+    lines += ["", "## Under what limits", ""]
+    lines.append(
+        f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
+        f"network: {job.network}. Image: {job.image} ({job.image_id})."
+    )
+    lines += ["", "## Run it again", "", "```bash"]
+    lines.append("jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule")
+    lines += ["```", "", "`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
+    return "\n".join(lines)
+
+
+def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
+    """All that the steps printed, each under its title."""
+    titles = {step.number: step.title for step in steps}
+    count = sum(step.number != wire.CHECK for step in steps)
+    parts: list[str] = []
+    current: int | None = None
+    for event in events:
+        number = event.data["step"]
+        if number != current:
+            if parts and not parts[-1].endswith("\n"):
+                parts.append("\n")
+            heading = "check" if number == wire.CHECK else f"step {number} of {count}"
+            parts.append(f"=== {heading}: {titles.get(number, '')} ===\n")
+            current = number
+        parts.append(event.data["text"])
+    return "".join(parts)
+
+
+def all_of(job: Job, steps: Sequence[Step], outputs: Sequence[Event]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest and the texts for the ZIP of a job whose outcome is settled."""
+    return manifest(job, steps), {"report.md": report(job, steps), "output.log": output_log(steps, outputs)}
+
+
+def _planned(step: Step) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": step.kind, "title": step.title}
+    match step.kind:
+        case "shell":
+            found["script"] = step.source
+        case "python":
+            found["code"] = step.source
+        case _:
+            found |= {"path": step.path, "content": step.source}
+    if step.background:
+        found["background"] = True
+    if step.seconds_given:
+        found["seconds"] = step.seconds
+    return found
+
+
+def _result(step: Step) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "kind": step.kind,
+        "title": step.title,
+        "status": step.status,
+        "exit_code": step.exit_code,
+        "detail": step.detail,
+        "started": iso(step.started_at),
+        "seconds": between(step.started_at, step.ended_at),
+        "output_bytes": step.output_bytes,
+    }
+
+

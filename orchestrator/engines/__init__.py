@@ -1,0 +1,1 @@
+"""Where containers run: ``base`` says what an engine does, and each kind has a file."""

@@ -1,0 +1,77 @@
+"""The engine's port: a few verbs with exact words. An engine knows nothing of jobs or prompts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A sandbox to start. Sizes are bytes."""
+
+    sandbox_id: str
+    token: str
+    image_id: str
+    memory: int
+    cpus: float
+    processes: int
+    network: str  # none or internet
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A container of ours, as the engine sees it."""
+
+    id: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended."""
+
+    code: int
+    out_of_memory: bool
+    last_lines: str
+
+
+class Engine(Protocol):
+    """Every verb raises EngineDown where the engine does not answer, and EngineError with its words where it refuses."""
+
+    async def image(self, name: str) -> str:
+        """The immutable id of an image; raises ImageMissing where it is not there or of another version."""
+
+    async def start(self, spec: Spec) -> Sandbox:
+        """Start a sandbox and return when it runs; a leftover of the same name is removed first."""
+
+    def ended(self) -> AsyncIterator[str]:
+        """The ids of sandboxes that ended, or are gone, as it happens.
+
+        One reader of the engine's own stream for all. The empty string says that the reader connected (again), and
+        that ends may have been missed.
+        """
+
+    async def exit(self, sandbox_id: str) -> Exit | None:
+        """How a sandbox ended; None where it runs. One that is gone ended with code -1."""
+
+    async def kill(self, sandbox_id: str) -> None:
+        """End every process of a sandbox at once and keep its files; of one that is gone: nothing."""
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End and remove a sandbox; of one that is gone: nothing."""
+
+    async def sandboxes(self) -> list[Sandbox]:
+        """All sandboxes of this orchestrator, running or not."""
+
+    def salvage(self, sandbox_id: str, path: str) -> AbstractAsyncContextManager[Iterator[bytes]]:
+        """A tar stream of what is left at a path, to be read on another thread."""
+
+    async def networks(self) -> list[IPv4Network | IPv6Network]:
+        """The addresses that sandboxes may have."""
+
+    async def close(self) -> None:
+        """Let go of the engine, and of what was made for all sandboxes."""

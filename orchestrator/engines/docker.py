@@ -1,0 +1,281 @@
+"""Sandboxes on a Docker engine (20.10 or newer), through Docker's own Python client.
+
+The client is synchronous: its calls run on a pool of threads of their own, never on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests.exceptions
+from docker import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from agent import wire
+from orchestrator.engines.base import Exit, Sandbox, Spec
+from orchestrator.errors import EngineDown, EngineError, ImageMissing
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+VERSION_LABEL = "containerized-agent.version"
+SANDBOX_LABEL = "containerized-agent.sandbox"
+#: Whose sandbox it is: two orchestrators on one machine have run folders of their own.
+OWNER_LABEL = "containerized-agent.run-dir"
+
+#: Seconds for one call to the engine; making a container on a busy machine takes long.
+CALL_SECONDS = 120
+
+#: Calls to the engine at the same time.
+THREADS = 32
+
+#: Seconds until a lost stream of the engine's events is opened again.
+RECONNECT_SECONDS = 1.0
+
+#: Lines of a dead container's log that an error carries, and their length together.
+LAST_LINES, LAST_CHARACTERS = 20, 4000
+
+
+class DockerEngine:
+    """See ``orchestrator.engines.base.Engine``."""
+
+    def __init__(self, docker_host: str, run_dir: Path, link_dir: Path) -> None:
+        self._host, self._link_dir = docker_host, link_dir
+        self._owner = str(run_dir)
+        self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
+        self._pool = ThreadPoolExecutor(THREADS, "docker")
+        self._lock = threading.Lock()
+        self._client: APIClient | None = None
+        self._closed = threading.Event()
+        self._stream: Any = None
+
+    # ── the port ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def image(self, name: str) -> str:
+        def call(client: APIClient) -> str:
+            try:
+                found = client.inspect_image(name)
+            except ImageNotFound as error:
+                raise ImageMissing(
+                    f"The image {name} is not there: {_words(error)}. "
+                    "Build it with `docker compose build agent-builder`, or set AGENT_IMAGE."
+                ) from error
+            version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL, "none")
+            if version != wire.VERSION:
+                raise ImageMissing(
+                    f"The image {name} has version {version}, the orchestrator has {wire.VERSION}; they must be equal. "
+                    "Build both with `docker compose build`."
+                )
+            return str(found["Id"])
+
+        return await self._call(call)
+
+    async def start(self, spec: Spec) -> Sandbox:
+        return await self._call(lambda client: self._start(client, spec))
+
+    async def ended(self) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[str] = asyncio.Queue()
+
+        def tell(sandbox_id: str) -> None:
+            with suppress(RuntimeError):  # the loop has closed
+                loop.call_soon_threadsafe(queue.put_nowait, sandbox_id)
+
+        threading.Thread(target=self._watch, args=(tell,), name="docker-events", daemon=True).start()
+        while True:
+            yield await queue.get()
+
+    async def exit(self, sandbox_id: str) -> Exit | None:
+        def call(client: APIClient) -> Exit | None:
+            try:
+                state = client.inspect_container(_name(sandbox_id))["State"]
+            except NotFound:
+                return Exit(-1, False, "")
+            if state["Running"] or state["Status"] == "created":
+                return None
+            lines = client.logs(_name(sandbox_id), tail=LAST_LINES)[-LAST_CHARACTERS:]
+            return Exit(state["ExitCode"], state["OOMKilled"], lines.decode("utf-8", "replace").strip())
+
+        return await self._call(call)
+
+    async def kill(self, sandbox_id: str) -> None:
+        def call(client: APIClient) -> None:
+            try:
+                client.kill(_name(sandbox_id))
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409:  # 409: it does not run
+                    raise
+            with suppress(NotFound):
+                client.wait(_name(sandbox_id), timeout=CALL_SECONDS)
+
+        await self._call(call)
+
+    async def stop(self, sandbox_id: str) -> None:
+        await self._call(lambda client: _remove(client, _name(sandbox_id)))
+
+    async def sandboxes(self) -> list[Sandbox]:
+        def call(client: APIClient) -> list[Sandbox]:
+            filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
+            return [
+                Sandbox(found["Labels"][SANDBOX_LABEL], found["State"] == "running")
+                for found in client.containers(all=True, filters=filters)
+            ]
+
+        return await self._call(call)
+
+    @asynccontextmanager
+    async def salvage(self, sandbox_id: str, path: str) -> AsyncIterator[Iterator[bytes]]:
+        stream, _ = await self._call(lambda client: client.get_archive(_name(sandbox_id), path, chunk_size=1 << 18))
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    async def networks(self) -> list[IPv4Network | IPv6Network]:
+        def call(client: APIClient) -> list[IPv4Network | IPv6Network]:
+            found = client.networks(names=[self._network_name])
+            return [
+                ipaddress.ip_network(config["Subnet"])
+                for network in found
+                if network["Name"] == self._network_name
+                for config in network["IPAM"]["Config"] or []
+            ]
+
+        return await self._call(call)
+
+    async def close(self) -> None:
+        def call(client: APIClient) -> None:
+            with suppress(NotFound):
+                client.remove_network(self._network_name)
+
+        with suppress(EngineError):
+            await self._call(call)
+        self._closed.set()
+        if self._stream is not None:
+            with suppress(Exception):
+                self._stream.close()
+        self._pool.shutdown(wait=False)
+
+    # ── on a thread of the pool ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _call(self, work: Callable[[APIClient], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._guarded, work)
+
+    def _guarded(self, work: Callable[[APIClient], T]) -> T:
+        try:
+            return work(self._connected())
+        except EngineError:
+            raise
+        except APIError as error:
+            raise EngineError(_words(error)) from error
+        except (DockerException, requests.exceptions.RequestException, OSError) as error:
+            raise EngineDown(
+                f"The Docker engine at {self._host} does not answer: {error}. Is it started, and may we use its socket?"
+            ) from error
+
+    def _connected(self) -> APIClient:
+        with self._lock:
+            if self._client is None:
+                self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS)
+            return self._client
+
+    def _start(self, client: APIClient, spec: Spec) -> Sandbox:
+        name = _name(spec.sandbox_id)
+        config = client.create_container_config(
+            spec.image_id,
+            command=None,
+            user="0:0",
+            environment={wire.TOKEN_VARIABLE: spec.token},
+            labels={SANDBOX_LABEL: spec.sandbox_id, OWNER_LABEL: self._owner},
+            networking_config=None,
+            host_config=self._host_config(client, spec),
+        )
+        try:
+            container = client.create_container_from_config(config, name)
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            _remove(client, name)
+            container = client.create_container_from_config(config, name)
+        try:
+            client.start(container)
+        except Exception:
+            _remove(client, name)
+            raise
+        return Sandbox(spec.sandbox_id, running=True)
+
+    def _host_config(self, client: APIClient, spec: Spec) -> dict[str, Any]:
+        network = "none"
+        if spec.network == "internet":
+            network = self._network_name
+            self._ensure_network(client)
+        config: dict[str, Any] = client.create_host_config(
+            network_mode=network,
+            mem_limit=spec.memory,
+            memswap_limit=spec.memory,
+            nano_cpus=round(spec.cpus * 1e9),
+            pids_limit=spec.processes,
+            cap_drop=["ALL"],
+            cap_add=["SETUID", "SETGID", "KILL"],
+            security_opt=["no-new-privileges"],
+            group_add=[str(self._link_dir.stat().st_gid)],
+            binds={str(self._link_dir): {"bind": str(Path(wire.SOCKET).parent), "mode": "ro"}},
+            log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+            ipc_mode="private",
+        )
+        return config
+
+    def _ensure_network(self, client: APIClient) -> None:
+        """A bridge on which sandboxes cannot reach each other."""
+        with self._lock:
+            if any(network["Name"] == self._network_name for network in client.networks(names=[self._network_name])):
+                return
+            client.create_network(
+                self._network_name,
+                driver="bridge",
+                options={"com.docker.network.bridge.enable_icc": "false"},
+                labels={OWNER_LABEL: self._owner},
+                check_duplicate=True,
+            )
+
+    def _watch(self, tell: Callable[[str], None]) -> None:
+        filters = {"type": "container", "event": ["die", "destroy"], "label": [f"{OWNER_LABEL}={self._owner}"]}
+        while not self._closed.is_set():
+            try:
+                self._stream = self._connected().events(filters=filters, decode=True)
+                tell("")
+                for event in self._stream:
+                    tell(event["Actor"]["Attributes"][SANDBOX_LABEL])
+            except Exception as error:
+                log.debug("the engine's event stream ended: %s", error)
+            self._closed.wait(RECONNECT_SECONDS)
+
+
+def _name(sandbox_id: str) -> str:
+    return f"containerized-agent-{sandbox_id}"
+
+
+def _remove(client: APIClient, name: str) -> None:
+    try:
+        client.remove_container(name, force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # 409: its removal is under way
+            raise
+
+
+def _words(error: APIError) -> str:
+    return str(error.explanation or error)

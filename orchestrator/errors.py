@@ -1,0 +1,95 @@
+"""Everything that can go wrong, as a tree. Each error says what happened and what to do next.
+
+    OrchestratorError
+    ├── SettingsError        a setting is wrong: nothing was started
+    ├── Busy                 another orchestrator holds the record or the run folder
+    ├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
+    │   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
+    │   ├── Forbidden        401, 403
+    │   ├── NotFound         404: there is no such job
+    │   ├── Conflict         409: not now (the job still runs), or not any more
+    │   ├── Gone             410: the job's files have expired
+    │   └── Unavailable      429, 503, 507: no room, or shutting down
+    └── EngineError          the engine's own words
+        ├── EngineDown       it does not answer: jobs wait
+        └── ImageMissing     the image is not there, or of another version: jobs wait
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """Base of all."""
+
+
+class SettingsError(OrchestratorError):
+    """A setting is wrong: nothing was started."""
+
+
+class Busy(OrchestratorError):
+    """Another orchestrator holds the record or the run folder."""
+
+
+class Problem(OrchestratorError):
+    """An answer to a caller, as RFC 9457 says it.
+
+    ``type`` is a stable word (a relative reference in the answer), ``title`` the same for all of the type, ``detail``
+    what happened this time and what to do. ``headers`` go along, ``extra`` are further members of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        title: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        **extra: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.type, self.title, self.detail = status, type, title, detail
+        self.headers = headers or {}
+        self.extra = extra
+
+
+class BadRequest(Problem):
+    """The request cannot be understood or is out of bounds."""
+
+
+class Forbidden(Problem):
+    """The caller may not do this."""
+
+
+class NotFound(Problem):
+    """There is no such thing."""
+
+
+class Conflict(Problem):
+    """Not in this state of the job."""
+
+
+class Gone(Problem):
+    """The job's files have expired."""
+
+
+class Unavailable(Problem):
+    """No room, or shutting down."""
+
+
+class EngineError(OrchestratorError):
+    """The engine refused; the message has its own words."""
+
+
+class EngineDown(EngineError):
+    """The engine does not answer."""
+
+
+class ImageMissing(EngineError):
+    """The image is not there, or of another version than the orchestrator."""
+
+
+def no_such_job(job_id: str) -> NotFound:
+    """The answer to an id that no job has."""
+    return NotFound(
+        404, "no-such-job", "No such job", f"There is no job {job_id[:64]!r}. GET /jobs lists those there are."
+    )

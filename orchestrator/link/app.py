@@ -1,0 +1,97 @@
+"""The routes of the link. Each call is of one running job, whose sandbox's token comes with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from agent import wire
+from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, Unavailable
+from orchestrator.link import messages
+from orchestrator.models import Job
+from orchestrator.problems import on_crash, on_problem
+from orchestrator.records import DiskFull, TooBig
+from orchestrator.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+def create_link(scheduler: Scheduler) -> Starlette:
+    """The application that listens on the link's socket."""
+
+    async def caller(request: Request) -> Job:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        job = await scheduler.job_of_token(token) if scheme.lower() == "bearer" else None
+        if job is None:
+            raise Forbidden(401, "no-such-sandbox", "No such sandbox", "This token belongs to no running job.")
+        return job
+
+    async def take(request: Request) -> JSONResponse:
+        job = await caller(request)
+        version = messages.take(await _body(request)).version
+        if version != wire.VERSION:
+            detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {wire.VERSION!r}."
+            await scheduler.refuse(job, f"{detail} Build both with `docker compose build`.")
+            raise Conflict(409, "version", "Versions differ", detail)
+        return _answer(await scheduler.take(job))
+
+    async def events(request: Request) -> JSONResponse:
+        job = await caller(request)
+        reports = messages.batch(await _body(request), job.steps_count, time.time())
+        return _answer(wire.Acknowledged(await scheduler.record(job, reports)))
+
+    async def commands(request: Request) -> JSONResponse:
+        return _answer(await scheduler.commands(await caller(request)))
+
+    async def outcome(request: Request) -> JSONResponse:
+        job = await caller(request)
+        return _answer(await scheduler.settle(job, messages.outcome(await _body(request))))
+
+    async def artifact(request: Request) -> JSONResponse:
+        job = await caller(request)
+        try:
+            return _answer(await scheduler.receive(job, _stream(request)))
+        except TooBig as error:
+            raise BadRequest(413, "zip-too-big", "ZIP too big", str(error)) from error
+        except DiskFull as error:
+            raise Unavailable(507, "disk-full", "Disk full", str(error)) from error
+        except ClientDisconnect:
+            log.info("job %s: the stream of its ZIP broke off", job.id)
+            raise BadRequest(400, "broken-off", "Broken off", "The stream ended before the ZIP did.") from None
+
+    routes = [
+        Route("/take", take, methods=["POST"]),
+        Route("/events", events, methods=["POST"]),
+        Route("/commands", commands, methods=["GET"]),
+        Route("/outcome", outcome, methods=["POST"]),
+        Route("/artifact", artifact, methods=["PUT"]),
+    ]
+    return Starlette(routes=routes, exception_handlers={Problem: on_problem, Exception: on_crash})
+
+
+def _answer(message: Any) -> JSONResponse:
+    if message is None:
+        raise Conflict(409, "ended", "Ended", "The job has ended meanwhile.")
+    return JSONResponse(asdict(message))
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > messages.MESSAGE_BYTES:
+            raise BadRequest(413, "too-long", "Too long", f"A message has {messages.MESSAGE_BYTES:,} bytes at most.")
+    return bytes(body)
+
+
+async def _stream(request: Request) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk

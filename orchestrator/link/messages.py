@@ -1,0 +1,97 @@
+"""Checks what agents send: a container is hostile until proven otherwise.
+
+The shapes are those of ``agent.wire``; the bounds are here. What passes is data of a fixed shape; it never chooses
+code to run, a path to write, or a name to import.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from agent import wire
+from orchestrator.errors import BadRequest
+from orchestrator.store import Report
+
+T = TypeVar("T")
+
+#: Bytes of one message. A batch is 512 Ki characters of output at the most, and JSON makes six bytes of some of them.
+MESSAGE_BYTES = 8 * 2**20
+
+#: Characters of the sentence in which an agent says how something ended.
+DETAIL_CHARACTERS = 20_000
+
+_strict = ConfigDict(extra="forbid", strict=True)
+_event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
+
+for _shape in (wire.Take, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded):
+    _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
+
+_take = TypeAdapter(wire.Take)
+_outcome = TypeAdapter(wire.Outcome)
+_events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
+    dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], Field(max_length=256)]]
+)
+
+
+def take(body: bytes) -> wire.Take:
+    return _check(_take, body)
+
+
+def outcome(body: bytes) -> wire.Outcome:
+    """Raises BadRequest also where the parts do not go together."""
+    found = _check(_outcome, body)
+    if (found.status == "failed") != (found.reason is not None):
+        raise _bad("a failed job, and no other, has a reason")
+    packed = found.packed
+    if min(packed.files, packed.bytes, packed.left_out) < 0 or max(packed.files, packed.bytes, packed.left_out) > 2**60:
+        raise _bad("counts are out of bounds")
+    found.detail = found.detail[:DETAIL_CHARACTERS]
+    return found
+
+
+def batch(body: bytes, steps: int, now: float) -> list[Report]:
+    """The reports of a batch. ``steps`` is the number of the plan's last step; times are held to ours."""
+    events = _check(_events, body).get("events", [])
+    return [_report(event, steps, now) for event in events]
+
+
+def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
+    if event.number < 1 or event.number > 2**31:
+        raise _bad(f"the event number {event.number} is out of bounds")
+    at = event.at if math.isfinite(event.at) and abs(now - event.at) < 86_400 else now
+    if isinstance(event, wire.PhaseBegan):
+        job: dict[str, Any] = {"phase": event.phase}
+        if event.phase == "package":
+            job["packaging_at"] = at
+        return Report(event.number, at, event.kind, {"phase": event.phase}, job=job)
+    if not 0 <= event.step <= steps:
+        raise _bad(f"there is no step {event.step}")
+    data: dict[str, Any] = {"step": event.step}
+    if isinstance(event, wire.StepStarted):
+        changes: dict[str, Any] = {"status": "running", "started_at": at}
+        return Report(event.number, at, event.kind, data, step_number=event.step, step=changes)
+    if isinstance(event, wire.Output):
+        if len(event.text) > wire.OUTPUT_EVENT_CHARACTERS:
+            raise _bad("the text of an output event is too long")
+        return Report(event.number, at, event.kind, {**data, "text": event.text})
+    if event.exit_code is not None and not 0 <= event.exit_code <= 255 or not 0 <= event.output_bytes < 2**60:
+        raise _bad("an exit code or a size is out of bounds")
+    detail = event.detail[:DETAIL_CHARACTERS]
+    ended = {"status": event.status, "exit_code": event.exit_code, "detail": detail}
+    changes = {**ended, "output_bytes": event.output_bytes, "ended_at": at}
+    return Report(event.number, at, event.kind, {**data, **ended}, step_number=event.step, step=changes)
+
+
+def _check(adapter: TypeAdapter[T], body: bytes) -> T:
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _bad(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _bad(what: str) -> BadRequest:
+    return BadRequest(400, "bad-message", "Bad message", f"A message of an agent was not understood: {what}.")

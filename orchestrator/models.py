@@ -1,0 +1,126 @@
+"""What is kept of a job: the tables, the states, and the table of allowed moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index
+from sqlmodel import Field, SQLModel
+
+#: The states of a job, with a sentence each.
+STATES = {
+    "scheduled": "accepted and stored; `waiting_for` says what for",
+    "running": "has a container; `phase` says where it is",
+    "completed": "the work was done and checked, and the ZIP is on disk",
+    "failed": "`reason` says why in a fixed word, `detail` in a sentence",
+    "cancelled": "a person asked",
+}
+
+#: From each state, the states that it may become. A state without a way on is final and never changes.
+MOVES = {
+    "scheduled": ("running", "cancelled", "failed"),
+    "running": ("completed", "failed", "cancelled"),
+    "completed": (),
+    "failed": (),
+    "cancelled": (),
+}
+FINAL = tuple(state for state, following in MOVES.items() if not following)
+
+#: Why a job failed: the fixed words, with a sentence each.
+REASONS = {
+    "plan_failed": "no plan could be made of it",
+    "step_failed": "a step ended with an exit code other than 0",
+    "check_failed": "the acceptance command failed, or a declared output is not there",
+    "timed_out": "a step, or the job, took longer than its limit",
+    "out_of_memory": "the container's memory was used up",
+    "disk_full": "the host's disk is full",
+    "zip_too_big": "a declared output did not fit into the ZIP",
+    "agent_lost": "the agent or its container was ended from outside, or fell silent",
+    "engine_error": "the engine could not start the container; its own words are in `detail`",
+}
+
+#: What a scheduled job waits for.
+WAITING_FOR = {
+    "slot": "as many jobs run as may run at the same time",
+    "engine": "the Docker engine does not answer",
+    "image": "the agent's image is not there, or of another version",
+    "disk": "the host's disk has less room than DISK_RESERVE",
+}
+
+
+class Job(SQLModel, table=True):
+    """One job. Times are seconds since the epoch."""
+
+    __table_args__ = (Index("by_status", "status", "n"),)
+
+    n: int | None = Field(default=None, primary_key=True)  # in order of arrival
+    id: str = Field(unique=True)
+    prompt: str
+    planned_by: str  # request, fences, template:<name>
+    network: str
+    seconds: float
+    memory: int
+    cpus: float
+    processes: int
+    zip_bytes: int
+    steps_count: int
+    check_command: str = ""
+    outputs: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    labels: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+    status: str = "scheduled"
+    phase: str | None = None
+    reason: str | None = None
+    detail: str = ""
+    waiting_for: str | None = "slot"
+    cancel_requested_at: float | None = None
+
+    created_at: float
+    started_at: float | None = None  # it got a slot
+    taken_at: float | None = None  # the agent's first word
+    packaging_at: float | None = None  # no process of the job's own lives any more
+    settled_at: float | None = None  # how it ends is decided; the ZIP is not on disk yet
+    ended_at: float | None = None
+    expired_at: float | None = None
+
+    sandbox_id: str | None = Field(default=None, index=True)
+    token_sha256: str | None = None
+    image: str | None = None
+    image_id: str | None = None
+
+    last_event: int = 0
+    acknowledged: int = 0  # the agent's own numbers
+
+    outcome: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    artifact: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+
+
+class Step(SQLModel, table=True):
+    """One step of a job's plan; number 0 is the acceptance command."""
+
+    job_id: str = Field(primary_key=True, foreign_key="job.id")
+    number: int = Field(primary_key=True)
+    kind: str
+    title: str
+    source: str
+    path: str = ""
+    seconds: float  # at the most; the job's limit where the plan gave none
+    seconds_given: bool = False
+    background: bool = False
+
+    status: str = "waiting"  # then running; completed, failed or cancelled; skipped, where the job ended before it
+    exit_code: int | None = None
+    detail: str = ""
+    output_bytes: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class Event(SQLModel, table=True):
+    """Something that happened, numbered per job."""
+
+    job_id: str = Field(primary_key=True, foreign_key="job.id")
+    number: int = Field(primary_key=True)
+    at: float
+    kind: str
+    data: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

@@ -1,0 +1,121 @@
+"""What a job can ask for: its plan, and the limits it runs under. Every text and every list is bounded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from orchestrator.sizes import Size, show_size
+
+#: Characters of a prompt, of a step's source, and of an acceptance command.
+PROMPT_CHARACTERS, SOURCE_CHARACTERS, CHECK_CHARACTERS = 100_000, 500_000, 10_000
+
+#: Steps of a plan, declared outputs, labels.
+STEPS, OUTPUTS, LABELS = 100, 50, 32
+
+#: Seconds that a job or a step may ask for.
+MOST_SECONDS = 86_400
+
+MEMORY_OF_MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+CPUS_OF_MACHINE = os.cpu_count() or 1
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+def _inside_workspace(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts or value.endswith("/"):
+        raise ValueError("must be a path inside the workspace: relative, and without '..'")
+    return str(path)
+
+
+def _memory(value: int) -> int:
+    if not 64 * 2**20 <= value <= MEMORY_OF_MACHINE:
+        raise ValueError(f"must be between 64m and this machine's memory ({show_size(MEMORY_OF_MACHINE)})")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Line = Annotated[str, AfterValidator(_one_line)]
+Source = Annotated[Text, Field(min_length=1, max_length=SOURCE_CHARACTERS)]
+Path = Annotated[Line, Field(min_length=1, max_length=500), AfterValidator(_inside_workspace)]
+LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
+LabelValue = Annotated[Line, Field(max_length=255)]
+Prompt = Annotated[Text, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
+
+
+class Model(BaseModel):
+    """Base of all that a caller sends: an unknown field is an error that names it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Step(Model):
+    title: Annotated[Line, Field(max_length=200)] = Field("", description="Shown in progress and report.")
+    seconds: float | None = Field(None, gt=0, le=MOST_SECONDS, description="Time limit of this step alone.")
+
+
+class ShellStep(_Step):
+    """A bash script. It ends at its first failing command (`bash -eo pipefail`)."""
+
+    kind: Literal["shell"]
+    script: Source
+    background: bool = Field(False, description="Goes on until packaging, while later steps run.")
+
+
+class PythonStep(_Step):
+    """Python code, run in the workspace."""
+
+    kind: Literal["python"]
+    code: Source
+    background: bool = Field(False, description="Goes on until packaging, while later steps run.")
+
+
+class FileStep(_Step):
+    """A file in the workspace."""
+
+    kind: Literal["file"]
+    path: Path
+    content: Annotated[Text, Field(max_length=SOURCE_CHARACTERS)]
+
+
+Step = Annotated[ShellStep | PythonStep | FileStep, Field(discriminator="kind")]
+Steps = Annotated[list[Step], Field(min_length=1, max_length=STEPS)]
+Outputs = Annotated[list[Path], Field(max_length=OUTPUTS)]
+
+
+class Limits(Model):
+    """What a job may use; each is optional."""
+
+    seconds: float = Field(600, gt=0, le=MOST_SECONDS, description="For all steps together; packaging has its own.")
+    memory: Annotated[Size, AfterValidator(_memory)] = Field(
+        2**30, description="Memory of the container; bytes, or `1g` (2^30)."
+    )
+    cpus: float = Field(1.0, ge=0.1, le=CPUS_OF_MACHINE, description="CPUs, also in parts.")
+    processes: int = Field(256, ge=32, le=32_768, description="Processes and threads at the same time.")
+    zip: Annotated[Size, Field(ge=2**16, le=2**40)] = Field(
+        2**30, description="Size of the ZIP's workspace part; past it the largest files are left out."
+    )
+
+
+def default_title(step: ShellStep | PythonStep | FileStep) -> str:
+    """A title for a step that was given none."""
+    if isinstance(step, FileStep):
+        return f"Write {step.path}"[:200]
+    source = step.script if isinstance(step, ShellStep) else step.code
+    first = next((line.strip() for line in source.splitlines() if line.strip()), step.kind)
+    printable = "".join(character if character.isprintable() else " " for character in first)
+    return printable if len(printable) <= 80 else printable[:79] + "…"

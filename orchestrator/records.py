@@ -1,0 +1,172 @@
+"""The record on disk: a folder a job, with its ZIP."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from orchestrator.errors import Busy
+from orchestrator.sizes import show_size
+
+#: Bytes gathered before they are written, away from the event loop.
+BLOCK = 1 << 20
+
+
+class DiskFull(Exception):
+    """The host's disk has no room for it."""
+
+
+class TooBig(Exception):
+    """More was sent than was agreed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A ZIP that was received and is not the job's yet."""
+
+    job_id: str
+    path: Path
+    size: int
+    sha256: str
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Records:
+    """The folder of all jobs. One orchestrator at a time works on it."""
+
+    def __init__(self, folder: Path, reserve: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self._reserve = folder, reserve
+        self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "orchestrator.db"
+
+    def artifact(self, job_id: str) -> Path:
+        """Where a job's ZIP is, or will be."""
+        return self.folder / job_id / f"{job_id}.zip"
+
+    def disk_short(self) -> str | None:
+        """A sentence where the disk has less room than is reserved."""
+        free = shutil.disk_usage(self.folder).free
+        if free >= self._reserve:
+            return None
+        return (
+            f"The disk of {self.folder} has {show_size(free)} left, less than DISK_RESERVE ({show_size(self._reserve)}). "
+            "Make room, or lower DISK_RESERVE."
+        )
+
+    def room(self) -> int:
+        """Bytes that a ZIP may take: half of the reserve stays, for the database to say what happened."""
+        return max(0, shutil.disk_usage(self.folder).free - self._reserve // 2)
+
+    async def receive(self, job_id: str, chunks: AsyncIterator[bytes], limit: int) -> Part:
+        """Write a job's ZIP from a stream; ``keep`` then makes it the job's. Raises DiskFull and TooBig."""
+        part = self._part(job_id)
+        digest = hashlib.sha256()
+        size = 0
+
+        def write(block: bytes) -> None:
+            if len(block) > self.room():
+                raise DiskFull(f"The disk of {self.folder} is full: {self.disk_short()}")
+            file.write(block)
+            digest.update(block)
+
+        try:
+            with await asyncio.to_thread(open, part, "wb") as file:
+                waiting = bytearray()
+                async for chunk in chunks:
+                    waiting += chunk
+                    size += len(chunk)
+                    if size > limit:
+                        raise TooBig(f"The ZIP is larger than {show_size(limit)}.")
+                    if len(waiting) >= BLOCK:
+                        block = bytes(waiting)
+                        waiting.clear()
+                        await asyncio.to_thread(write, block)
+                await asyncio.to_thread(write, bytes(waiting))
+                await asyncio.to_thread(_to_disk, file)
+            return Part(job_id, part, size, digest.hexdigest())
+        except BaseException as error:
+            part.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.") from error
+            raise
+
+    def keep(self, part: Part) -> None:
+        """Make what was received the job's ZIP: it appears whole or not at all. Blocks."""
+        self._appear(part.job_id, part.path)
+
+    def make(self, job_id: str, write: Callable[[IO[bytes]], None]) -> tuple[int, str]:
+        """Store a job's ZIP that ``write`` makes; returns its size and its sha256. Blocks. Raises DiskFull."""
+        part = self._part(job_id)
+        try:
+            with open(part, "w+b") as file:
+                write(file)
+                _to_disk(file)
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256")
+                size = file.seek(0, os.SEEK_END)
+            self._appear(job_id, part)
+        except OSError as error:
+            raise DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return size, digest.hexdigest()
+
+    def measure(self, job_id: str) -> tuple[int, str] | None:
+        """Size and sha256 of a job's ZIP; None where there is none. Blocks."""
+        try:
+            with open(self.artifact(job_id), "rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+                return os.fstat(file.fileno()).st_size, digest.hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, job_id: str) -> None:
+        """Delete a job's folder. Blocks."""
+        shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def _part(self, job_id: str) -> Path:
+        artifact = self.artifact(job_id)
+        artifact.parent.mkdir(exist_ok=True)
+        return artifact.with_suffix(f".{os.urandom(4).hex()}.part")
+
+    def _appear(self, job_id: str, part: Path) -> None:
+        artifact = self.artifact(job_id)
+        os.replace(part, artifact)
+        for folder in (artifact.parent, self.folder):
+            fd = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def hold(path: Path, what: str) -> IO[str]:
+    """Lock a file for as long as it is open; raises Busy where another process has it."""
+    file = open(path, "w")  # noqa: SIM115 - open for as long as we live
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Busy(f"Another orchestrator holds {what}. Stop it, or set AGENT_OUTPUT_DIR and RUN_DIR.") from None
+    return file
+
+
+def _to_disk(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,103 @@
+"""Every setting, typed, with a sentence each. Read from the environment once, at start; an empty value is the default."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestrator.errors import SettingsError
+from orchestrator.sizes import Size
+
+#: Bytes of a path that a Unix socket may have (sun_path, less its end), see unix(7).
+SOCKET_PATH_BYTES = 107
+
+
+class Settings(BaseSettings):
+    """What can be set. The name in the environment is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini; not used by this version yet.")
+    agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
+    agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
+    retention_days: float = Field(1, gt=0, le=3650, description="Days that a job's files are kept after its end.")
+    host: str = Field("127.0.0.1", description="The address to listen on; API_KEY is needed for all but loopback.")
+    port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
+    api_key: SecretStr | None = Field(None, min_length=8, description="When set, every call needs it as bearer token.")
+    allowed_hosts: str = Field("", description="Further names, separated by commas, by which clients may call us.")
+    max_concurrent_jobs: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=1000,
+        description="Jobs that run at the same time; default: the number of CPUs.",
+    )
+    max_queued_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; one more is answered with 429.")
+    default_network: Literal["none", "internet"] = Field("none", description="Network of a job that names none.")
+    start_seconds: float = Field(60, gt=0, le=3600, description="Time for a sandbox from its start to its first word.")
+    package_seconds: float = Field(120, ge=1, le=3600, description="Time for packaging, on every ending.")
+    link_lost_seconds: float = Field(300, ge=1, le=86400, description="Time an agent works on without orchestrator.")
+    drain_seconds: float = Field(30, ge=0, le=86400, description="Time for running jobs to end when we are stopped.")
+    disk_reserve: Size = Field(512 * 2**20, ge=0, description="Free disk below which no job starts and no ZIP grows.")
+    run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of the link's socket, on the host too.")
+    docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @field_validator("run_dir")
+    @classmethod
+    def _short_enough(cls, value: Path) -> Path:
+        value = value.absolute()
+        if len(os.fsencode(value / "link" / "link.sock")) > SOCKET_PATH_BYTES:
+            raise ValueError(f"is too long for a Unix socket in it ({SOCKET_PATH_BYTES} bytes with /link/link.sock)")
+        return value
+
+    @field_validator("agent_output_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
+    @model_validator(mode="after")
+    def _key_for_others(self) -> Settings:
+        if self.api_key is None and not is_loopback(self.host):
+            raise ValueError(
+                f"HOST={self.host} can be reached by others, so API_KEY must be set (at least 8 characters): "
+                "whoever can call this API runs code on this machine. Or listen on HOST=127.0.0.1."
+            )
+        return self
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names by which clients may call us, in lower case."""
+        given = {name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip()}
+        return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *given})
+
+    @property
+    def link_dir(self) -> Path:
+        """The folder that each sandbox sees."""
+        return self.run_dir / "link"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load() -> Settings:
+    """The settings of the environment; raises SettingsError that names each wrong one."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for wrong in error.errors():
+            name = ".".join(str(part) for part in wrong["loc"]).upper()
+            lines.append(f"{name}: {wrong['msg']}" if name else wrong["msg"].removeprefix("Value error, "))
+        raise SettingsError("Settings are wrong, nothing was started.\n  " + "\n  ".join(lines)) from None

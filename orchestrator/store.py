@@ -1,0 +1,297 @@
+"""All SQL, and nothing but SQL. Races are settled here, each in one statement.
+
+Whoever changes a job calls the scheduler; whoever reads asks the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import CursorResult, Update, and_, delete, func, or_, text, update
+from sqlmodel import Session, col, select
+
+from orchestrator.database import Database
+from orchestrator.models import FINAL, MOVES, Event, Job, Step
+
+
+
+@dataclass
+class Report:
+    """Something that the agent reports: an event, and the fields of the job and of a step that change with it."""
+
+    number: int
+    at: float
+    kind: str
+    data: dict[str, Any]
+    job: dict[str, Any] = field(default_factory=dict)
+    step_number: int = 0
+    step: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The record of all jobs."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def job(self, job_id: str) -> Job | None:
+        return await self._database.read(lambda session: _job(session, job_id))
+
+    async def job_of_sandbox(self, sandbox_id: str) -> Job | None:
+        query = select(Job).where(Job.sandbox_id == sandbox_id)
+        return await self._database.read(lambda session: session.exec(query).first())
+
+    async def steps(self, job_id: str) -> list[Step]:
+        query = select(Step).where(Step.job_id == job_id).order_by(col(Step.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def jobs(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        labels: Sequence[tuple[str, str]] = (),
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Newest first; ``before`` is the ``n`` of the last job that the caller has."""
+        query = select(Job).order_by(col(Job.n).desc()).limit(limit)
+        if statuses:
+            query = query.where(col(Job.status).in_(statuses))
+        if before is not None:
+            query = query.where(col(Job.n) < before)
+        for number, (name, value) in enumerate(labels):
+            query = query.where(
+                text(f"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :k{number} AND value = :v{number})").bindparams(
+                    **{f"k{number}": name, f"v{number}": value}
+                )
+            )
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def running(self) -> list[Job]:
+        query = select(Job).where(Job.status == "running").order_by(col(Job.n))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def first_scheduled(self) -> Job | None:
+        query = select(Job).where(Job.status == "scheduled", col(Job.cancel_requested_at).is_(None))
+        query = query.order_by(col(Job.n)).limit(1)
+        return await self._database.read(lambda session: session.exec(query).first())
+
+    async def to_cancel(self) -> list[Job]:
+        """Scheduled jobs whose cancellation was asked for and is not settled yet."""
+        query = select(Job).where(Job.status == "scheduled", col(Job.cancel_requested_at).is_not(None))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        query = select(Job.status, func.count()).group_by(Job.status)
+        found = await self._database.read(lambda session: dict(session.exec(query).all()))
+        return {status: found.get(status, 0) for status in MOVES}
+
+    async def ahead(self, job: Job) -> int:
+        """How many scheduled jobs come before this one."""
+        query = select(func.count()).select_from(Job).where(Job.status == "scheduled", col(Job.n) < job.n)
+        return await self._database.read(lambda session: session.exec(query).one())
+
+    async def events(self, job_id: str, after: int, limit: int) -> list[Event]:
+        query = select(Event).where(Event.job_id == job_id, col(Event.number) > after)
+        query = query.order_by(col(Event.number)).limit(limit)
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def outputs(self, job_id: str) -> list[Event]:
+        """The output events of a job, in order."""
+        query = select(Event).where(Event.job_id == job_id, Event.kind == "output").order_by(col(Event.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def to_expire(self, ended_before: float) -> list[Job]:
+        query = select(Job).where(
+            col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at) < ended_before
+        )
+        return await self._database.read(lambda session: list(session.exec(query.limit(500))))
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def add(self, job: Job, steps: Sequence[Step], queue_limit: int) -> bool:
+        """Store a new job, unless ``queue_limit`` jobs are waiting already."""
+
+        def work(session: Session) -> bool:
+            waiting = select(func.count()).select_from(Job).where(Job.status == "scheduled")
+            if session.exec(waiting).one() >= queue_limit:
+                return False
+            session.add(job)
+            session.flush()
+            session.add_all(steps)
+            _append(session, job.id, "scheduled", {"status": "scheduled"})
+            return True
+
+        return await self._database.write(work)
+
+    async def claim(self, slots: int, fields: dict[str, Any]) -> Job | None:
+        """Move the oldest waiting job to ``running``, if fewer than ``slots`` run."""
+
+        def work(session: Session) -> Job | None:
+            running = select(func.count()).select_from(Job).where(Job.status == "running").scalar_subquery()
+            oldest = (
+                select(Job.id)
+                .where(Job.status == "scheduled", col(Job.cancel_requested_at).is_(None), running < slots)
+                .order_by(col(Job.n))
+                .limit(1)
+                .scalar_subquery()
+            )
+            change = update(Job).where(col(Job.id) == oldest, col(Job.status) == "scheduled")
+            values = {"status": "running", "phase": "starting", "waiting_for": None, "detail": "", **fields}
+            job_id = session.execute(change.values(**values).returning(col(Job.id))).scalar()
+            if job_id is None:
+                return None
+            _append(session, job_id, "running", {"status": "running", "phase": "starting"})
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def finish(self, job_id: str, status: str, fields: dict[str, Any]) -> Job | None:
+        """Move a job to a final state; None where it has one already or may not become this one."""
+        origins = [origin for origin, following in MOVES.items() if status in following]
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(origins))
+            values = {"status": status, "waiting_for": None, "token_sha256": None, "ended_at": time.time(), **fields}
+            if not _changed(session, change.values(**values)):
+                return None
+            unfinished = update(Step).where(col(Step.job_id) == job_id)
+            session.execute(unfinished.where(col(Step.status) == "waiting").values(status="skipped"))
+            session.execute(
+                unfinished.where(col(Step.status) == "running").values(
+                    status="cancelled" if status == "cancelled" else "failed", ended_at=time.time()
+                )
+            )
+            job = _job(session, job_id)
+            assert job is not None  # noqa: S101 - it was changed a moment ago
+            data = {"status": status, "reason": job.reason, "detail": job.detail, "artifact": job.artifact}
+            _append(session, job_id, status, data)
+            session.refresh(job)
+            return job
+
+        return await self._database.write(work)
+
+    async def wait_for(self, what: str, detail: str) -> list[str]:
+        """Note what all scheduled jobs wait for; returns those for which that is new."""
+
+        def work(session: Session) -> list[str]:
+            new = and_(col(Job.status) == "scheduled", or_(col(Job.waiting_for) != what, col(Job.detail) != detail))
+            change = update(Job).where(new).values(waiting_for=what, detail=detail, last_event=Job.last_event + 1)
+            changed = session.execute(change.returning(col(Job.id), col(Job.last_event))).all()
+            data = {"waiting_for": what, "detail": detail}
+            now = time.time()
+            session.add_all(
+                Event(job_id=job_id, number=number, at=now, kind="waiting", data=data) for job_id, number in changed
+            )
+            return [job_id for job_id, _ in changed]
+
+        return await self._database.write(work)
+
+    async def request_cancel(self, job_id: str) -> Job | None:
+        """Note that a person asked; the first time stays. Returns the job as it is then."""
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
+            change = change.where(col(Job.cancel_requested_at).is_(None), col(Job.settled_at).is_(None))
+            if _changed(session, change.values(cancel_requested_at=time.time())):
+                _append(session, job_id, "cancel_requested", {})
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def take(self, job_id: str) -> Job | None:
+        """Note the agent's first word; None where the job does not run (any more)."""
+        return await self._update_running(job_id, [], taken_at=func.coalesce(Job.taken_at, time.time()))
+
+    async def set_sandbox(self, job_id: str, **fields: Any) -> Job | None:
+        return await self._update_running(job_id, [], **fields)
+
+    async def settle(self, job_id: str, outcome: dict[str, Any], *, replace: bool = False) -> Job | None:
+        """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.
+
+        ``replace`` takes back what was decided, where the ZIP that belongs to it could not be had.
+        """
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
+            if not replace:
+                change = change.where(col(Job.settled_at).is_(None))
+            cancelled = {**outcome, "status": "cancelled", "reason": None, "detail": "The job was cancelled."}
+            asked = change.where(col(Job.cancel_requested_at).is_not(None), outcome["status"] != "cancelled")
+            if not _changed(session, asked.values(outcome=cancelled, settled_at=time.time())):
+                session.execute(change.values(outcome=outcome, settled_at=time.time()))
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def record(self, job_id: str, reports: Sequence[Report]) -> int:
+        """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
+
+        Returns the number of the agent's last report that is on disk: less than the last one given where there is a
+        gap, or where the job does not run any more.
+        """
+
+        def work(session: Session) -> int:
+            job = _job(session, job_id)
+            if job is None:
+                return 0
+            last = job.acknowledged
+            for report in reports if job.status == "running" else ():
+                if report.number != last + 1:
+                    continue
+                last = report.number
+                if report.job:
+                    session.execute(update(Job).where(col(Job.id) == job_id).values(**report.job))
+                if report.step:
+                    step = update(Step).where(col(Step.job_id) == job_id, col(Step.number) == report.step_number)
+                    session.execute(step.values(**report.step))
+                _append(session, job_id, report.kind, report.data, report.at)
+            session.execute(update(Job).where(col(Job.id) == job_id).values(acknowledged=last))
+            return last
+
+        return await self._database.write(work)
+
+    async def expire(self, job_id: str) -> None:
+        """Mark a job's files as gone; what its steps printed goes too."""
+
+        def work(session: Session) -> None:
+            session.execute(update(Job).where(col(Job.id) == job_id).values(expired_at=time.time()))
+            session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind) == "output"))
+
+        await self._database.write(work)
+
+    async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running", *conditions)
+            return _job(session, job_id) if _changed(session, change.values(**fields)) else None
+
+        return await self._database.write(work)
+
+
+def _job(session: Session, job_id: str) -> Job | None:
+    return session.exec(select(Job).where(Job.id == job_id).execution_options(populate_existing=True)).first()
+
+
+def _changed(session: Session, change: Update) -> bool:
+    result: CursorResult[Any] = session.execute(change)  # type: ignore[assignment]
+    return result.rowcount == 1
+
+
+def _append(session: Session, job_id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
+    """Add an event; its number is the job's next one."""
+    change = update(Job).where(col(Job.id) == job_id).values(last_event=Job.last_event + 1)
+    number = session.execute(change.returning(col(Job.last_event))).scalar_one()
+    session.add(Event(job_id=job_id, number=number, at=at if at is not None else time.time(), kind=kind, data=data))
+    session.flush()
+
+

@@ -1,0 +1,299 @@
+"""What the tests stand on: the real orchestrator as a process of its own, on the real Docker engine.
+
+Each system has its own record, run folder and port, and is stopped as a user would stop it. At the end of a session no
+container may be left; where a test fails, the log of its system and the state of its containers are shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE = os.environ.get("TEST_AGENT_IMAGE", "containerized-agent:latest")
+FINAL = ("completed", "failed", "cancelled")
+
+#: Seconds that any condition may take on a machine of two busy cores.
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Return what the condition gives as soon as it is true; fail where that takes too long."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+
+
+def docker(*arguments: str) -> str:
+    """Run the docker command line and return what it prints."""
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class System:
+    """One orchestrator, and the calls of its API."""
+
+    def __init__(self, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ca-"))
+        self.port = free_port()
+        self.run_dir = self.folder / "run"
+        self.record = Path(settings.pop("AGENT_OUTPUT_DIR", self.folder / "jobs"))
+        self.run_dir.mkdir()
+        self.settings = {
+            "AGENT_OUTPUT_DIR": str(self.record),
+            "RUN_DIR": str(self.run_dir),
+            "PORT": str(self.port),
+            "AGENT_IMAGE": IMAGE,
+            "DRAIN_SECONDS": "0",
+            "LOG_LEVEL": "debug",
+            **settings,
+        }
+        self.log = self.folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        headers = {"Authorization": f"Bearer {settings['API_KEY']}"} if "API_KEY" in settings else {}
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE, headers=headers)
+
+    # ── its process ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def launch(self) -> None:
+        known = ("PATH", "HOME", "LANG")
+        env = {**{name: os.environ[name] for name in known if name in os.environ}, **self.settings}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "orchestrator"], cwd=ROOT, env=env, stderr=log)
+
+    def start(self) -> System:
+        self.launch()
+        until(self.answers, f"the orchestrator answers\n{self.log.read_text()}")
+        return self
+
+    def answers(self) -> bool:
+        assert self.process and self.process.poll() is None, self.log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return self.http.get("/health").status_code in (200, 503)
+        return False
+
+    def kill(self) -> None:
+        """As a power cut would: nothing is told."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=PATIENCE)
+
+    def close(self) -> None:
+        try:
+            self.stop()
+            left = self.containers()
+            for name in left:
+                docker("rm", "-f", name)
+            assert not left, f"containers are left over: {left}"
+        finally:
+            self.http.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def containers(self) -> list[str]:
+        """The names of its sandboxes, running or not."""
+        label = f"label=containerized-agent.run-dir={self.run_dir}"
+        return docker("ps", "-a", "--filter", label, "--format", "{{.Names}}").split()
+
+    # ── its API ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, **body: Any) -> str:
+        answer = self.http.post("/schedule", json=body)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["job_id"])
+
+    def shell(self, script: str, **body: Any) -> str:
+        return self.submit(steps=[{"kind": "shell", "script": script}], **body)
+
+    def python(self, code: str, **body: Any) -> str:
+        return self.submit(steps=[{"kind": "python", "code": code}], **body)
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        answer = self.http.get(f"/status/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def cancel(self, job_id: str) -> httpx.Response:
+        return self.http.post(f"/cancel/{job_id}")
+
+    def ended(self, job_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """The status of a job once it has ended."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(httpx.TransportError):
+                found = self.http.get(f"/status/{job_id}", params={"wait": 20}).json()
+                if found["status"] in FINAL:
+                    return dict(found)
+        pytest.fail(f"job {job_id} has not ended: {self.status(job_id)}\n{self.log.read_text()[-4000:]}")
+
+    def run(self, **body: Any) -> dict[str, Any]:
+        return self.ended(self.submit(**body))
+
+    def completed(self, job_id: str) -> dict[str, Any]:
+        found = self.ended(job_id)
+        assert found["status"] == "completed", f"{found}\n{self.output(job_id)}"
+        return found
+
+    def events(self, job_id: str, **headers: str) -> list[dict[str, Any]]:
+        """All events of an ended job, as the stream tells them."""
+        answer = self.http.get(f"/jobs/{job_id}/events", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return parse_events(answer.text)
+
+    def output(self, job_id: str, step: int | None = None) -> str:
+        """What a job's steps print, so far or at all."""
+        found = []
+        with contextlib.suppress(httpx.ReadTimeout), self.http.stream("GET", f"/jobs/{job_id}/events", timeout=1) as got:
+            text = ""
+            with contextlib.suppress(httpx.ReadTimeout):
+                for part in got.iter_text():
+                    text += part
+            found = parse_events(text)
+        return "".join(
+            event["data"]["text"]
+            for event in found
+            if event["event"] == "output" and step in (None, event["data"]["step"])
+        )
+
+    def says(self, job_id: str, words: str) -> None:
+        """Wait until a running job has printed some words."""
+        end = time.monotonic() + PATIENCE
+        text = ""
+        with self.http.stream("GET", f"/jobs/{job_id}/events") as stream:
+            for part in stream.iter_text():
+                text += part
+                printed = "".join(
+                    event["data"]["text"] for event in parse_events(text) if event["event"] == "output"
+                )
+                if words in printed:
+                    return
+                assert time.monotonic() < end, f"job {job_id} never said {words!r}: {text[-2000:]}"
+        pytest.fail(f"job {job_id} ended without saying {words!r}: {text[-2000:]}")
+
+    def zip(self, job_id: str) -> Artifact:
+        """A job's ZIP, checked: against the status, and each file against its sum."""
+        answer = self.http.get(f"/download/{job_id}")
+        assert answer.status_code == 200, answer.text
+        found = self.status(job_id)["artifact"]
+        assert len(answer.content) == found["bytes"]
+        assert answer.headers["etag"] == f'"{found["sha256"]}"'
+        return Artifact(answer.content, found)
+
+
+class Artifact(zipfile.ZipFile):
+    """A ZIP with its manifest and its proof."""
+
+    def __init__(self, content: bytes, found: dict[str, Any]) -> None:
+        super().__init__(io.BytesIO(content))
+        import hashlib
+
+        assert hashlib.sha256(content).hexdigest() == found["sha256"]
+        assert self.testzip() is None
+        self.manifest: dict[str, Any] = json.loads(self.read("manifest.json"))
+        assert self.manifest["partial"] == found["partial"]
+        self.report = self.read("report.md").decode()
+        self.output_log = self.read("output.log").decode()
+        for name, digest in self.sums().items():
+            assert hashlib.sha256(self.read(name)).hexdigest() == digest, name
+
+    def sums(self) -> dict[str, str]:
+        found = {}
+        for line in self.read("SHA256SUMS").decode().splitlines():
+            escaped = line.startswith("\\")
+            digest, _, name = line.lstrip("\\").partition("  ")
+            found[name.replace("\\\\", "\\") if escaped else name] = digest
+        return found
+
+    def text(self, path: str) -> str:
+        return self.read(f"workspace/{path}").decode()
+
+    @property
+    def paths(self) -> set[str]:
+        """What it has of the workspace."""
+        return {name.removeprefix("workspace/") for name in self.namelist() if name.startswith("workspace/")}
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        return {entry["path"]: entry["reason"] for entry in self.manifest["left_out"]}
+
+
+def parse_events(text: str) -> list[dict[str, Any]]:
+    """Server-sent events; what is not yet whole is left for later."""
+    found = []
+    for block in text.split("\n\n")[:-1] if not text.endswith("\n\n") else text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
+        if "id" in fields:
+            found.append({"id": int(fields["id"]), "event": fields["event"], "data": json.loads(fields["data"])})
+    return found
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    """A system for all tests that do not change it."""
+    shared = System()
+    try:
+        yield shared.start()
+    finally:
+        shared.close()
+
+
+@pytest.fixture
+def make_system() -> Iterator[Callable[..., System]]:
+    """Systems of a test's own, with settings of its own."""
+    made: list[System] = []
+
+    def make(**settings: str) -> System:
+        made.append(System(**settings))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            if one.process is None:
+                shutil.rmtree(one.folder, ignore_errors=True)
+            else:
+                one.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what a failed test's systems logged and which containers they have."""
+    report = yield
+    if report.when == "call" and report.failed:  # type: ignore[attr-defined]
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, System) and value.log.exists():
+                report.sections.append(("orchestrator's log", value.log.read_text()[-6000:]))  # type: ignore[attr-defined]
+                report.sections.append(("its containers", "\n".join(value.containers())))  # type: ignore[attr-defined]
+    return report
