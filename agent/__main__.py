@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from agent import wire
+from agent import seccomp, wire
 from agent.job import Job
 from agent.link import Link, LinkLost, Refused, parse_order
 from agent.outbox import Outbox
@@ -24,6 +24,7 @@ def main() -> int:
     if not token:
         print(f"{wire.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
         return REFUSED
+    seccomp.narrow()  # before the first thread: each has a filter of its own
     link = Link(wire.SOCKET, token)
     try:
         work(link)

@@ -31,8 +31,9 @@ OVERHEAD = 30 + 46 + 24 + 20 + 28  # bytes of an entry's two headers, its descri
 TOO_LONG = f"its path is longer than {LONGEST_NAME:,} bytes"
 TIME_OVER = "the time for packaging was over"
 
-# Plain `unzip` drops control characters, and a `;1` at the end (a VMS version); undecodable bytes are no UTF-8.
-_UNSAFE = r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]|;(?=[0-9]*\Z)|\A\.\.\Z"
+# Plain `unzip` drops control characters, and a `;1` at the end (a VMS version); undecodable bytes are no UTF-8; Windows
+# takes a backslash for a separator, so `..\..\x` would leave the folder.
+_UNSAFE = r"[\x00-\x1f\x7f-\x9f\udc80-\udcff\\]|;(?=[0-9]*\Z)|\A\.\.\Z"
 _NEEDS_ESCAPE = re.compile(_UNSAFE)
 _ESCAPED = re.compile(_UNSAFE + "|%")
 

@@ -14,12 +14,12 @@ here that is an error.
 
 from __future__ import annotations
 
-from pocketflow import BaseNode, Flow
+from pocketflow import BaseNode, Flow, Node
 
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
 from agent.nodes.package import END, Package
-from agent.nodes.steps import FileStep, PythonStep, ShellStep
+from agent.nodes.steps import FileStep, PythonStep, ShellStep, StepNode
 
 
 class MissingEdge(Exception):
@@ -42,7 +42,8 @@ class StrictFlow(Flow):
 def build() -> StrictFlow:
     """The graph of one job."""
     analyze, check, package = Analyze(), Check(), Package()
-    steps = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
+    steps: dict[str, StepNode] = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
+    node: Node
     for node in (analyze, *steps.values()):
         for kind, step in steps.items():
             node - kind >> step

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from agent import wire
 from agent.link import Link
@@ -40,7 +41,11 @@ class Outbox:
     def output(self, step: int, text: str) -> None:
         for begin in range(0, len(text), wire.OUTPUT_EVENT_CHARACTERS):
             part = text[begin : begin + wire.OUTPUT_EVENT_CHARACTERS]
-            self._add(lambda number, at, part=part: wire.Output(number, at, step, part))
+            self._add(partial(self._output, step, part))
+
+    @staticmethod
+    def _output(step: int, text: str, number: int, at: float) -> wire.Output:
+        return wire.Output(number, at, step, text)
 
     def step_ended(
         self, step: int, status: wire.StepStatus, exit_code: int | None, detail: str, output_bytes: int

@@ -39,6 +39,7 @@ JUNK = frozenset(
 VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
 
 MAX_ENTRIES = 200_000  # of the ZIP: bounds the packer's memory (1.5 KB an entry) whatever the job made
+MAX_NAMES = 32 * 2**20  # characters of all paths together: likewise
 TOO_MANY = f"the ZIP's limit of {MAX_ENTRIES:,} entries is reached: the rest of this folder"
 LISTED = 20  # paths named for each glob in the summary
 
@@ -53,7 +54,7 @@ class ProtocolError(Exception):
 class Found:
     """Something in the workspace that has a place in the ZIP. `kind` is file, link or folder (an empty one)."""
 
-    __slots__ = ("path", "kind", "size", "mode", "mtime")
+    __slots__ = ("kind", "mode", "mtime", "path", "size")
 
     def __init__(self, path: str, kind: str, status: os.stat_result) -> None:
         self.path = path  # relative to the root; undecodable bytes as os.fsdecode has them
@@ -67,6 +68,7 @@ def walk(root: str, outputs: list[str], artifact: Artifact) -> list[Found]:
     """All that is below `root`, the top levels first; what has no place in a ZIP goes to `artifact.leave_out`."""
     named = {part for pattern in outputs for part in pattern.split("/")}
     found: list[Found] = []
+    names = 0
     try:
         folders = deque([Found("", "folder", os.stat(root))])
     except OSError as error:
@@ -85,7 +87,8 @@ def walk(root: str, outputs: list[str], artifact: Artifact) -> list[Found]:
             artifact.leave_out(folder.path, "junk: a virtual environment", junk=True)
             continue
         for entry in entries:
-            if len(found) + len(folders) >= MAX_ENTRIES:
+            names += len(folder.path) + len(entry.name)
+            if len(found) + len(folders) >= MAX_ENTRIES or names > MAX_NAMES:
                 artifact.leave_out(folder.path, TOO_MANY)
                 break
             path = f"{folder.path}/{entry.name}" if folder.path else entry.name
@@ -176,16 +179,19 @@ def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[s
     files, bytes      regular files in the ZIP, and their size before compression
     left_out          how much was left out, junk not counted
     partial           whether the ZIP is less than the workspace was, junk not counted
-    outputs           for each declared output what matches it in the ZIP (folders too), at most 20 paths
-    outputs_left_out  the same for what is not in the ZIP, each with its reason in `reasons`
+    outputs           for each declared output what matches it in the ZIP whole (folders too), at most 20 paths
+    outputs_left_out  the same for what is not in the ZIP, or not whole, each with its reason in `reasons`
     hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere
     """
     candidates = set(packed)
     for path in packed:
         while (path := path.rpartition("/")[0]) and path not in candidates:
             candidates.add(path)
-    present = sorted(candidates)
-    absent = {
+    truncated = {
+        path: record["truncated"] for path, record in zip(packed, artifact.files, strict=True) if "truncated" in record
+    }
+    present = sorted(candidates - truncated.keys())
+    absent = truncated | {
         record["path"].removeprefix(f"{FOLDER}/"): record["reason"]
         for record in artifact.left_out
         if not record["reason"].startswith("junk: ")

@@ -86,12 +86,14 @@ def users_processes() -> dict[int, int]:
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/status") as status:
-                fields = dict(line.split(":", 1) for line in status if ":" in line)
-        except (OSError, ValueError):
+            with open(f"/proc/{name}/status", "rb") as status:  # a process can give itself a name that is no text
+                fields = dict(line.split(b":", 1) for line in status if b":" in line)
+        except OSError:
             continue  # it ended while we looked
-        if int(fields["Uid"].split()[0]) == USER and not fields["State"].strip().startswith(("Z", "X")):
-            found[int(name)] = int(fields["PPid"])
+        # a process whose first thread has ended is shown as a zombie while its other threads go on
+        dead = fields[b"State"].strip().startswith((b"Z", b"X")) and int(fields.get(b"Threads", b"1")) <= 1
+        if int(fields[b"Uid"].split()[0]) == USER and not dead:
+            found[int(name)] = int(fields[b"PPid"])
     return found
 
 

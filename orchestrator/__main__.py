@@ -1,4 +1,4 @@
-"""Runs the orchestrator: ``python -m orchestrator``, or asks a running one how it is: ``python -m orchestrator health``."""
+"""Runs the orchestrator: ``python -m orchestrator``; ``python -m orchestrator health`` asks a running one how it is."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def main() -> int:
         if sys.argv[1:] == ["health"]:
             return health(settings)
         logging.basicConfig(
-            level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+            level=settings.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
         )
         logging.getLogger("apscheduler").setLevel("WARNING")
         logging.getLogger("urllib3").setLevel("WARNING")

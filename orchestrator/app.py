@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -19,7 +18,7 @@ from orchestrator.api.context import Context
 from orchestrator.api.guard import Guard
 from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.errors import EngineError, Problem
+from orchestrator.errors import Problem
 from orchestrator.link.app import create_link
 from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem
 from orchestrator.records import Records
@@ -62,19 +61,13 @@ def create_system(settings: Settings) -> System:
     scheduler = Scheduler(settings, store, engine, records)
     context = Context(settings, store, scheduler, engine, records, templates)
 
-    async def networks() -> Iterable[IPv4Network | IPv6Network]:
-        try:
-            return await engine.networks()
-        except EngineError:
-            return []
-
-    users = Guard(create_app(context), settings, networks)
+    users = Guard(create_app(context), settings, engine)
     return System(users, create_link(scheduler), scheduler, context)
 
 
 def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
-    app = FastAPI(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
+    app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
     for module in (jobs, events, system):
         app.include_router(module.router)
@@ -90,10 +83,12 @@ async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
     wrong = []
     for item in error.errors()[:50]:
-        field = ".".join(str(part) for part in item["loc"] if part not in ("body", "query", "header", "path"))
+        field = ".".join(str(part) for part in item["loc"][1:])
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "there is no such field"
+        if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
+            message = "must be a JSON object"
         wrong.append({"field": field[:200], "message": message})
     sentence = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong)
     return answer(Problem(422, "invalid", "Invalid request", f"{sentence}.", errors=wrong))

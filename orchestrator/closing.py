@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from agent import wire
 from orchestrator import documents
@@ -179,7 +179,7 @@ class Closing:
             budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
             facts: dict[str, Any] = {}
 
-            def write(file: IO[bytes]) -> None:
+            def write(file: BinaryIO) -> None:
                 facts.update(write_zip(file, blocks, why, budget, deadline, paper))
 
             size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)

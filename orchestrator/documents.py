@@ -102,11 +102,13 @@ def report(job: Job, steps: Sequence[Step]) -> str:
     ending = job.outcome or {}
     lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
     if ending.get("reason"):
-        lines += [f"**{ending['reason']}**: {ending['detail']}", ""]
+        # what a step printed stands in a block of its own: it is no heading and no table of ours
+        first, *rest = ending["detail"].split("\n")
+        lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
     elif ending.get("detail"):
         lines += [ending["detail"], ""]
     if job.prompt:
-        lines += ["## What was asked", "", *(f"> {line}" for line in job.prompt.splitlines()), ""]
+        lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
     lines += ["## What was done", "", f"Planned by: {job.planned_by}", ""]
     lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:
@@ -120,7 +122,9 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         f"network: {job.network}. Image: {job.image} ({job.image_id})."
     )
     lines += ["", "## Run it again", "", "```bash"]
-    lines.append("jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule")
+    lines.append(
+        "jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
+    )
     lines += ["```", "", "`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
 
@@ -176,5 +180,3 @@ def _result(step: Step) -> dict[str, Any]:
         "seconds": between(step.started_at, step.ended_at),
         "output_bytes": step.output_bytes,
     }
-
-

@@ -1,18 +1,18 @@
 """Everything that can go wrong, as a tree. Each error says what happened and what to do next.
 
-    OrchestratorError
-    ├── SettingsError        a setting is wrong: nothing was started
-    ├── Busy                 another orchestrator holds the record or the run folder
-    ├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
-    │   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
-    │   ├── Forbidden        401, 403
-    │   ├── NotFound         404: there is no such job
-    │   ├── Conflict         409: not now (the job still runs), or not any more
-    │   ├── Gone             410: the job's files have expired
-    │   └── Unavailable      429, 503, 507: no room, or shutting down
-    └── EngineError          the engine's own words
-        ├── EngineDown       it does not answer: jobs wait
-        └── ImageMissing     the image is not there, or of another version: jobs wait
+OrchestratorError
+├── SettingsError        a setting is wrong: nothing was started
+├── Busy                 another orchestrator holds the record or the run folder
+├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
+│   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
+│   ├── Forbidden        401, 403
+│   ├── NotFound         404: there is no such job
+│   ├── Conflict         409: not now (the job still runs), or not any more
+│   ├── Gone             410: the job's files have expired
+│   └── Unavailable      429, 503, 507: no room, or shutting down
+└── EngineError          the engine's own words
+    ├── EngineDown       it does not answer: jobs wait
+    └── ImageMissing     the image is not there, or of another version: jobs wait
 """
 
 from __future__ import annotations

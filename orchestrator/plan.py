@@ -26,13 +26,15 @@ CPUS_OF_MACHINE = os.cpu_count() or 1
 def _text(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain the character NUL")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("must not contain half of a surrogate pair")
     return value
 
 
 def _one_line(value: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError("must be one line without control characters")
-    return value
+    return _text(value)
 
 
 def _inside_workspace(value: str) -> str:
@@ -48,13 +50,15 @@ def _memory(value: int) -> int:
     return value
 
 
-Text = Annotated[str, AfterValidator(_text)]
-Line = Annotated[str, AfterValidator(_one_line)]
-Source = Annotated[Text, Field(min_length=1, max_length=SOURCE_CHARACTERS)]
-Path = Annotated[Line, Field(min_length=1, max_length=500), AfterValidator(_inside_workspace)]
+# lengths stand first, so that an error speaks of characters
+Source = Annotated[str, Field(min_length=1, max_length=SOURCE_CHARACTERS), AfterValidator(_text)]
+Content = Annotated[str, Field(max_length=SOURCE_CHARACTERS), AfterValidator(_text)]
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS), AfterValidator(_text)]
+Command = Annotated[str, Field(min_length=1, max_length=CHECK_CHARACTERS), AfterValidator(_text)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line), AfterValidator(_inside_workspace)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
-LabelValue = Annotated[Line, Field(max_length=255)]
-Prompt = Annotated[Text, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
+LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_one_line)]
 
 
 class Model(BaseModel):
@@ -64,7 +68,7 @@ class Model(BaseModel):
 
 
 class _Step(Model):
-    title: Annotated[Line, Field(max_length=200)] = Field("", description="Shown in progress and report.")
+    title: Line = Field("", description="Shown in progress and report.")
     seconds: float | None = Field(None, gt=0, le=MOST_SECONDS, description="Time limit of this step alone.")
 
 
@@ -89,7 +93,7 @@ class FileStep(_Step):
 
     kind: Literal["file"]
     path: Path
-    content: Annotated[Text, Field(max_length=SOURCE_CHARACTERS)]
+    content: Content
 
 
 Step = Annotated[ShellStep | PythonStep | FileStep, Field(discriminator="kind")]

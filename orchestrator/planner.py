@@ -17,8 +17,10 @@ LANGUAGES = {
     "python": "python", "python3": "python", "py": "python",
 }  # fmt: skip
 
-#: A line that opens or closes a block: up to three spaces, then the fence, see CommonMark 0.31, 4.5.
-FENCE = re.compile(r" {0,3}(`{3,}|~{3,})\s*([^`]*?)\s*$")
+#: A line that opens or closes a block, see CommonMark 0.31, 4.5; a list around it may indent it further.
+FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`]*?)\s*$")
+
+LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass
@@ -50,23 +52,23 @@ def fenced_steps(prompt: str) -> list[ShellStep | PythonStep | FileStep]:
     Raises BadRequest for a block that cannot be run: none is passed over in silence.
     """
     found: list[dict[str, str]] = []
-    fence, kind, begin, lines = "", "", 0, list[str]()
-    for number, line in enumerate(prompt.splitlines(), 1):
+    fence, indent, kind, begin, lines = "", 0, "", 0, list[str]()
+    for number, line in enumerate(LINE_END.split(prompt), 1):
         mark = FENCE.match(line)
         if not fence and mark:
-            fence, begin, lines = mark[1], number, []
-            language = mark[2].split()[0].lower() if mark[2] else ""
+            fence, indent, begin, lines = mark[2], len(mark[1]), number, []
+            language = mark[3].split()[0].lower() if mark[3] else ""
             if language not in LANGUAGES:
                 raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
             kind = LANGUAGES[language]
-        elif fence and mark and not mark[2] and mark[1].startswith(fence):
+        elif fence and mark and not mark[3] and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
             source = "\n".join(lines) + "\n"
             if not source.strip():
                 raise _bad_block(begin, "is empty")
             found.append({"kind": kind, "script" if kind == "shell" else "code": source})
             fence = ""
         elif fence:
-            lines.append(line)
+            lines.append(re.sub(rf"^[ \t]{{0,{indent}}}", "", line))
     if fence:
         raise _bad_block(begin, "is not closed")
     if len(found) > STEPS:
@@ -74,7 +76,9 @@ def fenced_steps(prompt: str) -> list[ShellStep | PythonStep | FileStep]:
     try:
         return TypeAdapter(Steps).validate_python(found) if found else []
     except ValidationError as error:
-        raise BadRequest(422, "no-plan", "No plan", f"A code block cannot be run: {error.errors()[0]['msg']}.") from None
+        raise BadRequest(
+            422, "no-plan", "No plan", f"A code block cannot be run: {error.errors()[0]['msg']}."
+        ) from None
 
 
 def _bad_block(line: int, what: str) -> BadRequest:

@@ -42,6 +42,8 @@ async def on_http_error(request: Request, error: Exception) -> ProblemResponse:
         404: f"There is nothing at {request.url.path[:200]!r}. GET / says where things are.",
         405: f"{request.method} is not possible here. GET /docs says what is.",
     }.get(error.status_code, str(error.detail))
+    if error.status_code == 413:
+        return answer(Problem(413, "too-large", "Too large", detail))
     word = phrase.lower().replace(" ", "-")
     headers = dict(error.headers or {})
     return answer(Problem(error.status_code, word, phrase, detail, headers))

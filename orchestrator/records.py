@@ -10,7 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from orchestrator.errors import Busy
 from orchestrator.sizes import show_size
@@ -47,6 +47,8 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._reserve = folder, reserve
         self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
+        for part in folder.glob("*/*.part"):  # what a sudden end left half-written
+            part.unlink()
 
     @property
     def database(self) -> Path:
@@ -62,8 +64,8 @@ class Records:
         if free >= self._reserve:
             return None
         return (
-            f"The disk of {self.folder} has {show_size(free)} left, less than DISK_RESERVE ({show_size(self._reserve)}). "
-            "Make room, or lower DISK_RESERVE."
+            f"The disk of {self.folder} has {show_size(free)} left, less than DISK_RESERVE "
+            f"({show_size(self._reserve)}). Make room, or lower DISK_RESERVE."
         )
 
     def room(self) -> int:
@@ -107,7 +109,7 @@ class Records:
         """Make what was received the job's ZIP: it appears whole or not at all. Blocks."""
         self._appear(part.job_id, part.path)
 
-    def make(self, job_id: str, write: Callable[[IO[bytes]], None]) -> tuple[int, str]:
+    def make(self, job_id: str, write: Callable[[BinaryIO], None]) -> tuple[int, str]:
         """Store a job's ZIP that ``write`` makes; returns its size and its sha256. Blocks. Raises DiskFull."""
         part = self._part(job_id)
         try:

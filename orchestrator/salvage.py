@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from agent.artifact import Artifact
 from orchestrator.errors import EngineError
 
 #: The folder's own name in the engine's tar stream.
 ROOT = "workspace"
+
+#: What the listing of a ZIP may take: entries, and characters of their paths. The orchestrator holds them in memory.
+MOST_ENTRIES, MOST_CHARACTERS = 50_000, 16 * 2**20
 
 #: Folders that a ZIP of what is left does without.
 JUNK = frozenset({"__pycache__", ".cache", "node_modules", ".ipynb_checkpoints", ".npm"})
@@ -38,7 +41,7 @@ class _Stream(io.RawIOBase):
 
 
 def write_zip(
-    file: IO[bytes],
+    file: BinaryIO,
     blocks: Iterator[bytes] | None,
     reason: str,
     budget: int,
@@ -72,7 +75,15 @@ def write_zip(
 def _copy(artifact: Artifact, blocks: Iterator[bytes]) -> None:
     with tarfile.open(fileobj=io.BufferedReader(_Stream(blocks), 1 << 18), mode="r|", errors="surrogateescape") as tar:
         junk: set[str] = set()
+        entries = characters = 0
         for member in tar:
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+            entries, characters = entries + 1, characters + len(member.name) + len(member.linkname)
+            if entries > MOST_ENTRIES or characters > MOST_CHARACTERS:
+                artifact.leave_out(
+                    ".", f"the rest: there are more than {MOST_ENTRIES:,} files, or their paths are too long"
+                )
+                return
             path = member.name.removeprefix(ROOT).strip("/")
             parts = path.split("/")
             found = next((index for index, part in enumerate(parts) if part in JUNK), None)

@@ -13,6 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -67,7 +68,11 @@ class Scheduler:
         """Take a job: it is on disk when this returns. Raises Unavailable."""
         if self.draining:
             raise Unavailable(
-                503, "shutting-down", "Shutting down", "The system is being stopped; submit again later.", {"Retry-After": "30"}
+                503,
+                "shutting-down",
+                "Shutting down",
+                "The system is being stopped; submit again later.",
+                {"Retry-After": "30"},
             )
         if not await self._store.add(job, steps, self._settings.max_queued_jobs):
             raise Unavailable(
@@ -182,7 +187,7 @@ class Scheduler:
         self._spawn(self._dispatch())
         self._clock.add_job(self._tick, "interval", seconds=TICK_SECONDS, max_instances=1)
         self._clock.add_job(self._reconcile_quietly, "interval", seconds=RECONCILE_SECONDS, max_instances=1)
-        self._clock.add_job(self.expire, "interval", minutes=10, max_instances=1)
+        self._clock.add_job(self.expire, "interval", minutes=10, max_instances=1, next_run_time=datetime.now(UTC))
         self._clock.start()
 
     async def _dispatch(self) -> None:

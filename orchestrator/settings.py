@@ -1,4 +1,4 @@
-"""Every setting, typed, with a sentence each. Read from the environment once, at start; an empty value is the default."""
+"""Every setting, typed, with a sentence each. Read from the environment once; an empty value is the default."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def parse_size(value: Any) -> Any:
 
 def show_size(size: int) -> str:
     """Bytes as a person reads them."""
-    value, units = float(size), "bytes KiB MiB GiB TiB".split()
+    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while value >= 1024 and len(units) > 1:
         value /= 1024
         units.pop(0)

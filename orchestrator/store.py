@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, and_, delete, func, or_, text, update
+from sqlalchemy import CursorResult, Update, and_, delete, exists, func, or_, update
 from sqlmodel import Session, col, select
 
 from orchestrator.database import Database
 from orchestrator.models import FINAL, MOVES, Event, Job, Step
-
 
 
 @dataclass
@@ -68,12 +67,9 @@ class Store:
             query = query.where(col(Job.status).in_(statuses))
         if before is not None:
             query = query.where(col(Job.n) < before)
-        for number, (name, value) in enumerate(labels):
-            query = query.where(
-                text(f"EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :k{number} AND value = :v{number})").bindparams(
-                    **{f"k{number}": name, f"v{number}": value}
-                )
-            )
+        for name, value in labels:
+            label = func.json_each(Job.labels).table_valued("key", "value")
+            query = query.where(exists().select_from(label).where(label.c.key == name, label.c.value == value))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def running(self) -> list[Job]:
@@ -293,5 +289,3 @@ def _append(session: Session, job_id: str, kind: str, data: dict[str, Any], at: 
     number = session.execute(change.returning(col(Job.last_event))).scalar_one()
     session.add(Event(job_id=job_id, number=number, at=at if at is not None else time.time(), kind=kind, data=data))
     session.flush()
-
-

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "templates"
 class Template(Model):
     """One predefined job."""
 
-    about: Annotated[Line, Field(min_length=1, max_length=200)]
+    about: Line
     phrases: Annotated[list[Line], Field(min_length=1)]
     outputs: Outputs = Field(default_factory=list)
     steps: Steps

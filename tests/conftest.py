@@ -174,7 +174,10 @@ class System:
     def output(self, job_id: str, step: int | None = None) -> str:
         """What a job's steps print, so far or at all."""
         found = []
-        with contextlib.suppress(httpx.ReadTimeout), self.http.stream("GET", f"/jobs/{job_id}/events", timeout=1) as got:
+        with (
+            contextlib.suppress(httpx.ReadTimeout),
+            self.http.stream("GET", f"/jobs/{job_id}/events", timeout=1) as got,
+        ):
             text = ""
             with contextlib.suppress(httpx.ReadTimeout):
                 for part in got.iter_text():
@@ -193,9 +196,7 @@ class System:
         with self.http.stream("GET", f"/jobs/{job_id}/events") as stream:
             for part in stream.iter_text():
                 text += part
-                printed = "".join(
-                    event["data"]["text"] for event in parse_events(text) if event["event"] == "output"
-                )
+                printed = "".join(event["data"]["text"] for event in parse_events(text) if event["event"] == "output")
                 if words in printed:
                     return
                 assert time.monotonic() < end, f"job {job_id} never said {words!r}: {text[-2000:]}"
@@ -245,7 +246,7 @@ class Artifact(zipfile.ZipFile):
 
     @property
     def left_out(self) -> dict[str, str]:
-        return {entry["path"]: entry["reason"] for entry in self.manifest["left_out"]}
+        return {entry["path"].removeprefix("workspace/"): entry["reason"] for entry in self.manifest["left_out"]}
 
 
 def parse_events(text: str) -> list[dict[str, Any]]:
@@ -266,6 +267,17 @@ def system() -> Iterator[System]:
         yield shared.start()
     finally:
         shared.close()
+
+
+@pytest.fixture(autouse=True)
+def no_job_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that failed in the middle does not hold up those after it."""
+    yield
+    if "system" in request.fixturenames:
+        shared: System = request.getfixturevalue("system")
+        for job in shared.http.get("/jobs", params={"status": ["scheduled", "running"]}).json()["jobs"]:
+            shared.cancel(job["job_id"])
+            shared.ended(job["job_id"])
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ PACKER_SHARE = 0.8
 BLOCK = 256 * 1024
 
 
+#: What the packer says of a file for which the ZIP has no room.
+LIMIT_REACHED = "the ZIP's limit"
+
+
 class PackerFailed(Exception):
     """The packer ended before the ZIP did; the orchestrator saves what it can."""
 
@@ -121,10 +125,14 @@ def _missing_outputs(order: wire.Order, summary: dict[str, Any]) -> Failure | No
     for pattern in order.outputs:
         left_out = summary["outputs_left_out"].get(pattern)
         if left_out:
-            detail = f"The declared output {left_out[0]!r} was left out of the ZIP. Ask for a larger one with limits.zip."
-            return Failure("zip_too_big", detail)
+            why = summary["reasons"].get(left_out[0], "")
+            detail = f"The declared output {left_out[0]!r} is not in the ZIP: {why}."
+            if LIMIT_REACHED in why:
+                return Failure("zip_too_big", f"{detail} Ask for a larger one with limits.zip.")
+            return Failure("check_failed", detail)
         if not summary["outputs"].get(pattern):
-            return Failure("check_failed", f"No file in the workspace matches the declared output {pattern!r}.")
+            hint = f" {summary['hint']}" if summary.get("hint") else ""
+            return Failure("check_failed", f"No file in the workspace matches the declared output {pattern!r}.{hint}")
     return None
 
 
@@ -132,5 +140,3 @@ def _send_line(packer: subprocess.Popen[bytes], content: dict[str, Any]) -> None
     assert packer.stdin  # noqa: S101 - a pipe
     packer.stdin.write(json.dumps(content).encode() + b"\n")
     packer.stdin.flush()
-
-

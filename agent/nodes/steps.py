@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from subprocess import Popen
 
 from pocketflow import Node
 
@@ -38,13 +39,14 @@ class Result:
     reason: wire.Reason | None = None
 
 
-def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float | None) -> Result:
+def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float) -> Result:
     """Run a command to its end and pass its output on; what it leaves running is killed."""
     keep = set(users_processes()) if job.background else set[int]()
     kills = oom_kills()
     output = StepOutput(lambda part: job.outbox.output(number, part), job.budget)
-    limit = time.monotonic() + seconds if seconds is not None else job.deadline
+    limit = time.monotonic() + seconds
     deadline = min(limit, job.deadline) if number != wire.CHECK else limit
+    whose = f"its time limit of {seconds:g} s" if deadline == limit else f"the job's limit of {job.order.seconds:g} s"
     try:
         process = job.processes.start(command, text=text, output=output)
     except Stopped:
@@ -58,7 +60,7 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
         job.processes.stop("timed_out")
         process.wait()
     job.processes.close(process)
-    return _result(job, name, process, output, kills, deadline < job.deadline)
+    return _result(job, name, process, output, kills, whose)
 
 
 def start_background(job: Job, step: wire.PlannedStep, command: list[str]) -> Result | None:
@@ -99,12 +101,11 @@ def describe(step: wire.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
-def _result(job: Job, name: str, process: object, output: StepOutput, kills: int, step_limit: bool) -> Result:
-    code = exit_code(process)  # type: ignore[arg-type]
+def _result(job: Job, name: str, process: Popen[bytes], output: StepOutput, kills: int, limit: str) -> Result:
+    code = exit_code(process)
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
-        limit = "its own time limit" if step_limit else f"the job's time limit of {job.order.seconds:g} s"
         return Result("failed", code, f"{name} was ended at {limit}.", size, "timed_out")
     if stopped:
         return Result("cancelled", code, f"{name} was ended: the job was {stopped}.", size)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.errors import BadRequest, Forbidden, Problem
+from orchestrator.engines.base import Engine
+from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
 from orchestrator.problems import answer
 from orchestrator.settings import Settings
 
@@ -21,9 +20,6 @@ from orchestrator.settings import Settings
 BODY_BYTES = 4 * 2**20
 
 TOO_LARGE = f"The body of a request has {BODY_BYTES:,} bytes at most."
-
-#: Seconds for which the sandboxes' addresses are remembered.
-NETWORKS_SECONDS = 10.0
 
 
 class Guard:
@@ -33,14 +29,8 @@ class Guard:
     or, where a name was pointed at this machine (DNS rebinding), a foreign ``Host``.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        settings: Settings,
-        networks: Callable[[], Awaitable[Iterable[IPv4Network | IPv6Network]]],
-    ) -> None:
-        self._app, self._settings, self._networks = app, settings, networks
-        self._known: tuple[float, list[IPv4Network | IPv6Network]] = (0.0, [])
+    def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
+        self._app, self._settings, self._engine = app, settings, engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,8 +50,8 @@ class Guard:
         try:
             self._check_host(headers, scope)
             self._check_origin(headers)
-            self._check_key(headers)
             await self._check_address(scope)
+            self._check_key(headers)
             if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > BODY_BYTES:
                 raise BadRequest(413, "too-large", "Too large", TOO_LARGE)
         except Problem as problem:
@@ -72,14 +62,14 @@ class Guard:
     def _check_host(self, headers: Headers, scope: Scope) -> None:
         host = headers.get("host", "")
         name = _name(f"//{host}")
-        own_address = scope.get("server") or ("", None)
-        if name is None or (name not in self._settings.names and name != own_address[0]):
+        own_address = str(_address((scope.get("server") or ("", None))[0]))
+        if name is None or name not in self._settings.names | {own_address}:
             raise Forbidden(
                 403,
                 "foreign-host",
                 "Foreign host",
-                f"This system does not answer to the name {host[:100]!r}. Call it by localhost or 127.0.0.1, or add the "
-                "name to ALLOWED_HOSTS.",
+                f"This system does not answer to the name {host[:100]!r}. Call it by localhost or 127.0.0.1, or add "
+                "the name to ALLOWED_HOSTS.",
             )
 
     def _check_origin(self, headers: Headers) -> None:
@@ -97,7 +87,7 @@ class Guard:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         key = self._settings.api_key.get_secret_value().encode()
-        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), key):
+        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode("latin-1"), key):
             raise Forbidden(
                 401,
                 "no-key",
@@ -107,15 +97,29 @@ class Guard:
             )
 
     async def _check_address(self, scope: Scope) -> None:
-        client = scope.get("client")
-        if client is None or client[0] in ("127.0.0.1", "::1"):
+        client = _address((scope.get("client") or ("", None))[0])
+        if client is None or client.is_loopback:
             return
-        until, networks = self._known
-        if time.monotonic() > until:
-            networks = list(await self._networks())
-            self._known = (time.monotonic() + NETWORKS_SECONDS, networks)
-        if any(ipaddress.ip_address(client[0]) in network for network in networks):
+        try:
+            networks = await self._engine.networks()
+        except EngineError as error:
+            raise Unavailable(
+                503,
+                "engine-down",
+                "Engine down",
+                f"Who calls cannot be told from a job while the engine is away: {error}",
+            ) from error
+        if any(client in network for network in networks):
             raise Forbidden(403, "sandbox", "Not for sandboxes", "A job may not call the system that runs it.")
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address as it was meant: a socket of both families shows IPv4 as ``::ffff:…``."""
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _name(netloc: str) -> str | None:

@@ -55,7 +55,14 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     if job.check_command:
         title = "Acceptance command"
         steps.append(
-            Step(job_id=job.id, number=wire.CHECK, kind="check", title=title, source=job.check_command, seconds=job.seconds)
+            Step(
+                job_id=job.id,
+                number=wire.CHECK,
+                kind="check",
+                title=title,
+                source=job.check_command,
+                seconds=job.seconds,
+            )
         )
     await here.scheduler.submit(job, steps)
     response.headers["Location"] = f"/status/{job.id}"
@@ -65,7 +72,9 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     return await _view(here, job.id)
 
 
-@router.get("/status/{job_id}", response_model=schemas.StatusView, summary="How a job is doing", responses={404: PROBLEM})
+@router.get(
+    "/status/{job_id}", response_model=schemas.StatusView, summary="How a job is doing", responses={404: PROBLEM}
+)
 async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusView:
     """Everything about a job. With `wait`, the answer comes when the job has ended."""
     if wait:
@@ -76,7 +85,9 @@ async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusVie
 @router.get("/jobs", response_model=schemas.JobList, summary="All jobs, newest first", responses={422: PROBLEM})
 async def jobs(
     here: Here,
-    status: Annotated[list[schemas.Status] | None, Query(description="Only these; may be given more than once.")] = None,
+    status: Annotated[
+        list[schemas.Status] | None, Query(description="Only these; may be given more than once.")
+    ] = None,
     label: Annotated[
         list[str] | None, Query(max_length=8, description="`name=value`; all of those given must be there.")
     ] = None,
@@ -103,7 +114,6 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     return await _view(here, job_id)
 
 
-@router.api_route("/download/{job_id}.zip", methods=["GET", "HEAD"], include_in_schema=False)
 @router.api_route(
     "/download/{job_id}",
     methods=["GET", "HEAD"],
@@ -115,6 +125,7 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     },
     operation_id="download",
 )
+@router.api_route("/download/{job_id}.zip", methods=["GET", "HEAD"], include_in_schema=False)
 async def download(job: KnownJob, here: Here, request: Request) -> Response:
     """There is one on every ending of a job, for RETENTION_DAYS."""
     if job.status not in FINAL:
@@ -122,7 +133,8 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
             409,
             "not-ended",
             "Not ended",
-            f"Job {job.id} is {job.status}; its ZIP is there when it has ended. GET /status/{job.id}?wait=60 waits for it.",
+            f"Job {job.id} is {job.status}; its ZIP is there when it has ended. "
+            f"GET /status/{job.id}?wait=60 waits for it.",
             {"Retry-After": "2"},
         )
     if job.expired_at is not None:
@@ -141,7 +153,8 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
         "Content-Security-Policy": "sandbox",
         "Cache-Control": "private, max-age=0, must-revalidate",
     }
-    if request.headers.get("if-none-match") in (headers["ETag"], "*"):
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if known & {headers["ETag"], "*"}:
         return Response(status_code=304, headers=headers)
     return FileResponse(path, media_type="application/zip", filename=f"{job.id}.zip", headers=headers)
 
@@ -150,16 +163,24 @@ async def _read(request: Request) -> schemas.ScheduleRequest:
     """The request's JSON; raises BadRequest, or RequestValidationError that names each wrong field."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in JSON_TYPES:
-        raise BadRequest(415, "not-json", "Not JSON", f"The body must be JSON, not {kind[:80]!r}: -H 'Content-Type: application/json'.")
+        raise BadRequest(
+            415,
+            "not-json",
+            "Not JSON",
+            f"The body must be JSON, not {kind[:80]!r}: -H 'Content-Type: application/json'.",
+        )
     body = await request.body()
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(400, "not-json", "Not JSON", f"The body could not be read as JSON: {str(error)[:200]}.") from None
+        raise BadRequest(
+            400, "not-json", "Not JSON", f"The body could not be read as JSON: {str(error)[:200]}."
+        ) from None
     try:
         return schemas.ScheduleRequest.model_validate(content)
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from None
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in wrong]) from None
 
 
 def _job(wanted: schemas.ScheduleRequest, planned_by: str, outputs: list[str], steps: int, here: Context) -> Job:

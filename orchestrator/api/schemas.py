@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.documents import iso, limits, timings
 from orchestrator.models import FINAL, Job, Step
-from orchestrator.plan import (
-    CHECK_CHARACTERS,
-    LABELS,
-    LabelName,
-    LabelValue,
-    Limits,
-    Model,
-    Outputs,
-    Prompt,
-    Steps,
-    Text,
-)
+from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
 
 Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
 
@@ -30,10 +19,8 @@ class ScheduleRequest(Model):
     prompt: Prompt | None = Field(None, description="What is to be done.")
     steps: Steps | None = Field(None, description="Run these as given; no model is asked.")
     outputs: Outputs = Field(default_factory=list, description="Globs of files that must exist at the end.")
-    check: Text | None = Field(
-        None, min_length=1, max_length=CHECK_CHARACTERS, description="Acceptance command; must exit with 0."
-    )
-    limits: Limits = Limits()  # type: ignore[call-arg]
+    check: Command | None = Field(None, description="Acceptance command; must exit with 0.")
+    limits: Limits = Limits()
     network: Literal["none", "internet"] | None = Field(None, description="Default: DEFAULT_NETWORK.")
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=LABELS)
 
@@ -45,14 +32,14 @@ class ScheduleRequest(Model):
             raise ValueError("prompt is empty")
         return self
 
-    model_config = {
-        "json_schema_extra": {
+    model_config = ConfigDict(
+        json_schema_extra={
             "examples": [
                 {"prompt": "Create a Python script that prints hello world"},
                 {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
             ]
         }
-    }
+    )
 
 
 class Links(BaseModel):
@@ -104,7 +91,9 @@ class StatusView(BaseModel):
 
     job_id: str
     status: Status
-    phase: str | None = Field(description="Where a running job is: starting, analyze, shell, python, file, check, package")
+    phase: str | None = Field(
+        description="Where a running job is: starting, analyze, shell, python, file, check, package"
+    )
     reason: str | None = Field(description="Why it failed, in a fixed word.")
     detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
     waiting_for: str | None
@@ -184,7 +173,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         artifact = ArtifactView(url=links(job.id).download, expired=job.expired_at is not None, **known)
     return StatusView(
         job_id=job.id,
-        status=job.status,  # type: ignore[arg-type]
+        status=job.status,
         phase=job.phase,
         reason=job.reason,
         detail=job.detail,
@@ -215,7 +204,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
 def summary(job: Job) -> JobSummary:
     return JobSummary(
         job_id=job.id,
-        status=job.status,  # type: ignore[arg-type]
+        status=job.status,
         phase=job.phase,
         reason=job.reason,
         prompt=job.prompt[:200],

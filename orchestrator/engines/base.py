@@ -40,7 +40,7 @@ class Exit:
 
 
 class Engine(Protocol):
-    """Every verb raises EngineDown where the engine does not answer, and EngineError with its words where it refuses."""
+    """Every verb raises EngineDown where the engine does not answer, EngineError with its words where it refuses."""
 
     async def image(self, name: str) -> str:
         """The immutable id of an image; raises ImageMissing where it is not there or of another version."""

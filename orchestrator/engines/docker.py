@@ -58,6 +58,7 @@ class DockerEngine:
         self._client: APIClient | None = None
         self._closed = threading.Event()
         self._stream: Any = None
+        self._subnets: list[IPv4Network | IPv6Network] | None = None  # until the engine was asked
 
     # ── the port ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,16 +145,7 @@ class DockerEngine:
             stream.close()
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
-        def call(client: APIClient) -> list[IPv4Network | IPv6Network]:
-            found = client.networks(names=[self._network_name])
-            return [
-                ipaddress.ip_network(config["Subnet"])
-                for network in found
-                if network["Name"] == self._network_name
-                for config in network["IPAM"]["Config"] or []
-            ]
-
-        return await self._call(call)
+        return self._subnets if self._subnets is not None else await self._call(self._look_for_network)
 
     async def close(self) -> None:
         def call(client: APIClient) -> None:
@@ -240,7 +232,7 @@ class DockerEngine:
     def _ensure_network(self, client: APIClient) -> None:
         """A bridge on which sandboxes cannot reach each other."""
         with self._lock:
-            if any(network["Name"] == self._network_name for network in client.networks(names=[self._network_name])):
+            if self._look_for_network(client):
                 return
             client.create_network(
                 self._network_name,
@@ -249,6 +241,17 @@ class DockerEngine:
                 labels={OWNER_LABEL: self._owner},
                 check_duplicate=True,
             )
+            self._look_for_network(client)
+
+    def _look_for_network(self, client: APIClient) -> list[IPv4Network | IPv6Network]:
+        """The subnets of the sandboxes' bridge, if it is there; remembered from then on."""
+        self._subnets = [
+            ipaddress.ip_network(config["Subnet"])
+            for network in client.networks(names=[self._network_name])
+            if network["Name"] == self._network_name
+            for config in network["IPAM"]["Config"] or []
+        ]
+        return self._subnets
 
     def _watch(self, tell: Callable[[str], None]) -> None:
         filters = {"type": "container", "event": ["die", "destroy"], "label": [f"{OWNER_LABEL}={self._owner}"]}

@@ -77,7 +77,7 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
         if len(event.text) > wire.OUTPUT_EVENT_CHARACTERS:
             raise _bad("the text of an output event is too long")
         return Report(event.number, at, event.kind, {**data, "text": event.text})
-    if event.exit_code is not None and not 0 <= event.exit_code <= 255 or not 0 <= event.output_bytes < 2**60:
+    if (event.exit_code is not None and not 0 <= event.exit_code <= 255) or not 0 <= event.output_bytes < 2**60:
         raise _bad("an exit code or a size is out of bounds")
     detail = event.detail[:DETAIL_CHARACTERS]
     ended = {"status": event.status, "exit_code": event.exit_code, "detail": detail}

@@ -1,0 +1,307 @@
+"""Every ending of a job: there is a ZIP, it says what happened, and nothing goes on running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import System, docker, until
+
+#: A job that ignores what can be ignored, daemons included, and shows that it lives.
+STUBBORN = """
+trap '' TERM INT HUP QUIT
+echo kept > kept.txt
+setsid bash -c "trap '' TERM INT HUP QUIT; while true; do date +%N > beat; done" &
+echo ready
+while true; do :; done
+"""
+
+FORK_BOMB = "echo kept > kept.txt; echo ready; bomb() { bomb | bomb & }; bomb; while true; do :; done"
+
+
+def users_processes(name: str) -> list[str]:
+    """What of a container's job lives, seen from the host; zombies do not."""
+    try:
+        listed = subprocess.run(
+            ["docker", "top", name, "-eo", "pid,uid,stat,args"], check=True, capture_output=True, text=True
+        ).stdout
+    except subprocess.CalledProcessError:
+        return []  # the container is gone
+    found = []
+    for line in listed.splitlines()[1:]:
+        _, uid, stat, args = line.split(None, 3)
+        if uid == "10001" and not stat.startswith("Z") and "agent.pack" not in args:
+            found.append(args)
+    return found
+
+
+def sandbox(system: System, job: str) -> str:
+    return f"containerized-agent-{system.status(job)['sandbox']}"
+
+
+@pytest.mark.parametrize("script", [STUBBORN, FORK_BOMB], ids=["stubborn", "fork-bomb"])
+def test_two_seconds_after_cancel_no_process_of_the_job_lives(system: System, script: str) -> None:
+    job = system.shell(script)
+    system.says(job, "ready")
+    name = sandbox(system, job)
+    until(lambda: users_processes(name), "the job runs")
+    asked = time.monotonic()
+    assert system.cancel(job).status_code == 200
+    until(lambda: not users_processes(name), "no process lives")
+    assert time.monotonic() - asked < 2
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("cancelled", None)
+    artifact = system.zip(job)
+    assert artifact.text("kept.txt") == "kept\n"
+    assert artifact.manifest["status"] == "cancelled" and artifact.manifest["partial"]
+    assert "ready" in artifact.output_log
+    assert found["steps"][0]["status"] == "cancelled"
+
+
+def test_cancel_in_every_phase_ends_in_cancelled_with_a_zip(system: System) -> None:
+    """From the first moment on, in steps of some milliseconds; a job that had ended stays completed."""
+    endings = set()
+    for delay in (0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7):
+        job = system.submit(
+            steps=[{"kind": "file", "path": "a", "content": "a"}, {"kind": "python", "code": "print(1)"}], check="true"
+        )
+        time.sleep(delay)  # the moment is what is tried here, nothing waits for it
+        answer = system.cancel(job)
+        assert answer.status_code == 200
+        found = system.ended(job)
+        endings.add(found["status"])
+        artifact = system.zip(job)
+        assert artifact.manifest["status"] == found["status"]
+        finals = [event for event in system.events(job) if event["event"] in ("completed", "failed", "cancelled")]
+        assert len(finals) == 1
+    assert "cancelled" in endings and endings <= {"cancelled", "completed"}
+    until(lambda: not system.containers(), "all sandboxes are removed")
+
+
+def test_cancel_of_a_waiting_job_gives_a_zip_of_report_and_manifest(make_system: Callable[..., System]) -> None:
+    system = make_system(MAX_CONCURRENT_JOBS="1").start()
+    first = system.shell("echo ready; sleep 600")
+    system.says(first, "ready")
+    waiting = system.shell("echo never")
+    found = system.cancel(waiting).json()
+    assert found["status"] == "cancelled"
+    artifact = system.zip(waiting)
+    assert set(artifact.namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log"}
+    assert artifact.manifest["partial"] and "container" in artifact.left_out["."]
+    assert system.cancel(waiting).json() == found
+    system.cancel(first)
+    system.ended(first)
+
+
+def test_a_time_limit_of_a_step_kills_it(system: System) -> None:
+    job = system.submit(
+        steps=[{"kind": "shell", "script": STUBBORN, "seconds": 1}, {"kind": "shell", "script": "touch never"}]
+    )
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "timed_out")
+    assert "1 s" in found["detail"]
+    assert [step["status"] for step in found["steps"]] == ["failed", "skipped"]
+    assert "kept.txt" in system.zip(job).paths
+
+
+def test_the_time_limit_of_a_job_is_for_all_its_steps(system: System) -> None:
+    steps = [{"kind": "shell", "script": f"touch {i}; sleep 0.7"} for i in range(5)]
+    job = system.submit(steps=steps, limits={"seconds": 1.5})
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "timed_out")
+    assert {"0", "1"} <= system.zip(job).paths < {"0", "1", "2", "3", "4"}
+
+
+def test_a_check_that_never_ends_is_timed_out(system: System) -> None:
+    found = system.run(steps=[{"kind": "shell", "script": "true"}], check="sleep 600", limits={"seconds": 1})
+    assert (found["status"], found["reason"]) == ("failed", "timed_out")
+
+
+def test_a_job_that_uses_up_its_memory_is_out_of_memory(system: System) -> None:
+    code = "open('kept', 'w').write('k')\nprint('ready', flush=True)\nx = []\nwhile True: x.append(bytearray(1 << 20))"
+    job = system.python(code, limits={"memory": "128m"})
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "out_of_memory")
+    assert "limits.memory" in found["detail"]
+    assert system.zip(job).text("kept") == "k"
+
+
+def test_a_child_killed_for_memory_does_not_fail_a_job_that_copes(system: System) -> None:
+    eater = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+    script = f"python -c '{eater}' || echo coped > coped.txt"
+    job = system.shell(script, limits={"memory": "128m"}, outputs=["coped.txt"])
+    system.completed(job)
+
+
+def test_a_file_system_in_memory_that_is_full_does_not_hold_up_the_ending(system: System) -> None:
+    script = "echo kept > kept.txt; head -c 1G /dev/zero > /dev/shm/full || true; exit 3"
+    job = system.shell(script, limits={"memory": "96m"})
+    found = system.ended(job)
+    assert found["status"] == "failed" and found["artifact"]
+    assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+@pytest.mark.parametrize("victim", ["agent", "container"])
+def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str) -> None:
+    job = system.shell("mkdir -p a/b empty; echo kept > a/b/kept.txt; ln -s a/b/kept.txt link; echo ready; sleep 600")
+    system.says(job, "ready")
+    name = sandbox(system, job)
+    if victim == "agent":
+        top = docker("top", name, "-eo", "pid,args")
+        pid = next(int(line.split()[0]) for line in top.splitlines() if line.split(None, 1)[1].startswith("/opt/agent"))
+        os.kill(pid, 9)
+    else:
+        docker("kill", name)
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+    assert "exit code 137" in found["detail"] and "shell" in found["detail"]
+    artifact = system.zip(job)
+    assert artifact.text("a/b/kept.txt") == "kept\n"
+    assert artifact.manifest["salvaged"] and artifact.manifest["partial"]
+    assert artifact.getinfo("workspace/link").external_attr >> 28 == 0o12
+    assert "ready" in artifact.output_log
+    until(lambda: name not in system.containers(), "the sandbox is removed")
+
+
+def test_a_removed_container_leaves_report_and_manifest(system: System) -> None:
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    docker("rm", "-f", sandbox(system, job))
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+    assert "gone" in found["detail"]
+    artifact = system.zip(job)
+    assert "ready" in artifact.output_log and "agent_lost" in artifact.report
+    assert "gone" in artifact.left_out["."]
+
+
+def test_an_agent_that_is_frozen_ends_at_cancel_all_the_same(system: System) -> None:
+    job = system.shell("echo kept > kept.txt; echo ready; sleep 600")
+    system.says(job, "ready")
+    name = sandbox(system, job)
+    top = docker("top", name, "-eo", "pid,args")
+    pid = next(int(line.split()[0]) for line in top.splitlines() if line.split(None, 1)[1].startswith("/opt/agent"))
+    os.kill(pid, 19)  # SIGSTOP
+    asked = time.monotonic()
+    system.cancel(job)
+    until(lambda: not users_processes(name), "no process lives")
+    assert time.monotonic() - asked < 2
+    assert system.ended(job)["status"] == "cancelled"
+    assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+def test_past_the_zip_limit_the_largest_files_are_left_out(system: System) -> None:
+    script = (
+        "echo small > small.txt; head -c 3000000 /dev/urandom > large.bin; head -c 200000 /dev/urandom > medium.bin"
+    )
+    job = system.shell(script, limits={"zip": "1m"}, outputs=["small.txt"])
+    found = system.completed(job)
+    assert found["artifact"]["partial"] and found["artifact"]["left_out"] == 1
+    artifact = system.zip(job)
+    assert artifact.paths == {"small.txt", "medium.bin"}
+    assert "limit" in artifact.left_out["large.bin"]
+
+
+def test_a_declared_output_that_does_not_fit_fails_the_job(system: System) -> None:
+    script = "echo small > small.txt; head -c 3000000 /dev/urandom > large.bin"
+    job = system.shell(script, limits={"zip": "1m"}, outputs=["*.bin"])
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "zip_too_big")
+    assert "large.bin" in found["detail"] and "limits.zip" in found["detail"]
+    assert system.zip(job).text("small.txt") == "small\n"
+
+
+def test_odd_names_large_files_and_many_files_are_handled(system: System) -> None:
+    """One job with what the workspace can hold; ``tests/test_packing.py`` has each by itself."""
+    code = """
+import os
+for name in ['with space', 'ünïcode ☃', 'new\\nline', '.hidden', '-dash', 'back\\\\slash', 'a' * 200]:
+    open(name, 'w').write(name)
+open(b'\\xff\\xfe', 'w').write('bytes')
+os.makedirs('empty/inner')
+os.symlink('/etc/passwd', 'outside'); os.symlink('with space', 'inside'); os.symlink('nowhere', 'dangling')
+open('secret', 'w').write('x'); os.chmod('secret', 0)
+os.mkfifo('fifo')
+os.makedirs('node_modules/x'); open('node_modules/x/y', 'w').write('y')
+with open('sparse', 'wb') as f: f.truncate(1 << 30)
+os.mkdir('many')
+for i in range(20_000): open(f'many/{i}', 'w').write(str(i))
+"""
+    job = system.python(code, limits={"zip": "2g"})
+    found = system.ended(job, 120)
+    assert found["status"] == "completed", found
+    path = system.folder / "odd.zip"
+    with system.http.stream("GET", f"/download/{job}") as answer, open(path, "wb") as out:
+        for block in answer.iter_bytes():
+            out.write(block)
+    target = system.folder / "odd"
+    subprocess.run(["unzip", "-q", str(path), "-d", str(target)], check=True)
+    check = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=target, capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout[-2000:]
+    workspace = target / "workspace"
+    assert (workspace / "ünïcode ☃").read_text() == "ünïcode ☃"
+    assert (workspace / "new%0Aline").read_text() == "new\nline"
+    assert (workspace / "sparse").stat().st_size == 1 << 30
+    assert len(list((workspace / "many").iterdir())) == 20_000
+    assert (workspace / "empty/inner").is_dir()
+    assert Path(os.readlink(workspace / "outside")) == Path("/etc/passwd")
+    listed = json.loads((target / "manifest.json").read_text())["left_out"]
+    left_out = {entry["path"].removeprefix("workspace/"): entry["reason"] for entry in listed}
+    assert "ermission denied" in left_out["secret"]
+    assert left_out["fifo"] == "not a regular file"
+    assert left_out["node_modules"].startswith("junk")
+    subprocess.run(["rm", "-rf", str(target), str(path)], check=True)
+
+
+def test_packaging_that_takes_too_long_is_cut_and_says_so(make_system: Callable[..., System]) -> None:
+    system = make_system(PACKAGE_SECONDS="2").start()
+    code = "open('a-small', 'w').write('s')\nwith open('b-huge', 'wb') as f: f.truncate(400 << 30)"
+    job = system.python(code, limits={"zip": "64g"})
+    found = system.ended(job)
+    assert found["artifact"]["partial"]
+    assert system.zip(job).text("a-small") == "s"
+
+
+def test_a_full_disk_is_said_and_nothing_else_is_lost(make_system: Callable[..., System], tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        system = make_system(AGENT_OUTPUT_DIR=str(tmp_path / "jobs"), DISK_RESERVE="16m").start()
+        job = system.shell("head -c 60000000 /dev/urandom > large; echo done")
+        found = system.ended(job)
+        assert (found["status"], found["reason"]) == ("failed", "disk_full")
+        assert "DISK_RESERVE" in found["detail"]
+        assert "done" in system.zip(job).output_log
+        (tmp_path / "filler").write_bytes(b"x" * 36 * 2**20)
+        waiting = system.shell("echo later")
+        until(lambda: system.status(waiting)["waiting_for"] == "disk", "the job waits for room")
+        assert system.http.get("/health").status_code == 503
+        (tmp_path / "filler").unlink()
+        system.completed(waiting)
+        system.close()
+        system.process = None
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_the_manifests_plan_can_be_submitted_again_as_it_is(system: System) -> None:
+    job = system.submit(
+        prompt="two steps",
+        steps=[
+            {"kind": "file", "path": "in.txt", "content": "1\n2\n"},
+            {"kind": "shell", "script": "wc -l < in.txt > out.txt", "title": "Count", "seconds": 30},
+        ],
+        outputs=["out.txt"],
+        check="grep -q 2 out.txt",
+        labels={"team": "blue"},
+        limits={"memory": "256m"},
+    )
+    system.completed(job)
+    plan = system.zip(job).manifest["plan"]
+    again = system.submit(**plan)
+    system.completed(again)
+    assert system.zip(again).manifest["plan"] == plan

@@ -1,0 +1,185 @@
+"""The orchestrator is killed and started again, in every phase of its jobs: nothing is lost, nothing is left over."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import FINAL, System, docker, until
+
+PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
+
+
+def test_running_jobs_go_on_and_queued_ones_start_after_kill_9(make_system: Callable[..., System]) -> None:
+    system = make_system(MAX_CONCURRENT_JOBS="2").start()
+    running = [system.shell(f"echo ready; {PING}", outputs=["beats"]) for _ in range(2)]
+    queued = [system.shell("echo later > later.txt", outputs=["later.txt"]) for _ in range(3)]
+    for job in running:
+        system.says(job, "ready")
+    sandboxes = [system.status(job)["sandbox"] for job in running]
+    system.kill()
+    system.start()
+    for job, sandbox in zip(running, sandboxes, strict=True):
+        assert system.status(job)["sandbox"] in (sandbox, None)
+    for job in running + queued:
+        found = system.completed(job)
+        assert not found["artifact"]["partial"]
+        assert [event["id"] for event in system.events(job)] == list(range(1, len(system.events(job)) + 1))
+    for job in running:
+        assert system.zip(job).text("beats").split() == [str(i) for i in range(1, 101)]
+        assert system.output(job) == "ready\ndone\n"
+    until(lambda: not system.containers(), "all sandboxes are removed")
+
+
+def test_a_job_that_ended_while_nobody_looked_is_completed(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 0.5; echo result > result.txt; echo done", outputs=["result.txt"])
+    system.says(job, "ready")
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    system.kill()
+    until(lambda: "bash" not in docker("top", name, "-eo", "pid,comm"), "the step has ended")
+    system.start()
+    system.completed(job)
+    assert system.zip(job).text("result.txt") == "result\n"
+    assert system.output(job) == "ready\ndone\n"
+
+
+def test_kill_9_at_any_moment_leaves_no_job_without_an_ending(make_system: Callable[..., System]) -> None:
+    system = make_system(MAX_CONCURRENT_JOBS="3").start()
+    jobs: list[str] = []
+    for delay in (0.0, 0.05, 0.12, 0.2, 0.28, 0.36, 0.45, 0.6):
+        jobs += [system.shell("echo a > a; sleep 0.05; echo b", outputs=["a"]) for _ in range(2)]
+        time.sleep(delay)  # the moment is what is tried here, nothing waits for it
+        system.kill()
+        system.start()
+    for job in jobs:
+        found = system.completed(job)
+        artifact = system.zip(job)
+        assert artifact.text("a") == "a\n" and not found["artifact"]["partial"]
+        events = system.events(job)
+        assert sum(event["event"] in FINAL for event in events) == 1
+        assert sum(event["event"] == "step_started" for event in events) == 1, "a job ran twice"
+    until(lambda: not system.containers(), "all sandboxes are removed")
+    assert not list(system.record.glob("*/*.part")), "no half-written ZIP is left"
+
+
+def test_a_cancel_that_was_asked_for_before_the_restart_is_followed(make_system: Callable[..., System]) -> None:
+    system = make_system(MAX_CONCURRENT_JOBS="1").start()
+    running = system.shell("echo kept > kept.txt; echo ready; sleep 600")
+    waiting = system.shell("echo never")
+    system.says(running, "ready")
+    system.kill()
+    with closing(sqlite3.connect(system.record / "orchestrator.db")) as record:
+        record.execute("UPDATE job SET cancel_requested_at = ?", (time.time(),))
+        record.commit()
+    system.start()
+    for job in (running, waiting):
+        assert system.ended(job)["status"] == "cancelled"
+    assert system.zip(running).text("kept.txt") == "kept\n"
+
+
+def test_a_sandbox_that_vanished_meanwhile_is_noticed(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    system.kill()
+    docker("rm", "-f", name)
+    system.start()
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+    assert "ready" in system.zip(job).output_log
+
+
+def test_an_agent_without_its_link_gives_up_and_its_files_are_kept(make_system: Callable[..., System]) -> None:
+    system = make_system(LINK_LOST_SECONDS="1").start()
+    job = system.shell("echo kept > kept.txt; echo ready; sleep 600")
+    system.says(job, "ready")
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    system.kill()
+    until(lambda: docker("inspect", "-f", "{{.State.Running}}", name) == "false", "the agent has ended")
+    system.start()
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+    assert "75" in found["detail"] and "link" in found["detail"]
+    assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+def test_a_record_that_was_deleted_leaves_no_sandbox(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    system.kill()
+    subprocess.run(["rm", "-rf", str(system.record)], check=True)
+    system.start()
+    until(lambda: not system.containers(), "the sandbox of an unknown job is removed")
+    assert system.http.get("/jobs").json()["jobs"] == []
+
+
+def test_a_container_of_somebody_else_is_left_alone(make_system: Callable[..., System]) -> None:
+    system = make_system()
+    labels = ["--label", "containerized-agent.sandbox=x", "--label", "containerized-agent.run-dir=/elsewhere"]
+    image = system.settings["AGENT_IMAGE"]
+    other = docker("run", "-d", *labels, "--entrypoint", "sleep", image, "600")
+    try:
+        system.start()
+        system.completed(system.shell("true"))
+        system.stop()
+        assert docker("inspect", "-f", "{{.State.Running}}", other) == "true"
+    finally:
+        docker("rm", "-f", other)
+
+
+def test_stopping_drains_then_cancels_and_keeps_what_waits(make_system: Callable[..., System]) -> None:
+    system = make_system(MAX_CONCURRENT_JOBS="2", DRAIN_SECONDS="3").start()
+    short = system.shell("echo ready; sleep 1; echo result > result.txt", outputs=["result.txt"])
+    endless = system.shell("echo kept > kept.txt; echo ready; sleep 600")
+    waiting = system.shell("echo later")
+    for job in (short, endless):
+        system.says(job, "ready")
+    assert system.process
+    system.process.terminate()
+    refused = until(
+        lambda: (
+            (answer := system.http.post("/schedule", json={"steps": [{"kind": "shell", "script": "true"}]})).status_code
+            == 503
+            and answer
+        ),
+        "no job is taken any more",
+    )
+    assert refused.json()["type"] == "/problems/shutting-down"
+    assert system.process.wait(60) == 0
+    assert not system.containers()
+    system.start()
+    assert system.status(short)["status"] == "completed"
+    assert system.status(endless)["status"] == "cancelled"
+    assert system.zip(endless).text("kept.txt") == "kept\n"
+    system.completed(waiting)
+
+
+def test_two_orchestrators_do_not_share_a_record(make_system: Callable[..., System], tmp_path: Path) -> None:
+    first = make_system(AGENT_OUTPUT_DIR=str(tmp_path / "jobs")).start()
+    second = make_system(AGENT_OUTPUT_DIR=str(first.record))
+    second.launch()
+    assert second.process and second.process.wait(30) == 1
+    assert "Another orchestrator" in second.log.read_text()
+    first.completed(first.shell("true"))
+
+
+@pytest.mark.parametrize("held", [5.0])
+def test_a_database_that_somebody_else_holds_for_a_while_loses_nothing(
+    make_system: Callable[..., System], held: float
+) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 1; echo done > done.txt", outputs=["done.txt"])
+    system.says(job, "ready")
+    with closing(sqlite3.connect(system.record / "orchestrator.db", isolation_level=None)) as record:
+        record.execute("BEGIN IMMEDIATE")
+        time.sleep(held)  # the lock is held that long: this is the test
+        record.execute("ROLLBACK")
+    system.completed(job)
