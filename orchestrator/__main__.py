@@ -54,6 +54,7 @@ async def serve(settings: Settings) -> None:
         await system.stop()
         link.should_exit = users.should_exit = True
         await asyncio.gather(*doors)
+        await system.close()
         link_path.unlink(missing_ok=True)
 
 
@@ -82,6 +83,7 @@ def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.
         uds=uds,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # whoever calls could say that he is somebody else
         lifespan="off",
         log_level="warning",
         backlog=2048,

@@ -45,8 +45,11 @@ class System:
         await self.scheduler.start()
 
     async def stop(self) -> None:
-        """Drain, cancel, remove every sandbox, close the record."""
+        """Drain, cancel, and remove every sandbox, while both doors are open."""
         await self.scheduler.stop()
+
+    async def close(self) -> None:
+        """Let go of the engine and of the record, when both doors are closed."""
         await self._context.engine.close()
         self._context.store.close()
         self._context.records.close()

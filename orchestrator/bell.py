@@ -13,10 +13,17 @@ class Bell:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.closed = False
 
     def ring(self, job_id: str) -> None:
         for heard in self._listeners.get(job_id, ()):
             heard.set()
+
+    def close(self) -> None:
+        """Wake all who listen, for good: the system stops."""
+        self.closed = True
+        for job_id in self._listeners:
+            self.ring(job_id)
 
     @contextmanager
     def listening(self, job_id: str) -> Iterator[asyncio.Event]:

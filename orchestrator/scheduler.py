@@ -108,7 +108,7 @@ class Scheduler:
                 if job is None:
                     raise no_such_job(job_id)
                 left = end - time.monotonic()
-                if job.status in FINAL or left <= 0:
+                if job.status in FINAL or left <= 0 or self.bell.closed:
                     return job
                 await heard_within(heard, left)
 
@@ -168,7 +168,7 @@ class Scheduler:
                 if now is None or now.status != "running" or now.cancel_requested_at:
                     return wire.Commands(["cancel"])
                 left = end - time.monotonic()
-                if left <= 0 or not await heard_within(heard, left):
+                if left <= 0 or self.bell.closed or not await heard_within(heard, left):
                     return wire.Commands()
 
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
@@ -419,6 +419,7 @@ class Scheduler:
         await self._reconcile_quietly()
         self._clock.shutdown(wait=False)
         await self._closing.wait()
+        self.bell.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

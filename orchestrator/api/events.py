@@ -13,7 +13,7 @@ from orchestrator.api.jobs import PROBLEM
 from orchestrator.documents import iso
 from orchestrator.models import FINAL
 
-router = APIRouter()
+router = APIRouter(responses={422: PROBLEM})
 
 #: Events read from the store at once.
 PAGE = 200
@@ -26,7 +26,7 @@ MOST = 2**63 - 1
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
     summary="Follow a job",
-    responses={404: PROBLEM, 422: PROBLEM},
+    responses={404: PROBLEM},
 )
 async def events(
     job: KnownJob,
@@ -54,4 +54,6 @@ async def events(
             now = await here.store.job(job.id)
             if now is None or (now.status in FINAL and now.last_event <= last):
                 return  # asked to go on after the last event of a job that has ended
+            if here.scheduler.bell.closed:
+                return  # the system stops; the follower comes back with Last-Event-ID
             await heard.wait()

@@ -76,8 +76,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is None:
             return
-        own = headers.get("host", "").lower()
-        if urlsplit(origin.lower()).netloc != own:
+        try:
+            caller = urlsplit(origin.lower()).netloc
+        except ValueError:
+            caller = ""
+        if not caller or caller != headers.get("host", "").lower():
             raise Forbidden(
                 403, "foreign-origin", "Foreign origin", f"Pages of {origin[:100]!r} may not call this system."
             )

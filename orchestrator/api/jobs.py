@@ -21,9 +21,9 @@ from orchestrator.models import FINAL, Job, Step
 from orchestrator.plan import FileStep, ShellStep, default_title
 from orchestrator.planner import plan
 
-router = APIRouter()
-
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
+router = APIRouter(responses={422: PROBLEM})
+
 BODY = {
     "requestBody": {
         "required": True,
@@ -82,7 +82,7 @@ async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusVie
     return await _view(here, job.id)
 
 
-@router.get("/jobs", response_model=schemas.JobList, summary="All jobs, newest first", responses={422: PROBLEM})
+@router.get("/jobs", response_model=schemas.JobList, summary="All jobs, newest first")
 async def jobs(
     here: Here,
     status: Annotated[
@@ -114,18 +114,18 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     return await _view(here, job_id)
 
 
-@router.api_route(
+@router.get(
     "/download/{job_id}",
-    methods=["GET", "HEAD"],
     summary="The ZIP",
     response_class=FileResponse,
     responses={
         200: {"content": {"application/zip": {}}, "description": "The ZIP; its `ETag` is its sha256. Ranges work."},
         **{code: PROBLEM for code in (404, 409, 410)},
     },
-    operation_id="download",
 )
-@router.api_route("/download/{job_id}.zip", methods=["GET", "HEAD"], include_in_schema=False)
+@router.head("/download/{job_id}", include_in_schema=False)
+@router.get("/download/{job_id}.zip", include_in_schema=False)
+@router.head("/download/{job_id}.zip", include_in_schema=False)
 async def download(job: KnownJob, here: Here, request: Request) -> Response:
     """There is one on every ending of a job, for RETENTION_DAYS."""
     if job.status not in FINAL:

@@ -1,0 +1,119 @@
+"""``make bench``: a job over the API, and the same work as bare ``docker run``, in turn on one machine.
+
+Both run the same image with the same limits. A job's time is from its submission to its completion, with the ZIP on
+disk; a bare run's is that of the command, which keeps nothing. What counts is the ratio: both meet the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGE = os.environ.get("AGENT_IMAGE", "containerized-agent:latest")
+CODE = "print('hello')"
+PHASES = ("queued", "starting", "working", "packaging")
+
+#: The limits of a job that names none, as the command line of docker has them.
+BARE = [
+    "docker", "run", "--rm", "--network=none", "--memory=1g", "--memory-swap=1g", "--cpus=1", "--pids-limit=256",
+    "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=10001:10001", "--log-opt=max-size=1m",
+    "--entrypoint=/opt/venv/bin/python", IMAGE, "-c", CODE,
+]  # fmt: skip
+
+
+def call(base: str, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(base + path, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own http URL
+        return json.load(answer)
+
+
+@contextmanager
+def system() -> Iterator[str]:
+    """An orchestrator of our own, with an empty record; its URL."""
+    folder = Path(tempfile.mkdtemp(prefix="ca-bench-"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"AGENT_OUTPUT_DIR": str(folder / "jobs"), "RUN_DIR": str(folder / "run"), "PORT": str(port)}
+    env = {**os.environ, **settings, "AGENT_IMAGE": IMAGE, "HOST": "127.0.0.1", "API_KEY": "", "LOG_LEVEL": "warning"}
+    process = subprocess.Popen([sys.executable, "-m", "orchestrator"], cwd=ROOT, env=env)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                call(base, "/health")
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield base
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        shutil.rmtree(folder)
+
+
+def job(base: str) -> tuple[float, dict[str, float]]:
+    """Milliseconds of one job, and of its phases."""
+    begin = time.perf_counter()
+    found = call(base, "/schedule?wait=60", {"steps": [{"kind": "python", "code": CODE}]})
+    took = (time.perf_counter() - begin) * 1000
+    if found["status"] != "completed":
+        raise SystemExit(f"The job did not complete: {json.dumps(found, indent=2)}")
+    return took, {phase: found["timings"][phase] * 1000 for phase in PHASES}
+
+
+def bare() -> float:
+    """Milliseconds of one bare run."""
+    begin = time.perf_counter()
+    subprocess.run(BARE, check=True, capture_output=True)
+    return (time.perf_counter() - begin) * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="pairs to run (default: 20)")
+    rounds = parser.parse_args().rounds
+    jobs: list[float] = []
+    phases: list[dict[str, float]] = []
+    runs: list[float] = []
+    with system() as base:
+        settle(lambda: (job(base), bare()))
+        for _ in range(rounds):
+            took, split = job(base)
+            jobs.append(took)
+            phases.append(split)
+            runs.append(bare())
+    print(f"{rounds} pairs, in turn; milliseconds\n")
+    print(f"{'':32}{'median':>8}{'min':>8}{'max':>8}")
+    for name, values in (("job: submit to ZIP on disk", jobs), ("bare docker run", runs)):
+        print(f"{name:32}{statistics.median(values):8.0f}{min(values):8.0f}{max(values):8.0f}")
+    for phase in PHASES:
+        values = [split[phase] for split in phases]
+        print(f"{'  of the job: ' + phase:32}{statistics.median(values):8.0f}{min(values):8.0f}{max(values):8.0f}")
+    print(f"\nratio of the medians: {statistics.median(jobs) / statistics.median(runs):.2f}")
+
+
+def settle(work: Callable[[], object]) -> None:
+    """Two rounds that do not count: the first container of an image reads it from the disk."""
+    for _ in range(2):
+        work()
+
+
+if __name__ == "__main__":
+    main()
