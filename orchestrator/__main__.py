@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import IO
 
 import uvicorn
 
@@ -34,9 +35,7 @@ class Server(uvicorn.Server):
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain. A second signal ends at once; jobs then go on without us."""
-    settings.link_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    settings.link_dir.chmod(0o750)
-    with hold(settings.run_dir / "orchestrator.lock", f"the run folder {settings.run_dir}"):
+    with _run_folder(settings):
         listening = _listen(settings)
         system = create_system(settings)
         link_path = settings.link_dir / "link.sock"
@@ -56,6 +55,16 @@ async def serve(settings: Settings) -> None:
         await asyncio.gather(*doors)
         await system.close()
         link_path.unlink(missing_ok=True)
+
+
+def _run_folder(settings: Settings) -> IO[str]:
+    """Make the link's folder, which the orchestrator's group may enter, and hold the run folder."""
+    try:
+        settings.link_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        settings.link_dir.chmod(0o750)
+        return hold(settings.run_dir / "orchestrator.lock", f"the run folder {settings.run_dir}")
+    except OSError as error:
+        raise SettingsError(f"RUN_DIR={settings.run_dir} cannot be used: {error.strerror}.") from None
 
 
 def _on_signal(stop: asyncio.Event) -> None:

@@ -196,6 +196,7 @@ class Closing:
             return
         log.info("job %s: %s%s", job.id, ended.status, f" ({ended.reason})" if ended.reason else "")
         self._bell.ring(job.id)
+        self._locks.pop(job.id, None)
         self.on_free()
         if job.sandbox_id:
             task = asyncio.create_task(self._remove(job.sandbox_id))

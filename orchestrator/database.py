@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, SQLModel, create_engine
+
+from orchestrator.errors import SettingsError
 
 T = TypeVar("T")
 
@@ -35,7 +38,13 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
         self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
-        SQLModel.metadata.create_all(self._writer_engine)
+        try:
+            SQLModel.metadata.create_all(self._writer_engine)
+        except DatabaseError as error:
+            raise SettingsError(
+                f"The record {path} cannot be opened: {error.orig}. Move it away to begin anew, or set another "
+                "AGENT_OUTPUT_DIR."
+            ) from None
         self._queue: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
         self._writer = threading.Thread(target=self._write_all, name="database-writer")

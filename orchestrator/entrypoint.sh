@@ -1,12 +1,12 @@
 #!/bin/sh
-# Start the orchestrator as the owner of the data folder, so that what lands in ./jobs is the developer's and not root's.
+# Start the orchestrator as the owner of the data folder, so that what lands in ./jobs is the developer's, not root's.
 set -eu
 
 run_dir="${RUN_DIR:-/run/containerized-agent}"
 uid=$(stat -c %u /data)
 gid=$(stat -c %g /data)
 groups=$gid
-# The group that may speak to the engine; the socket can be missing only where this container was not started by compose.
+# The group that may speak to the engine. The socket can be missing only where compose did not start this container.
 if [ -S /var/run/docker.sock ]; then
     groups="$gid,$(stat -c %g /var/run/docker.sock)"
 fi

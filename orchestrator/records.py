@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from orchestrator.errors import Busy
+from orchestrator.errors import Busy, SettingsError
 from orchestrator.sizes import show_size
 
 #: Bytes gathered before they are written, away from the event loop.
@@ -44,9 +44,12 @@ class Records:
     """The folder of all jobs. One orchestrator at a time works on it."""
 
     def __init__(self, folder: Path, reserve: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._reserve = folder, reserve
-        self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
+        except OSError as error:
+            raise SettingsError(f"AGENT_OUTPUT_DIR={folder} cannot be used: {error.strerror}.") from None
         for part in folder.glob("*/*.part"):  # what a sudden end left half-written
             part.unlink()
 

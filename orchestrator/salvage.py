@@ -94,6 +94,8 @@ def _copy(artifact: Artifact, blocks: Iterator[bytes]) -> None:
                     junk.add(folder)
             elif not path or ".." in parts:
                 continue
+            elif member.islnk():
+                artifact.leave_out(path, f"a second name of {member.linkname}, which the engine's copy has once")
             elif member.isreg():
                 source = tar.extractfile(member)
                 assert source is not None  # noqa: S101 - a regular file

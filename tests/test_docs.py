@@ -105,6 +105,8 @@ def test_the_two_planes_share_the_wire_and_the_artifact_alone() -> None:
         ("store.py", ["api", "link", "scheduler", "closing", "engines", "app"]),
         ("models.py", ["api", "link", "scheduler", "closing", "store", "engines", "app"]),
         ("closing.py", ["api", "link", "scheduler", "app"]),
+        ("starting.py", ["api", "link", "scheduler", "watching", "app"]),
+        ("watching.py", ["api", "link", "scheduler", "app"]),
         ("scheduler.py", ["api", "link", "app"]),
         ("link", ["api", "app", "engines"]),
     ],

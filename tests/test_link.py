@@ -13,7 +13,6 @@ from conftest import System, docker
 
 from agent import wire
 
-
 STEP_ENDED = {
     "kind": "step_ended", "number": 1, "step": 1, "status": "failed", "exit_code": 1, "detail": "", "output_bytes": 0,
 }  # fmt: skip

@@ -71,7 +71,7 @@ class DockerEngine:
                     f"The image {name} is not there: {_words(error)}. "
                     "Build it with `docker compose build agent-builder`, or set AGENT_IMAGE."
                 ) from error
-            version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL, "none")
+            version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL) or "none"
             if version != wire.VERSION:
                 raise ImageMissing(
                     f"The image {name} has version {version}, the orchestrator has {wire.VERSION}; they must be equal. "
@@ -145,7 +145,9 @@ class DockerEngine:
             stream.close()
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
-        return self._subnets if self._subnets is not None else await self._call(self._look_for_network)
+        if self._subnets is None:
+            await self._call(self._ask_for_network)
+        return self._subnets or []
 
     async def close(self) -> None:
         def call(client: APIClient) -> None:
@@ -241,6 +243,10 @@ class DockerEngine:
                 labels={OWNER_LABEL: self._owner},
                 check_duplicate=True,
             )
+            self._look_for_network(client)
+
+    def _ask_for_network(self, client: APIClient) -> None:
+        with self._lock:
             self._look_for_network(client)
 
     def _look_for_network(self, client: APIClient) -> list[IPv4Network | IPv6Network]:

@@ -1,0 +1,171 @@
+"""Running jobs, seen from outside: sandboxes that end, clocks that run out, and what a restart finds.
+
+Nothing here lives in memory alone: ``reconcile`` brings the engine and the record together at every start, at every
+reconnection to the engine, and on a clock; all times are in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from orchestrator.closing import Closing
+from orchestrator.engines.base import Engine, Exit
+from orchestrator.errors import EngineError
+from orchestrator.models import Job
+from orchestrator.settings import Settings
+from orchestrator.starting import Starting
+from orchestrator.store import Store
+from orchestrator.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a cancelled agent that has not ended the job's processes is ended from outside.
+CANCEL_SECONDS = 1.0
+
+#: Seconds beyond a limit that an agent keeps itself, until it is ended from outside.
+LATE_SECONDS = 5.0
+
+
+class Watching:
+    """Ends what must be ended from outside."""
+
+    def __init__(
+        self, settings: Settings, store: Store, engine: Engine, closing: Closing, starting: Starting, tasks: Tasks
+    ) -> None:
+        self._settings, self._store, self._engine = settings, store, engine
+        self._closing, self._starting, self._tasks = closing, starting, tasks
+        self._started_at = time.time()
+        self._early: set[str] = set()  # sandboxes that ended before their start was through
+        starting.call_when_started(self._look_if_early)
+
+    async def run(self) -> None:
+        """Hear of sandboxes that end, for as long as the system runs."""
+        async for sandbox_id in self._engine.ended():
+            if sandbox_id:
+                self._tasks.spawn(self._look_at_sandbox(sandbox_id))
+            else:
+                await self.reconcile_quietly()
+                self._starting.look()
+
+    async def _look_at_sandbox(self, sandbox_id: str) -> None:
+        job = await self._store.job_of_sandbox(sandbox_id)
+        if job is None or job.status != "running":
+            return
+        if self._starting.is_starting(job.id):
+            self._early.add(sandbox_id)
+            return
+        try:
+            exit = await self._engine.exit(sandbox_id)
+        except EngineError as error:
+            log.warning("job %s: %s", job.id, error)  # the next comparison with the engine finds it
+            return
+        if exit is not None:
+            await self._sandbox_ended(job, exit)
+
+    async def _sandbox_ended(self, job: Job, exit: Exit) -> None:
+        """A sandbox ended by itself, and its job did not."""
+        said = f" It last printed:\n{exit.last_lines}" if exit.last_lines else ""
+        how = "is gone" if exit.code == -1 else f"ended with exit code {exit.code}"
+        if job.cancel_requested_at and not job.settled_at:
+            await self._closing.close(job, "cancelled", None, "The job was cancelled.")
+        elif exit.out_of_memory:
+            detail = "The container's memory was used up. Ask for more with limits.memory."
+            await self._closing.close(job, "failed", "out_of_memory", detail)
+        elif job.taken_at is None and self._too_late_to_speak(job):
+            said = said or " It printed nothing."
+            detail = f"The agent did not say a word within {self._settings.start_seconds:g} s (START_SECONDS).{said}"
+            await self._closing.close(job, "failed", "engine_error", detail)
+        elif job.taken_at is None:
+            detail = f"The container {how} before the agent said a word.{said}"
+            await self._closing.close(job, "failed", "engine_error", detail)
+        else:
+            detail = f"The container {how} in phase {job.phase}, before the job did.{said}"
+            await self._closing.close(job, "failed", "agent_lost", detail)
+
+    async def reconcile_quietly(self) -> None:
+        """As ``reconcile``; what goes wrong is logged, and tried again."""
+        try:
+            await self.reconcile()
+        except EngineError as error:
+            log.warning("the engine could not be asked: %s", error)
+        except Exception:
+            log.exception("the comparison with the engine failed")
+
+    async def reconcile(self) -> None:
+        """Bring the engine and the record together: no job without a sandbox, no sandbox without a job."""
+        jobs = {job.sandbox_id or "": job for job in await self._store.running()}
+        sandboxes = {sandbox.id: sandbox for sandbox in await self._engine.sandboxes()}
+        for sandbox_id in sandboxes.keys() - jobs.keys():
+            owner = await self._store.job_of_sandbox(sandbox_id)
+            if owner is None or owner.status != "running":
+                await self._engine.stop(sandbox_id)
+        for sandbox_id, job in jobs.items():
+            if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
+                continue
+            sandbox = sandboxes.get(sandbox_id)
+            if sandbox and sandbox.running:
+                continue
+            if await self._closing.finish_stored(job):
+                continue
+            if job.taken_at is None and not job.cancel_requested_at and not self._starting.stopped:
+                await self._starting.again(job)
+            else:
+                await self._look_at_sandbox(sandbox_id)
+
+    async def tick(self) -> None:
+        """End what a clock says must end: all times are in the store, so a restart changes nothing."""
+        now = time.time()
+        for job in await self._store.running():
+            if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
+                continue
+            packaging = job.packaging_at or job.settled_at
+            if job.taken_at is None:
+                if self._too_late_to_speak(job):
+                    self._tasks.spawn(self._never_spoke(job))
+            elif packaging:
+                if now > self._since(packaging) + self._settings.package_seconds + LATE_SECONDS:
+                    detail = f"Packaging took longer than {self._settings.package_seconds:g} s (PACKAGE_SECONDS)."
+                    self._closing.begin(job, "failed", "agent_lost", detail)
+            elif job.cancel_requested_at and now > job.cancel_requested_at + CANCEL_SECONDS:
+                self._closing.begin(job, "cancelled", None, "The job was cancelled.")
+            elif now > self._since(job.taken_at) + self._longest(job) + LATE_SECONDS:
+                detail = f"The job was ended from outside at its time limit of {job.seconds:g} s."
+                self._closing.begin(job, "failed", "timed_out", detail)
+
+    def _longest(self, job: Job) -> float:
+        return job.seconds * (2 if job.check_command else 1)
+
+    def _too_late_to_speak(self, job: Job) -> bool:
+        return time.time() > self._since(job.started_at) + self._settings.start_seconds
+
+    def _since(self, at: float | None) -> float:
+        """A limit begins again when we do: an agent could not reach us meanwhile."""
+        return max(at or 0.0, self._started_at)
+
+    async def _never_spoke(self, job: Job) -> None:
+        assert job.sandbox_id  # noqa: S101 - it runs
+        with contextlib.suppress(EngineError):
+            await self._engine.kill(job.sandbox_id)  # its end is then told as any other's
+            exit = await self._engine.exit(job.sandbox_id)
+            if exit:
+                await self._sandbox_ended(job, exit)
+
+    async def enforce_cancel(self, job_id: str) -> None:
+        """See that a cancelled job's processes end within two seconds, if need be from outside."""
+        job = await self._store.job(job_id)
+        if job and job.taken_at is None:
+            await self._closing.close(job, "cancelled", None, "The job was cancelled while its container started.")
+            return
+        await asyncio.sleep(CANCEL_SECONDS)
+        job = await self._store.job(job_id)
+        if job and job.status == "running" and not job.packaging_at and not job.settled_at:
+            log.warning("job %s: its agent did not end it in time, so its container is ended", job_id)
+            await self._closing.close(job, "cancelled", None, "The job was cancelled.")
+
+    def _look_if_early(self, sandbox_id: str) -> None:
+        if sandbox_id in self._early:
+            self._early.discard(sandbox_id)
+            self._tasks.spawn(self._look_at_sandbox(sandbox_id))
