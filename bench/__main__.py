@@ -38,7 +38,8 @@ BARE = [
 
 def call(base: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(base + path, data, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(base + path, data, headers)  # noqa: S310 - our own http URL
     with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own http URL
         return json.load(answer)
 

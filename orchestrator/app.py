@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from agent import wire
 from orchestrator.api import events, jobs, system
-from orchestrator.api.context import Context
+from orchestrator.api.context import Context, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.engines.docker import DockerEngine
@@ -73,7 +73,7 @@ def create_app(context: Context) -> FastAPI:
     app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
     for module in (jobs, events, system):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -104,5 +104,8 @@ def _openapi(app: FastAPI) -> dict[str, object]:
         request = ScheduleRequest.model_json_schema(ref_template="#/components/schemas/{model}")
         parts.update(request.pop("$defs", {}))
         parts["ScheduleRequest"] = request
+        stream = schema["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        stream.pop("itemSchema", None)  # a word of OpenAPI 3.2 in a document of 3.1
+        stream["schema"] = {"type": "string"}
         app.openapi_schema = schema
     return app.openapi_schema

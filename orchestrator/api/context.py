@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request
 
 from orchestrator.engines.base import Engine
-from orchestrator.errors import no_such_job
+from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.models import Job
 from orchestrator.records import Records
 from orchestrator.scheduler import Scheduler
@@ -34,6 +34,16 @@ def context(request: Request) -> Context:
 Here = Annotated[Context, Depends(context)]
 JobId = Annotated[str, Path(description="The id that POST /schedule gave.")]
 Wait = Annotated[float, Query(ge=0, le=600, description="Answer when the job has ended, or after so many seconds.")]
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the call does not have: one that is misspelt would be without effect."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            has = ", ".join(sorted(known)) or "none"
+            detail = f"{name[:80]}: there is no such parameter; this call has: {has}."
+            raise BadRequest(422, "invalid", "Invalid request", detail)
 
 
 async def known_job(job_id: JobId, here: Here) -> Job:
