@@ -231,9 +231,8 @@ class Artifact(zipfile.ZipFile):
     def sums(self) -> dict[str, str]:
         found = {}
         for line in self.read("SHA256SUMS").decode().splitlines():
-            escaped = line.startswith("\\")
-            digest, _, name = line.lstrip("\\").partition("  ")
-            found[name.replace("\\\\", "\\") if escaped else name] = digest
+            digest, _, name = line.partition("  ")
+            found[name] = digest
         return found
 
     def text(self, path: str) -> str:

@@ -158,10 +158,11 @@ def test_a_zip_beyond_what_was_agreed_is_refused(system: System) -> None:
         for _ in range(200):
             yield block
 
-    try:
-        status = caller.http.put("/artifact", content=endless()).status_code
-    except httpx.WriteError:  # refused before all was sent
-        status = 413
+    with caller.http:
+        try:
+            status = caller.http.put("/artifact", content=endless()).status_code
+        except httpx.WriteError:  # refused before all was sent
+            status = 413
     assert status == 413
     assert not list(system.record.glob(f"{job}/*"))
 
