@@ -1,0 +1,45 @@
+# Thin: each line is a plain command that you can run by hand.
+
+# Behind a TLS-inspecting proxy, pip must trust what this machine trusts.
+export PIP_CERT ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
+
+help: ## list what make can do here
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+demo: up ## start the system and run one job, from a prompt to its ZIP
+	scripts/tools.sh python3
+	python3 scripts/demo.py
+
+up: engine ## start the system; returns when it is healthy
+	scripts/prepare.sh
+	scripts/up.sh
+
+down: ## stop the system: drain, then cancel, and remove every sandbox
+	scripts/down.sh
+
+test: .venv/made images ## run all tests, on a real Docker engine
+	scripts/tools.sh curl unzip
+	.venv/bin/pytest tests
+
+bench: .venv/made images ## time jobs over the API against a bare docker run
+	.venv/bin/python -m bench
+
+lint: .venv/made ## ruff and mypy strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy --strict orchestrator agent
+
+engine:
+	scripts/engine.sh
+
+images: engine
+	scripts/prepare.sh
+	scripts/compose.sh build
+
+.venv/made: tests/requirements.txt orchestrator/requirements.txt agent/requirements.txt
+	scripts/tools.sh python3
+	python3 -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	touch .venv/made
+
+.PHONY: help demo up down test bench lint engine images

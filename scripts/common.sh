@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# What the scripts share. Source it: it moves to the top of the checkout, where the compose file and .env are.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '== %s\n' "$*" >&2; }
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# setting NAME: its value as compose sees it: the shell's, else that of .env, else (also where empty) the default.
+setting() {
+    local value
+    value="${!1-$(value_in .env "$1")}"
+    printf '%s\n' "${value:-$(value_in .env.example "$1")}"
+}
+
+# value_in FILE NAME: what the file's last NAME=… line says, without quotes; nothing where there is none.
+value_in() {
+    if [ -f "$1" ]; then
+        sed -n "s/^$2=//p" "$1" | tail -n 1 | sed -e 's/[[:space:]]*$//' -e "s/^\(['\"]\)\(.*\)\1\$/\2/"
+    fi
+}
+
+# wait_for SECONDS COMMAND…: until the command succeeds; false once the time is over.
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        sleep 0.2
+    done
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+engine_works() { docker info >/dev/null 2>&1; }
+
+compose_v2_works() { docker compose version >/dev/null 2>&1; }
+
+# compose ARGUMENTS…: compose v2 where it is there, else the old docker-compose.
+compose() {
+    if compose_v2_works; then docker compose "$@"; else docker-compose "$@"; fi
+}
+
+# Whether we may install packages here by ourselves: as root on Debian or Ubuntu.
+can_install() { [ "$(id -u)" -eq 0 ] && has apt-get && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }
+
+install_packages() {
+    say "installing from this machine's package sources: $*"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null ||
+        die "apt-get could not install $* (its own words are above); install them by hand and start again"
+}
+
+update_package_lists() {
+    apt-get update -qq </dev/null >/dev/null ||
+        die "apt-get update failed (its own words are above); put that right and start again"
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Stop: the orchestrator waits for running jobs (DRAIN_SECONDS), cancels the rest, removes every sandbox and ends.
+. "$(dirname "$0")/common.sh"
+
+main() {
+    if ! has docker || ! engine_works; then
+        say "no Docker engine answers here, so nothing of ours runs"
+        return
+    fi
+    compose down
+    # Sandboxes are left only where the orchestrator was not there to remove them (it was killed).
+    # Its next start settles their jobs.
+    local left
+    left=$(sandboxes)
+    if [ -n "$left" ]; then
+        say "removing sandboxes that the orchestrator has left: $(tr '\n' ' ' <<<"$left")"
+        xargs docker rm -f <<<"$left" >/dev/null
+        [ -z "$(sandboxes)" ] || die "these sandboxes could not be removed: $(sandboxes)"
+    fi
+    networks | xargs -r docker network rm >/dev/null
+    say "stopped; no sandbox is left"
+}
+
+# Those of this system alone: another one on this machine has a RUN_DIR of its own.
+of_ours() { echo "label=containerized-agent.run-dir=$(setting RUN_DIR)"; }
+
+sandboxes() { docker ps -aq --filter label=containerized-agent.sandbox --filter "$(of_ours)"; }
+
+networks() { docker network ls -q --filter "$(of_ours)"; }
+
+main
