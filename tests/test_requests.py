@@ -1,0 +1,208 @@
+"""What POST /schedule refuses: each with a sentence that says what is wrong, and nothing is stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from answers import nothing_stored, problem
+from conftest import System
+
+HELLO = "Hello world"
+
+
+def shell(**more: Any) -> dict[str, Any]:
+    return {"kind": "shell", "script": "true", **more}
+
+
+def file(path: str) -> dict[str, Any]:
+    return {"steps": [{"kind": "file", "path": path, "content": "x"}]}
+
+
+def limits(**wanted: Any) -> dict[str, Any]:
+    return {"prompt": HELLO, "limits": wanted}
+
+
+# A body, and words that the answer must have: the field's name above all.
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    # nothing to do
+    ({}, "prompt or steps"),
+    ({"labels": {"a": "b"}}, "prompt or steps"),
+    ({"prompt": None, "steps": None}, "prompt or steps"),
+    ({"prompt": ""}, "prompt: String should have at least 1 character"),
+    ({"prompt": " \n\t "}, "prompt is empty"),
+    ({"steps": []}, "steps: "),
+    # wrong types
+    ({"prompt": 3}, "prompt: "),
+    ({"prompt": ["x"]}, "prompt: "),
+    ({"steps": "true"}, "steps: "),
+    ({"steps": ["true"]}, "steps.0: "),
+    ({"steps": [shell(), {"kind": "shell", "script": 3}]}, "steps.1.shell.script: "),
+    ({"steps": [shell(title=3)]}, "steps.0.shell.title: "),
+    ({"steps": [shell(seconds="soon")]}, "steps.0.shell.seconds: "),
+    ({"steps": [shell(background="perhaps")]}, "steps.0.shell.background: "),
+    ({"prompt": HELLO, "outputs": "a.txt"}, "outputs: "),
+    ({"prompt": HELLO, "outputs": [3]}, "outputs.0: "),
+    ({"prompt": HELLO, "check": ["true"]}, "check: "),
+    ({"prompt": HELLO, "limits": []}, "limits: "),
+    ({"prompt": HELLO, "network": "host"}, "network: "),
+    ({"prompt": HELLO, "labels": ["a=b"]}, "labels: "),
+    ({"prompt": HELLO, "labels": {"a": 3}}, "labels.a: "),
+    # unknown fields, also such as are called like a part of a request
+    ({"prompt": HELLO, "promt": "x"}, "promt: there is no such field"),
+    ({"prompt": HELLO, "path": "x", "body": "x", "query": "x"}, "path: there is no such field; body: there is no"),
+    (limits(disk="1g"), "limits.disk: there is no such field"),
+    ({"steps": [shell(code="x")]}, "steps.0.shell.code: there is no such field"),
+    ({"steps": [{**file("a")["steps"][0], "background": True}]}, "steps.0.file.background: there is no such field"),
+    # steps
+    ({"steps": [{"script": "true"}]}, "kind"),
+    ({"steps": [{"kind": "ruby", "code": "x"}]}, "'ruby'"),
+    ({"steps": [{"kind": "python"}]}, "steps.0.python.code: Field required"),
+    ({"steps": [shell()] * 101}, "steps: List should have at most 100 items"),
+    ({"steps": [shell(script="")]}, "steps.0.shell.script: "),
+    ({"steps": [shell(script="echo a\0b")]}, "NUL"),
+    ({"steps": [shell(script="#" * 500_001)]}, "steps.0.shell.script: String should have at most 500000 characters"),
+    ({"steps": [shell(title="two\nlines")]}, "steps.0.shell.title: must be one line"),
+    ({"steps": [shell(title="x" * 201)]}, "steps.0.shell.title: String should have at most 200 characters"),
+    ({"steps": [shell(seconds=0)]}, "steps.0.shell.seconds: "),
+    # paths
+    (file(""), "steps.0.file.path: "),
+    (file("."), "steps.0.file.path: must be a path inside the workspace"),
+    (file(".."), "steps.0.file.path: must be a path inside the workspace"),
+    (file("a/../../b"), "steps.0.file.path: must be a path inside the workspace"),
+    (file("/etc/passwd"), "steps.0.file.path: must be a path inside the workspace"),
+    (file("folder/"), "steps.0.file.path: must be a path inside the workspace"),
+    (file("a\0b"), "steps.0.file.path: "),
+    (file("x" * 501), "steps.0.file.path: String should have at most 500 characters"),
+    ({"prompt": HELLO, "outputs": ["../*"]}, "outputs.0: must be a path inside the workspace"),
+    ({"prompt": HELLO, "outputs": ["a", "/etc/*"]}, "outputs.1: must be a path inside the workspace"),
+    ({"prompt": HELLO, "outputs": [f"{n}" for n in range(51)]}, "outputs: List should have at most 50 items"),
+    # the prompt and the acceptance command
+    ({"prompt": "a\0b"}, "prompt: must not contain the character NUL"),
+    ({"prompt": "x" * 100_001}, "prompt: String should have at most 100000 characters"),
+    ({"prompt": HELLO, "check": ""}, "check: "),
+    ({"prompt": HELLO, "check": "x" * 10_001}, "check: String should have at most 10000 characters"),
+    # limits
+    (limits(memory="10t"), "limits.memory: must be between 64m and this machine's memory"),
+    (limits(memory="1k"), "limits.memory: must be between 64m and this machine's memory"),
+    (limits(memory=-1), "limits.memory: must be between 64m and this machine's memory"),
+    (limits(memory=10**30), "limits.memory: "),
+    (limits(memory="abc"), "limits.memory: a size is a number of bytes, or a number with k, m, g or t, such as 512m"),
+    (limits(cpus=0), "limits.cpus: "),
+    (limits(cpus=1000), f"limits.cpus: Input should be less than or equal to {os.cpu_count()}"),
+    (limits(seconds=0), "limits.seconds: "),
+    (limits(seconds=-1), "limits.seconds: "),
+    (limits(seconds=1e9), "limits.seconds: Input should be less than or equal to 86400"),
+    (limits(seconds=float("nan")), "limits.seconds: "),
+    (limits(seconds=float("inf")), "limits.seconds: "),
+    (limits(processes=1), "limits.processes: Input should be greater than or equal to 32"),
+    (limits(processes=1.5), "limits.processes: "),
+    (limits(zip=0), "limits.zip: Input should be greater than or equal to 65536"),
+    (limits(zip="2048g"), "limits.zip: "),
+    # labels
+    ({"prompt": HELLO, "labels": {f"n{n}": "x" for n in range(33)}}, "labels: Dictionary should have at most 32 items"),
+    ({"prompt": HELLO, "labels": {"": "x"}}, "labels."),
+    ({"prompt": HELLO, "labels": {"a b": "x"}}, "labels.a b"),
+    ({"prompt": HELLO, "labels": {"-a": "x"}}, "labels.-a"),
+    ({"prompt": HELLO, "labels": {"a": "x" * 256}}, "labels.a: String should have at most 255 characters"),
+    ({"prompt": HELLO, "labels": {"a": "two\nlines"}}, "labels.a: must be one line"),
+]
+
+# Half of a surrogate pair is JSON, but no text: no database, log or answer can carry it.
+SURROGATES = [
+    r'{"prompt": "```bash\necho \ud800\n```"}',
+    r'{"prompt": "Hello world", "labels": {"a": "\ud800"}}',
+    r'{"prompt": "Hello world", "labels": {"\ud800": "a"}}',
+    r'{"prompt": "Hello world", "outputs": ["\udfff"]}',
+    r'{"prompt": "Hello world", "check": "echo \ud800"}',
+    r'{"prompt": "Hello world", "\ud800": 1}',
+    r'{"steps": [{"kind": "\ud800"}]}',
+    r'{"steps": [{"kind": "shell", "script": "echo \ud800"}]}',
+    r'{"steps": [{"kind": "shell", "script": "true", "title": "\ud800"}]}',
+    r'{"steps": [{"kind": "file", "path": "\ud800", "content": "x"}]}',
+    r'{"steps": [{"kind": "file", "path": "x", "content": "\ud800"}]}',
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_stored(system: System) -> Iterator[None]:
+    with nothing_stored(system):
+        yield
+
+
+@pytest.mark.parametrize(("body", "words"), REFUSED, ids=[f"{json.dumps(body)[:60]}" for body, _ in REFUSED])
+def test_a_wrong_request_is_refused_with_a_sentence_that_names_what_is_wrong(
+    system: System, body: dict[str, Any], words: str
+) -> None:
+    answer = system.http.post("/schedule", content=json.dumps(body))
+    found = problem(answer, 422, words)
+    assert found["type"] == "/problems/invalid"
+    assert found["errors"]
+    assert len(answer.content) < 8_000  # what was sent does not come back
+
+
+@pytest.mark.parametrize("body", SURROGATES)
+def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(system: System, body: str) -> None:
+    found = problem(system.http.post("/schedule", content=body), 422)
+    assert found["type"] == "/problems/invalid"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{'prompt': 'x'}", b"\xff\xfe\x00", b"prompt=x", b"[" * 200_000])
+def test_what_is_no_json_is_said_to_be_no_json(system: System, body: bytes) -> None:
+    problem(system.http.post("/schedule", content=body), 400, "could not be read as JSON")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"3", b'"Hello world"', b"true"])
+def test_json_that_is_no_object_is_refused(system: System, body: bytes) -> None:
+    problem(system.http.post("/schedule", content=body), 422, "object")
+
+
+def test_all_wrong_fields_are_named_at_once(system: System) -> None:
+    body = {"prompt": 3, "network": "host", "limits": {"cpus": 0}}
+    found = problem(system.http.post("/schedule", json=body), 422)
+    assert {error["field"] for error in found["errors"]} == {"prompt", "network", "limits.cpus"}
+
+
+def test_a_request_with_very_many_wrong_fields_gets_a_short_answer(system: System) -> None:
+    answer = system.http.post("/schedule", json={f"field{n}": n for n in range(100_000)})
+    problem(answer, 422, "field0: there is no such field")
+    assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize("wait", ["-1", "601", "soon", "NaN", "inf", ""])
+def test_a_wait_out_of_range_is_refused(system: System, wait: str) -> None:
+    problem(system.http.post("/schedule", params={"wait": wait}, json={"prompt": HELLO}), 422, "wait: ")
+
+
+def test_a_form_is_refused_with_the_content_type_to_set(system: System) -> None:
+    answer = system.http.post("/schedule", files={"prompt": b"Hello world"})
+    problem(answer, 415, "multipart/form-data", "-H 'Content-Type: application/json'")
+
+
+def test_ten_megabytes_are_refused_before_they_are_sent(system: System) -> None:
+    found = problem(system.http.post("/schedule", json={"prompt": "x" * 10_000_000}), 413, "4,194,304")
+    assert found["type"] == "/problems/too-large"
+
+
+def test_ten_megabytes_of_unknown_length_are_refused_on_the_way(system: System) -> None:
+    answer = system.http.post("/schedule", content=(b" " * 65_536 for _ in range(160)))
+    found = problem(answer, 413, "4,194,304")
+    assert found["type"] == "/problems/too-large"
+    assert system.http.get("/health").status_code == 200
+
+
+def test_what_the_api_does_not_have_is_a_problem_too(system: System) -> None:
+    problem(system.http.get("/nothing"), 404, "/nothing", "GET /")
+    answer = system.http.get("/schedule")
+    problem(answer, 405, "GET is not possible here")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_curl_says_what_is_wrong_too(system: System) -> None:
+    url = f"{system.http.base_url}/schedule"
+    curl = subprocess.run(["curl", "-s", "-d", '{"promt": "x"}', url], capture_output=True, check=True)
+    assert json.loads(curl.stdout)["detail"].startswith("promt: there is no such field")
