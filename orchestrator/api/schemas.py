@@ -7,10 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.documents import iso, limits, timings
-from orchestrator.models import FINAL, Job, Step
+from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
 
 Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
+
+
+def _list(table: dict[str, str]) -> str:
+    return "\n".join(f"- `{name}`: {meaning}" for name, meaning in table.items())
 
 
 class ScheduleRequest(Model):
@@ -90,13 +94,13 @@ class StatusView(BaseModel):
     """Everything about a job."""
 
     job_id: str
-    status: Status
+    status: Status = Field(description=_list(STATES))
     phase: str | None = Field(
         description="Where a running job is: starting, analyze, shell, python, file, check, package"
     )
-    reason: str | None = Field(description="Why it failed, in a fixed word.")
+    reason: str | None = Field(description=f"Why it failed, in a fixed word.\n\n{_list(REASONS)}")
     detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
-    waiting_for: str | None
+    waiting_for: str | None = Field(description=f"What a scheduled job waits for.\n\n{_list(WAITING_FOR)}")
     queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
     cancel_requested: bool
     prompt: str
@@ -136,12 +140,6 @@ class JobSummary(BaseModel):
 class JobList(BaseModel):
     jobs: list[JobSummary] = Field(description="Newest first.")
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
-
-
-class Accepted(BaseModel):
-    job_id: str
-    status: Status
-    links: Links
 
 
 class ProblemView(BaseModel):
