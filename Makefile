@@ -19,7 +19,7 @@ down: ## stop the system: drain, then cancel, and remove every sandbox
 
 test: .venv/made images ## run all tests, on a real Docker engine
 	scripts/tools.sh curl unzip
-	.venv/bin/pytest tests
+	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
 
 bench: .venv/made images ## time jobs over the API against a bare docker run
 	.venv/bin/python -m bench
