@@ -112,26 +112,25 @@ class Processes:
         self._outputs: dict[int, StepOutput] = {}
         self.stopped: str | None = None  # why: "cancelled", "timed_out" or "lost"
 
-    def start(
-        self, command: list[str], *, text: str = "", output: StepOutput | None = None, **pipes: int | IO[bytes] | None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], text: str, output: StepOutput) -> subprocess.Popen[bytes]:
         """Run a command as the job's user in the workspace, with ``text`` on its standard input.
 
-        With ``output``, both of its streams go there through one pipe, which keeps their order. Raises Stopped, and
-        OSError where the container has no process left.
+        Both of its streams go to ``output`` through one pipe, which keeps their order. Raises Stopped, and OSError
+        where the container has no process left.
         """
-        if not pipes:
-            pipes = {"stdin": memory_file(text), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with self._lock:
+        with memory_file(text) as stdin, self._lock:
             if self.stopped:
                 raise Stopped(self.stopped)
-            process = self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], **pipes)
-        if isinstance(pipes["stdin"], int) and pipes["stdin"] >= 0:
-            os.close(pipes["stdin"])
-        if output and process.stdout:
-            os.set_blocking(process.stdout.fileno(), False)
-            self._outputs[process.stdout.fileno()] = output
-            self._selector.register(process.stdout, selectors.EVENT_READ, process)
+            process = self.spawn(
+                ["/bin/sh", "-c", PRELUDE, "sh", *command],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        assert process.stdout  # noqa: S101 - a pipe
+        os.set_blocking(process.stdout.fileno(), False)
+        self._outputs[process.stdout.fileno()] = output
+        self._selector.register(process.stdout, selectors.EVENT_READ, process)
         return process
 
     def spawn(self, command: list[str], **options: int | IO[bytes] | tuple[int, ...] | None) -> subprocess.Popen[bytes]:
@@ -171,34 +170,27 @@ class Processes:
         for output in self._outputs.values():
             output.tick()
 
-    def _read(self, fd: int, rounds: int) -> bool:
-        """Read what a pipe holds, a bounded number of times; False at its end."""
+    def _read(self, fd: int, rounds: int) -> None:
+        """Read what a pipe holds, a bounded number of times; at its end it is watched no more."""
         for _ in range(rounds):
             try:
                 data = os.read(fd, 65536)
             except BlockingIOError:
-                return True
+                return
             if not data:
-                key = self._selector.get_map().get(fd)
-                if key is not None:
+                if self._selector.get_map().get(fd) is not None:
                     self._selector.unregister(fd)
-                return False
+                return
             self._outputs[fd].feed(data)
-        return True
 
     def close(self, process: subprocess.Popen[bytes]) -> None:
         """Pass on the rest of an ended process's output and let go of its pipe."""
-        if process.stdout is None:
-            return
+        assert process.stdout  # noqa: S101 - a pipe
         fd = process.stdout.fileno()
-        output = self._outputs.get(fd)
-        if output is not None:
-            # whoever could write more is dead or belongs to another step: what the pipe holds is bounded
-            self._read(fd, rounds=64)
-            if self._selector.get_map().get(fd) is not None:
-                self._selector.unregister(fd)
-            del self._outputs[fd]
-            output.close()
+        self._read(fd, rounds=64)  # whoever could write more is dead: what the pipe holds is bounded
+        if self._selector.get_map().get(fd) is not None:
+            self._selector.unregister(fd)
+        self._outputs.pop(fd).close()
         process.stdout.close()
 
     def end_step(self, keep: set[int]) -> None:
@@ -245,14 +237,12 @@ def kill_all() -> None:
         time.sleep(0.002)
 
 
-def memory_file(text: str) -> int:
+def memory_file(text: str) -> IO[bytes]:
     """An open file in memory that holds a text: a standard input of any size that never blocks who gives it."""
-    fd = os.memfd_create("text")
-    data = text.encode("utf-8", "surrogatepass")
-    while data:
-        data = data[os.write(fd, data) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+    file = open(os.memfd_create("text"), "w+b")  # noqa: SIM115 - the caller closes it
+    file.write(text.encode())
+    file.seek(0)
+    return file
 
 
 def _descends(pid: int, parents: dict[int, int], ancestors: set[int]) -> bool:

@@ -40,8 +40,8 @@ class Package(Node):
     """Kills what still runs, packs as the job's user, and settles how the job ended."""
 
     def prep(self, shared: Job) -> Job:
-        shared.outbox.phase("package")
         shared.processes.kill_for_packing()
+        shared.outbox.phase("package")  # for the orchestrator, the word that no process of the job lives
         end_background(shared)
         shared.outbox.flush()
         return shared

@@ -48,7 +48,7 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
     deadline = min(limit, job.deadline) if number != wire.CHECK else limit
     whose = f"its time limit of {seconds:g} s" if deadline == limit else f"the job's limit of {job.order.seconds:g} s"
     try:
-        process = job.processes.start(command, text=text, output=output)
+        process = job.processes.start(command, text, output)
     except Stopped:
         return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
@@ -67,7 +67,7 @@ def start_background(job: Job, step: wire.PlannedStep, command: list[str]) -> Re
     """Start a command that goes on until packing; a result only where it could not be started."""
     output = StepOutput(lambda part: job.outbox.output(step.number, part), job.budget)
     try:
-        process = job.processes.start(command, text=step.source, output=output)
+        process = job.processes.start(command, step.source, output)
     except (Stopped, OSError) as error:
         return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
     job.background.append(Running(step, process, output))
