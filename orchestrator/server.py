@@ -1,0 +1,107 @@
+"""The process: two doors on one event loop, and what a signal does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+import uvicorn
+
+from orchestrator.app import create_system
+from orchestrator.errors import SettingsError
+from orchestrator.records import hold
+from orchestrator.settings import Settings
+
+log = logging.getLogger("orchestrator")
+
+
+class Server(uvicorn.Server):
+    """A server that leaves the signals to us: on SIGTERM both doors stay open while jobs are drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(settings: Settings) -> None:
+    """Log to stderr and serve; raises OrchestratorError where a setting or another orchestrator stands in the way."""
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=settings.log_level.upper(), format=form, stream=sys.stderr)
+    for chatty in ("apscheduler", "urllib3"):
+        logging.getLogger(chatty).setLevel("WARNING")
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then drain. A second signal ends at once; jobs then go on without us."""
+    with _run_folder(settings):
+        listening = _listen(settings)
+        system = create_system(settings)
+        link_path = settings.link_dir / "link.sock"
+        link_path.unlink(missing_ok=True)
+        link = Server(_config(system.link, settings, uds=str(link_path)))
+        users = Server(_config(system.users, settings))
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, _on_signal, stop)
+        doors = [asyncio.create_task(link.serve()), asyncio.create_task(users.serve([listening]))]
+        await system.start()
+        log.info("listening on http://%s:%s", settings.host, settings.port)
+        await stop.wait()
+        log.info("stopping: running jobs have %g s to end, then they are cancelled", settings.drain_seconds)
+        await system.stop()
+        link.should_exit = users.should_exit = True
+        await asyncio.gather(*doors)
+        await system.close()
+        link_path.unlink(missing_ok=True)
+
+
+def _run_folder(settings: Settings) -> IO[str]:
+    """Make the link's folder, which the orchestrator's group may enter, and hold the run folder."""
+    try:
+        settings.link_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        settings.link_dir.chmod(0o750)
+        return hold(settings.run_dir / "orchestrator.lock", f"the run folder {settings.run_dir}")
+    except OSError as error:
+        raise SettingsError(f"RUN_DIR={settings.run_dir} cannot be used: {error.strerror}.") from None
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(1)
+    stop.set()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"HOST={settings.host} PORT={settings.port} cannot be listened on: {error.strerror}. Set another PORT."
+        ) from None
+    return listening
+
+
+def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        uds=uds,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # whoever calls could say that he is somebody else
+        lifespan="off",
+        log_level="warning",
+        backlog=2048,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
