@@ -92,6 +92,23 @@ class Scheduler:
             self._tasks.spawn(self._watching.enforce_cancel(job_id))
         return await self._store.job(job_id) or job
 
+    async def delete(self, job_id: str) -> None:
+        """Remove a job, its events and its files; one that has not ended is cancelled first. Raises Unavailable."""
+        await self.cancel(job_id)
+        job = await self.wait(job_id, self._settings.package_seconds + 2 * LATE_SECONDS)
+        if job.status not in FINAL:
+            raise Unavailable(
+                503,
+                "not-ended",
+                "Not ended",
+                f"Job {job_id} was cancelled but has not ended yet: its files are still being saved. Try again later.",
+                {"Retry-After": "10"},
+            )
+        await self._store.delete(job_id)
+        await asyncio.to_thread(self._records.remove, job_id)
+        self.bell.ring(job_id)
+        log.info("job %s: deleted", job_id)
+
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job as it is when it has ended, or after so many seconds."""
         end = time.monotonic() + seconds

@@ -266,6 +266,16 @@ class Store:
 
         await self._database.write(work)
 
+    async def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, with its steps and events."""
+
+        def work(session: Session) -> None:
+            session.execute(delete(Event).where(col(Event.job_id) == job_id))
+            session.execute(delete(Step).where(col(Step.job_id) == job_id))
+            session.execute(delete(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL)))
+
+        await self._database.write(work)
+
     async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
         def work(session: Session) -> Job | None:
             change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running", *conditions)

@@ -69,7 +69,7 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     if wait:
         job = await here.scheduler.wait(job.id, wait)
         response.status_code = 200 if job.status in FINAL else 202
-    return await _view(here, job.id)
+    return await view(here, job.id)
 
 
 @router.get(
@@ -79,7 +79,7 @@ async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusVie
     """Everything about a job. With `wait`, the answer comes when the job has ended."""
     if wait:
         await here.scheduler.wait(job.id, wait)
-    return await _view(here, job.id)
+    return await view(here, job.id)
 
 
 @router.get("/jobs", response_model=schemas.JobList, summary="All jobs, newest first")
@@ -111,7 +111,7 @@ async def jobs(
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stops it, whatever phase it is in. Doing it twice, or to a job that has ended, changes nothing."""
     await here.scheduler.cancel(job_id)
-    return await _view(here, job_id)
+    return await view(here, job_id)
 
 
 @router.get(
@@ -220,7 +220,8 @@ def _step(job: Job, number: int, step: Any) -> Step:
     )
 
 
-async def _view(here: Context, job_id: str) -> schemas.StatusView:
+async def view(here: Context, job_id: str) -> schemas.StatusView:
+    """Everything about a job that is known to be there."""
     job = await here.store.job(job_id)
     assert job is not None  # noqa: S101 - it was there a moment ago, and rows stay
     steps = await here.store.steps(job_id)

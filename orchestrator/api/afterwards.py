@@ -1,0 +1,52 @@
+"""What may be done with a job afterwards: run it again, delete it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from fastapi import APIRouter, Response
+
+from orchestrator.api import schemas
+from orchestrator.api.context import Here, KnownJob
+from orchestrator.api.jobs import PROBLEM, view
+from orchestrator.errors import Conflict
+from orchestrator.models import FINAL, Job, Step
+
+router = APIRouter(responses={422: PROBLEM})
+
+#: What a job is asked to do, and how; the rest of it is what came of it.
+ASKED = {
+    "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
+    "check_command", "outputs", "labels",
+}  # fmt: skip
+PLANNED = {"number", "kind", "title", "source", "path", "seconds", "seconds_given", "background"}
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    response_model=schemas.StatusView,
+    summary="Run a job again",
+    responses={code: PROBLEM for code in (404, 409, 429, 503)},
+)
+async def retry(job: KnownJob, here: Here, response: Response) -> schemas.StatusView:
+    """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is."""
+    if job.status not in FINAL:
+        raise Conflict(
+            409,
+            "not-ended",
+            "Not ended",
+            f"Job {job.id} is {job.status}; it can be run again when it has ended. POST /cancel/{job.id} ends it.",
+        )
+    again = Job(**job.model_dump(include=ASKED), id=secrets.token_hex(8), created_at=time.time())
+    steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
+    await here.scheduler.submit(again, steps)
+    response.headers["Location"] = f"/status/{again.id}"
+    return await view(here, again.id)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, summary="Delete a job", responses={404: PROBLEM, 503: PROBLEM})
+async def delete(job: KnownJob, here: Here) -> None:
+    """Delete a job with its record and its ZIP, in whatever state it is: one that runs is cancelled first."""
+    await here.scheduler.delete(job.id)
