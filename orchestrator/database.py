@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError
-from sqlmodel import Session, SQLModel, create_engine
+from sqlmodel import Session, create_engine
 
 from orchestrator.errors import SettingsError
+from orchestrator.migrations import upgrade
 
 T = TypeVar("T")
 
@@ -39,7 +40,8 @@ class Database:
         self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
         self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
         try:
-            SQLModel.metadata.create_all(self._writer_engine)
+            with self._writer_engine.begin() as connection:
+                upgrade(connection)
         except DatabaseError as error:
             raise SettingsError(
                 f"The record {path} cannot be opened: {error.orig}. Move it away to begin anew, or set another "

@@ -1,0 +1,36 @@
+"""The record's versions: each change of the tables is a file in ``versions/``, run at the start of the system.
+
+A record that was made before there were versions has the tables of the first one. A record of a later version than
+ours is left as it is, and the start is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from orchestrator.errors import SettingsError
+
+FIRST = "0001"
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the record to our version; raises SettingsError where it is of a later one."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    version = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in known:
+        raise SettingsError(
+            f"The record has version {version}, which this orchestrator does not know: it was written by a later one. "
+            "Start that one, or set another AGENT_OUTPUT_DIR."
+        )
+    if version is None and inspect(connection).has_table("job"):
+        command.stamp(config, FIRST)
+    command.upgrade(config, "head")
