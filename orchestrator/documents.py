@@ -40,6 +40,8 @@ def plan(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         found["check"] = job.check_command
     if job.labels:
         found["labels"] = job.labels
+    if job.keep_days:
+        found["keep_days"] = job.keep_days
     return {**found, "network": job.network, "limits": limits(job)}
 
 

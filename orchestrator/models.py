@@ -66,6 +66,7 @@ class Job(SQLModel, table=True):
     steps_count: int
     check_command: str = ""
     outputs: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    keep_days: float | None = None  # after its end; RETENTION_DAYS where it says nothing
     labels: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
     status: str = "scheduled"

@@ -62,9 +62,9 @@ LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_one_line)]
 
 
 class Model(BaseModel):
-    """Base of all that a caller sends: an unknown field is an error that names it."""
+    """Base of all that a caller sends: an unknown field, or one of another type, is an error that names it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Step(Model):

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for what a clock decides, between two comparisons with the engine, and between two for
 #: what has expired.
-TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 600.0
+TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
 
 #: Seconds that an agent's question for commands is held.
 COMMAND_SECONDS = 25.0
@@ -49,6 +49,7 @@ class Scheduler:
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
+        self._starting.make_room = self.expire
         self._clock = AsyncIOScheduler()
 
     @property
@@ -205,11 +206,18 @@ class Scheduler:
         self._clock.add_job(call, "interval", seconds=seconds, max_instances=1, **options)
 
     async def expire(self) -> None:
-        """Remove the files of jobs that ended more than RETENTION_DAYS ago."""
-        for job in await self._store.to_expire(time.time() - self._settings.retention_days * 86_400):
-            await asyncio.to_thread(self._records.remove, job.id)
-            await self._store.expire(job.id)
-            log.info("job %s: its files have expired", job.id)
+        """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
+        for job in await self._store.to_expire(time.time(), self._settings.retention_days):
+            await self._expire(job, "kept long enough")
+        for job in await self._store.first_to_go() if self._records.disk_short() else ():
+            await self._expire(job, "the disk is short")
+            if not self._records.disk_short():
+                break
+
+    async def _expire(self, job: Job, why: str) -> None:
+        await self._store.expire(job.id)
+        await asyncio.to_thread(self._records.remove, job.id)
+        log.info("job %s: its files are removed: %s", job.id, why)
 
     async def stop(self) -> None:
         """Let running jobs end for a while, cancel the rest, and remove every sandbox. Waiting jobs stay."""

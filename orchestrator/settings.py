@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     package_seconds: float = Field(120, ge=1, le=3600, description="Time for packaging, on every ending.")
     link_lost_seconds: float = Field(300, ge=1, le=86400, description="Time an agent works on without orchestrator.")
     drain_seconds: float = Field(30, ge=0, le=86400, description="Time for running jobs to end when we are stopped.")
-    disk_reserve: Size = Field(512 * 2**20, ge=0, description="Free disk below which no job starts and no ZIP grows.")
+    disk_reserve: Size = Field(
+        512 * 2**20, ge=0, description="Free disk below which old files go, no job starts and no ZIP grows."
+    )
     run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of the link's socket, on the host too.")
     docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")

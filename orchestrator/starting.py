@@ -7,7 +7,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
@@ -47,6 +47,7 @@ class Starting:
         self._starting: set[str] = set()
         self._obstacle = True  # as it may have been before a restart
         self._on_started: Callable[[str], None] = lambda sandbox_id: None
+        self.make_room: Callable[[], Awaitable[None]]  # called where the disk is short
         self.stopped = False
 
     def look(self) -> None:
@@ -110,6 +111,8 @@ class Starting:
 
     async def _look_for_obstacle(self) -> tuple[str, tuple[str, str] | None]:
         """The image's id, and what no job can start without and a sentence about it."""
+        if self._records.disk_short():
+            await self.make_room()
         if short := self._records.disk_short():
             return "", ("disk", short)
         try:

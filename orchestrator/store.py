@@ -13,9 +13,13 @@ from typing import Any
 
 from sqlalchemy import CursorResult, Update, and_, delete, exists, func, or_, update
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.database import Database
 from orchestrator.models import FINAL, MOVES, Event, Job, Step
+
+#: Seconds.
+DAY = 86_400
 
 
 @dataclass
@@ -107,11 +111,16 @@ class Store:
         query = select(Event).where(Event.job_id == job_id, Event.kind == "output").order_by(col(Event.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
-    async def to_expire(self, ended_before: float) -> list[Job]:
-        query = select(Job).where(
-            col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at) < ended_before
-        )
-        return await self._database.read(lambda session: list(session.exec(query.limit(500))))
+    async def to_expire(self, now: float, default_days: float) -> list[Job]:
+        """Jobs whose files have been kept for as long as they, or else the default, say."""
+        kept = func.coalesce(Job.keep_days, default_days) * DAY
+        query = _with_files().where(col(Job.ended_at) + kept < now)
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def first_to_go(self) -> list[Job]:
+        """Where room is needed: jobs with files, the longest ended first. Those that say how long stay."""
+        query = _with_files().where(col(Job.keep_days).is_(None)).order_by(col(Job.ended_at))
+        return await self._database.read(lambda session: list(session.exec(query)))
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -282,6 +291,11 @@ class Store:
             return _job(session, job_id) if _changed(session, change.values(**fields)) else None
 
         return await self._database.write(work)
+
+
+def _with_files() -> SelectOfScalar[Job]:
+    ended = select(Job).where(col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None))
+    return ended.limit(500)
 
 
 def _job(session: Session, job_id: str) -> Job | None:

@@ -18,7 +18,7 @@ router = APIRouter(responses={422: PROBLEM})
 #: What a job is asked to do, and how; the rest of it is what came of it.
 ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
-    "check_command", "outputs", "labels",
+    "check_command", "outputs", "labels", "keep_days",
 }  # fmt: skip
 PLANNED = {"number", "kind", "title", "source", "path", "seconds", "seconds_given", "background"}
 

@@ -198,6 +198,7 @@ def _job(wanted: schemas.ScheduleRequest, planned_by: str, outputs: list[str], s
         check_command=wanted.check or "",
         outputs=outputs,
         labels=wanted.labels,
+        keep_days=wanted.keep_days,
         created_at=time.time(),
     )
 

@@ -28,6 +28,10 @@ class ScheduleRequest(Model):
     network: Literal["none", "internet"] | None = Field(None, description="Default: DEFAULT_NETWORK.")
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=LABELS)
 
+    keep_days: float | None = Field(
+        None, gt=0, le=3650, description="Days that its files are kept after its end; default: RETENTION_DAYS."
+    )
+
     @model_validator(mode="after")
     def _something_to_do(self) -> ScheduleRequest:
         if self.prompt is None and self.steps is None:
@@ -117,7 +121,8 @@ class StatusView(BaseModel):
     created: str | None
     started: str | None
     ended: str | None
-    expired: str | None
+    expired: str | None = Field(description="When its files were removed.")
+    keep_days: float | None
     timings: Timings
     artifact: ArtifactView | None
     links: Links
@@ -193,6 +198,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         started=iso(job.started_at),
         ended=iso(job.ended_at),
         expired=iso(job.expired_at),
+        keep_days=job.keep_days,
         timings=Timings(**timings(job)),
         artifact=artifact,
         links=links(job.id),
