@@ -105,8 +105,8 @@ class Scheduler:
                 f"Job {job_id} was cancelled but has not ended yet: its files are still being saved. Try again later.",
                 {"Retry-After": "10"},
             )
-        await self._store.delete(job_id)
         await asyncio.to_thread(self._records.remove, job_id)
+        await self._store.delete(job_id)
         self.bell.ring(job_id)
         log.info("job %s: deleted", job_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import System, until
@@ -68,6 +69,15 @@ def test_a_job_can_be_deleted_from_every_state(make_system: Callable[..., System
         system.cancel(blocker)
         system.ended(blocker)
     until(lambda: not system.containers(), "its sandbox is removed")
+
+
+def test_who_waits_for_a_job_that_is_deleted_is_told(system: System) -> None:
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(system.http.get, f"/status/{job}", params={"wait": 30})
+        assert system.http.delete(f"/jobs/{job}").status_code == 204
+        assert waiting.result().status_code in (200, 404)  # it had ended, or was gone by then
 
 
 def test_a_deleted_jobs_follower_is_let_go(system: System) -> None:

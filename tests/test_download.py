@@ -158,7 +158,7 @@ def test_a_restart_removes_the_files_of_jobs_that_are_past_their_days(make_syste
     assert system.stop() == 0
     system.start()
     until(lambda: system.http.get(f"/download/{job_id}").status_code == 410, "the ZIP has expired")
-    found = problem(system.http.get(f"/download/{job_id}"), 410, job_id, "RETENTION_DAYS", "Submit it again")
+    found = problem(system.http.get(f"/download/{job_id}"), 410, job_id, "RETENTION_DAYS", "/retry runs it again")
     assert found["type"] == "/problems/expired"
     after = system.status(job_id)
     assert after["artifact"] == {**before["artifact"], "expired": True}

@@ -16,7 +16,7 @@ from agent import wire
 from orchestrator.api import schemas
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.documents import iso
-from orchestrator.errors import BadRequest, Conflict, Gone, NotFound
+from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
 from orchestrator.models import FINAL, Job, Step
 from orchestrator.plan import FileStep, ShellStep, default_title
 from orchestrator.planner import plan
@@ -142,7 +142,8 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
             410,
             "expired",
             "Expired",
-            f"The files of job {job.id} were removed at {iso(job.expired_at)}, after RETENTION_DAYS. Submit it again.",
+            f"The files of job {job.id} were removed at {iso(job.expired_at)}: they had been kept for RETENTION_DAYS "
+            f"or its keep_days, or the disk was short. POST /jobs/{job.id}/retry runs it again.",
         )
     path = here.records.artifact(job.id)
     if job.artifact is None or not path.exists():
@@ -222,9 +223,10 @@ def _step(job: Job, number: int, step: Any) -> Step:
 
 
 async def view(here: Context, job_id: str) -> schemas.StatusView:
-    """Everything about a job that is known to be there."""
+    """Everything about a job; raises NotFound."""
     job = await here.store.job(job_id)
-    assert job is not None  # noqa: S101 - it was there a moment ago, and rows stay
+    if job is None:
+        raise no_such_job(job_id)
     steps = await here.store.steps(job_id)
     ahead = await here.store.ahead(job) if job.status == "scheduled" else None
     return schemas.status_view(job, steps, ahead)
