@@ -92,7 +92,6 @@ class Starting:
             claimed = await self._store.claim(
                 self._settings.max_concurrent_jobs,
                 {
-                    "started_at": time.time(),
                     "sandbox_id": token.partition(".")[0],
                     "token_sha256": digest(token),
                     "image": self._settings.agent_image,

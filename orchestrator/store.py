@@ -152,7 +152,8 @@ class Store:
                 .scalar_subquery()
             )
             change = update(Job).where(col(Job.id) == oldest, col(Job.status) == "scheduled")
-            values = {"status": "running", "phase": "starting", "waiting_for": None, "detail": "", **fields}
+            begun = {"status": "running", "phase": "starting", "started_at": time.time()}
+            values = {**begun, "waiting_for": None, "detail": "", **fields}
             job_id = session.execute(change.values(**values).returning(col(Job.id))).scalar()
             if job_id is None:
                 return None

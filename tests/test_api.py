@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,10 @@ from urllib.parse import quote
 
 import pytest
 from answers import problem, raw
-from conftest import System, until
+from conftest import System, free_port, until
+
+from orchestrator.server import listen
+from orchestrator.settings import Settings
 
 HELLO = "Hello world"
 ENDLESS = "echo ready; sleep 600"
@@ -168,6 +172,12 @@ def test_a_hostile_id_is_just_an_unknown_one(parked: System, hostile: str) -> No
         problem(answer, 404)
         assert len(answer.content) < 1_000, call
         assert "x-injected" not in answer.headers
+
+
+def test_answers_are_not_held_back_on_a_kept_connection() -> None:
+    """asyncio switches Nagle off where the socket names its protocol; else a body waits 40 ms for the head's ACK."""
+    with listen(Settings(port=free_port())) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
