@@ -268,6 +268,16 @@ def system() -> Iterator[System]:
         shared.close()
 
 
+@pytest.fixture(scope="module")
+def parked() -> Iterator[System]:
+    """A system without an engine: it stores jobs, and starts none."""
+    one = System(DOCKER_HOST="unix:///nonexistent.sock")
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
 @pytest.fixture(autouse=True)
 def no_job_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that failed in the middle does not hold up those after it."""

@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -44,16 +44,6 @@ HOSTILE = [
     "*",
     ".zip",
 ]
-
-
-@pytest.fixture(scope="module")
-def parked() -> Iterator[System]:
-    """A system without an engine: it stores jobs, and starts none."""
-    one = System(DOCKER_HOST="unix:///nonexistent.sock")
-    try:
-        yield one.start()
-    finally:
-        one.close()
 
 
 def ids(system: System, **query: Any) -> list[str]:

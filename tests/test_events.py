@@ -19,16 +19,6 @@ from conftest import FINAL, System, parse_events, until
 FOLLOWERS = 100
 
 
-@pytest.fixture(scope="module")
-def parked() -> Iterator[System]:
-    """A system without an engine: its jobs wait, and nothing happens to them."""
-    one = System(DOCKER_HOST="unix:///nonexistent.sock")
-    try:
-        yield one.start()
-    finally:
-        one.close()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def heartbeat(parked: System) -> Iterator[Future[str]]:
     """The first comment in the stream of a job that waits; it takes a while, so it is begun before all else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,6 @@ from orchestrator.templates import Templates
 HELLO = "Create a Python script that prints hello world"
 FIBONACCI = "Create a Python script that calculates fibonacci numbers"
 QUICKSORT = "Implement quicksort in Python"
-
-
-@pytest.fixture(scope="module")
-def parked() -> Iterator[System]:
-    """A system without an engine: it plans and stores jobs, and starts none."""
-    one = System(DOCKER_HOST="unix:///nonexistent.sock")
-    try:
-        yield one.start()
-    finally:
-        one.close()
 
 
 def planned(parked: System, prompt: str, **body: Any) -> tuple[str, list[dict[str, Any]]]:
