@@ -154,8 +154,10 @@ class DockerEngine:
             with suppress(NotFound):
                 client.remove_network(self._network_name)
 
-        with suppress(EngineError):
+        try:
             await self._call(call)
+        except EngineError as error:
+            log.warning("the network %s could not be removed: %s", self._network_name, error)
         self._closed.set()
         if self._stream is not None:
             with suppress(Exception):
@@ -282,8 +284,10 @@ def _remove(client: APIClient, name: str) -> None:
     except NotFound:
         return
     except APIError as error:
-        if error.status_code != 409:  # 409: its removal is under way
+        if error.status_code != 409:
             raise
+        with suppress(NotFound):  # 409: its removal is under way, and gone is what it must be
+            client.wait(name, timeout=CALL_SECONDS, condition="removed")
 
 
 def _words(error: APIError) -> str:
