@@ -33,6 +33,20 @@ FINAL = ("completed", "failed", "cancelled")
 PATIENCE = 60.0
 
 
+#: A job that uses most of what a plan can say.
+COUNTING: dict[str, Any] = {
+    "prompt": "count",
+    "steps": [
+        {"kind": "file", "path": "in.txt", "content": "1\n2\n"},
+        {"kind": "shell", "script": "wc -l < in.txt > out.txt", "title": "Count", "seconds": 30},
+    ],
+    "outputs": ["out.txt"],
+    "check": "grep -q 2 out.txt",
+    "labels": {"team": "blue"},
+    "limits": {"memory": "256m"},
+}
+
+
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Return what the condition gives as soon as it is true; fail where that takes too long."""
     end = time.monotonic() + seconds

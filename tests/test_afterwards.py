@@ -6,21 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import System, until
+from conftest import COUNTING, System, until
 
 
 def test_a_retry_is_a_new_job_with_the_same_plan(system: System) -> None:
-    first = system.submit(
-        prompt="count",
-        steps=[
-            {"kind": "file", "path": "in.txt", "content": "1\n2\n"},
-            {"kind": "shell", "script": "wc -l < in.txt > out.txt", "title": "Count", "seconds": 30},
-        ],
-        outputs=["out.txt"],
-        check="grep -q 2 out.txt",
-        labels={"team": "blue"},
-        limits={"memory": "256m"},
-    )
+    first = system.submit(**COUNTING)
     system.completed(first)
     answer = system.http.post(f"/jobs/{first}/retry")
     assert answer.status_code == 202

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import System, docker, until
+from conftest import COUNTING, System, docker, until
 
 #: A job that ignores what can be ignored, daemons included, and shows that it lives.
 STUBBORN = """
@@ -289,17 +289,7 @@ def test_a_full_disk_is_said_and_nothing_else_is_lost(make_system: Callable[...,
 
 
 def test_the_manifests_plan_can_be_submitted_again_as_it_is(system: System) -> None:
-    job = system.submit(
-        prompt="two steps",
-        steps=[
-            {"kind": "file", "path": "in.txt", "content": "1\n2\n"},
-            {"kind": "shell", "script": "wc -l < in.txt > out.txt", "title": "Count", "seconds": 30},
-        ],
-        outputs=["out.txt"],
-        check="grep -q 2 out.txt",
-        labels={"team": "blue"},
-        limits={"memory": "256m"},
-    )
+    job = system.submit(**COUNTING)
     system.completed(job)
     plan = system.zip(job).manifest["plan"]
     again = system.submit(**plan)
