@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -35,6 +36,9 @@ OWNER_LABEL = "containerized-agent.run-dir"
 
 #: Seconds for one call to the engine; making a container on a busy machine takes long.
 CALL_SECONDS = 120
+
+#: Seconds for a removal that somebody else has begun.
+REMOVAL_SECONDS = 10
 
 #: Calls to the engine at the same time.
 THREADS = 32
@@ -286,8 +290,12 @@ def _remove(client: APIClient, name: str) -> None:
     except APIError as error:
         if error.status_code != 409:
             raise
-        with suppress(NotFound):  # 409: its removal is under way, and gone is what it must be
-            client.wait(name, timeout=CALL_SECONDS, condition="removed")
+        # 409: its removal is under way, and gone is what it must be. The engine's own wait for "removed" can miss it.
+        until = time.monotonic() + REMOVAL_SECONDS
+        with suppress(NotFound):
+            while time.monotonic() < until:
+                client.inspect_container(name)
+                time.sleep(0.05)
 
 
 def _words(error: APIError) -> str:
