@@ -61,6 +61,13 @@ class Records:
         """Where a job's ZIP is, or will be."""
         return self.folder / job_id / f"{job_id}.zip"
 
+    def open(self, job_id: str) -> BinaryIO | None:
+        """A job's ZIP to read from; None where there is none. Blocks."""
+        try:
+            return open(self.artifact(job_id), "rb")
+        except FileNotFoundError:
+            return None
+
     def disk_short(self) -> str | None:
         """A sentence where the disk has less room than is reserved."""
         free = shutil.disk_usage(self.folder).free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from agent import wire
 from orchestrator.api import schemas
+from orchestrator.api.contents import Contents, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.documents import iso
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
@@ -120,7 +122,7 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     response_class=FileResponse,
     responses={
         200: {"content": {"application/zip": {}}, "description": "The ZIP; its `ETag` is its sha256. Ranges work."},
-        **{code: PROBLEM for code in (404, 409, 410)},
+        **{code: PROBLEM for code in (400, 404, 409, 410, 416)},
     },
 )
 @router.head("/download/{job_id}", include_in_schema=False)
@@ -137,6 +139,23 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
             f"GET /status/{job.id}?wait=60 waits for it.",
             {"Retry-After": "2"},
         )
+    artifact = job.artifact
+    file = await asyncio.to_thread(here.records.open, job.id) if artifact else None
+    if artifact is None or file is None:
+        await _check_not_expired(here, job.id)
+        raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip())
+    etag = f'"{artifact["sha256"]}"'
+    if answer := unchanged(request, etag):
+        file.close()
+        return answer
+    return Contents(file, artifact["bytes"], job.ended_at or 0, f"{job.id}.zip", "application/zip", etag)
+
+
+async def _check_not_expired(here: Context, job_id: str) -> None:
+    """Raise Gone where the files of a job were removed: asked after they were not found, so none is missed."""
+    job = await here.store.job(job_id)
+    if job is None:
+        raise no_such_job(job_id)
     if job.expired_at is not None:
         raise Gone(
             410,
@@ -145,19 +164,6 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
             f"The files of job {job.id} were removed at {iso(job.expired_at)}: they had been kept for RETENTION_DAYS "
             f"or its keep_days, or the disk was short. POST /jobs/{job.id}/retry runs it again.",
         )
-    path = here.records.artifact(job.id)
-    if job.artifact is None or not path.exists():
-        raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip())
-    headers = {
-        "ETag": f'"{job.artifact["sha256"]}"',
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "sandbox",
-        "Cache-Control": "private, max-age=0, must-revalidate",
-    }
-    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    if known & {headers["ETag"], "*"}:
-        return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type="application/zip", filename=f"{job.id}.zip", headers=headers)
 
 
 async def _read(request: Request) -> schemas.ScheduleRequest:
