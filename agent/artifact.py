@@ -121,8 +121,8 @@ class Artifact:
         if truncated:
             record["truncated"] = truncated
         elif done < size or (changed is not None and changed()):
-            record["changed"] = True
-        self.damaged += "truncated" in record or "changed" in record
+            record["changed_while_read"] = True
+        self.damaged += "truncated" in record or "changed_while_read" in record
         return self._record(name, path, record)
 
     def add_link(self, path: str, target: str, mtime: float) -> bool:
@@ -159,6 +159,7 @@ class Artifact:
 
     def finish(self, manifest: dict[str, Any], documents: dict[str, str]) -> None:
         """Write `documents` (name -> text), manifest.json with our lists in it, SHA256SUMS and the ZIP's directory."""
+        self._mark_inputs(manifest.get("uploads", ()))
         self.files.sort(key=_path)
         self.left_out.sort(key=_path)
         partial = bool(manifest.get("partial")) or self.partial
@@ -169,6 +170,14 @@ class Artifact:
         ours = (_sum_line(file["sha256"], file["path"]) for file in self.files if "sha256" in file)
         self._document("SHA256SUMS", chain(ours, (_sum_line(digest, name) for name, digest in sums.items())))
         self._zip.close()
+
+    def _mark_inputs(self, uploads: Iterable[dict[str, Any]]) -> None:
+        """Say which files came with the job, and which of these it changed."""
+        given = {self._name(upload["name"]): upload["sha256"] for upload in uploads}
+        for record in self.files:
+            if record["path"] in given:
+                record["input"] = True
+                record["changed"] = record.get("sha256") != given[record["path"]]
 
     def _document(self, name: str, text: Iterable[str]) -> str:
         info = _entry(name, stat.S_IFREG | 0o644, time.time())

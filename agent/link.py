@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,10 @@ RETRY_FIRST, RETRY_MOST = 0.05, 1.0
 
 #: Seconds in which an answer must begin. The orchestrator holds a long poll for less.
 ANSWER_SECONDS = 60.0
+
+
+#: Bytes of a stream passed on at once.
+BLOCK = 256 * 1024
 
 
 class LinkLost(Exception):
@@ -77,6 +81,22 @@ class Link:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # an early refusal is in the answer
             return self._answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def download(self, path: str, take: Callable[[bytes], object]) -> None:
+        """Receive a stream once, on a connection of its own, and pass it on in blocks.
+
+        Raises OSError and HTTPException where the link breaks on the way (the caller begins anew), Refused.
+        """
+        connection = _UnixConnection(self._path)
+        try:
+            connection.request("GET", path, headers=self._headers())
+            response = connection.getresponse()
+            if response.status != 200:
+                self._answer(response)
+            while block := response.read(BLOCK):
+                take(block)
         finally:
             connection.close()
 

@@ -133,6 +133,16 @@ class Processes:
         self._selector.register(process.stdout, selectors.EVENT_READ, process)
         return process
 
+    def feed(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Run a command as the job's user, with a pipe on its standard input; what it prints goes to the agent's log.
+
+        Raises Stopped, and OSError where the container has no process left.
+        """
+        with self._lock:
+            if self.stopped:
+                raise Stopped(self.stopped)
+            return self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], stdin=subprocess.PIPE)
+
     def spawn(self, command: list[str], **options: int | IO[bytes] | tuple[int, ...] | None) -> subprocess.Popen[bytes]:
         """Exec a command as the job's user, without its groups and in a session of its own."""
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]

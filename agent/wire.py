@@ -70,6 +70,7 @@ class Order:
     job_id: str
     planned_by: str
     steps: list[PlannedStep]
+    uploads: int  # files that came with the job; GET /uploads has them as a tar stream
     outputs: list[str]
     check: str
     network: str

@@ -16,7 +16,7 @@ from agent import wire
 from orchestrator.api import afterwards, events, jobs, system
 from orchestrator.api.context import Context, only_known_parameters
 from orchestrator.api.guard import Guard
-from orchestrator.api.schemas import ScheduleRequest
+from orchestrator.api.schemas import ScheduleForm, ScheduleRequest
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem
 from orchestrator.link.app import create_link
@@ -101,9 +101,10 @@ def _openapi(app: FastAPI) -> dict[str, object]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         parts = schema.setdefault("components", {}).setdefault("schemas", {})
-        request = ScheduleRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-        parts.update(request.pop("$defs", {}))
-        parts["ScheduleRequest"] = request
+        for model in (ScheduleRequest, ScheduleForm):
+            request = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            parts.update(request.pop("$defs", {}))
+            parts[model.__name__] = request
         stream = schema["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
         stream.pop("itemSchema", None)  # a word of OpenAPI 3.2 in a document of 3.1
         stream["schema"] = {"type": "string"}

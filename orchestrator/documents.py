@@ -81,6 +81,8 @@ def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         "partial": ending.get("status") != "completed",
         "prompt": job.prompt,
         "planned_by": job.planned_by,
+        "inputs": job.inputs,
+        "uploads": job.uploads,
         "plan": plan(job, steps),
         "steps": results,
         "check": check,
@@ -111,7 +113,7 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         lines += [ending["detail"], ""]
     if job.prompt:
         lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
-    lines += ["## What was done", "", f"Planned by: {job.planned_by}", ""]
+    lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", ""]
     lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:
         name = "check" if step.number == wire.CHECK else str(step.number)
@@ -124,11 +126,31 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         f"network: {job.network}. Image: {job.image} ({job.image_id})."
     )
     lines += ["", "## Run it again", "", "```bash"]
-    lines.append(
-        "jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
-    )
+    if job.uploads:
+        lines.append(f"curl -X POST http://127.0.0.1:8000/jobs/{job.id}/retry    # with its files, while they are kept")
+    else:
+        lines.append(
+            "jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
+        )
     lines += ["```", "", "`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
+
+
+def _came_with_it(job: Job) -> list[str]:
+    if not job.inputs and not job.uploads:
+        return []
+    lines = ["## What came with it", ""]
+    if any(upload["sample"] for upload in job.uploads):
+        lines += ["**No file was uploaded: this is the template's own sample.**", ""]
+    lines += [f"- {name}: {_code(value)}" for name, value in job.inputs.items()]
+    lines += [f"- the file {_code(upload['name'])} ({show_size(upload['bytes'])})" for upload in job.uploads]
+    return [*lines, ""]
+
+
+def _code(value: object) -> str:
+    """A value in Markdown's code marks, which it cannot leave."""
+    text = " ".join(str(value).split()).replace("`", "'")
+    return f"`{text}`"
 
 
 def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:

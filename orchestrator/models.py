@@ -69,6 +69,9 @@ class Job(SQLModel, table=True):
     keep_days: float | None = None  # after its end; RETENTION_DAYS where it says nothing
     labels: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
+    inputs: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))  # of its template
+    uploads: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+
     status: str = "scheduled"
     phase: str | None = None
     reason: str | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,6 +32,9 @@ class Plan:
     planned_by: str
     steps: list[ShellStep | PythonStep | FileStep]
     outputs: list[str] = field(default_factory=list)
+    network: str | None = None  # what the template needs; None: whatever is the default
+    inputs: dict[str, Any] = field(default_factory=dict)  # the values of the template's inputs
+    sample: list[Path] = field(default_factory=list)  # files for a job whose caller sent none
 
 
 def plan(

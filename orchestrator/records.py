@@ -89,9 +89,7 @@ class Records:
         size = 0
 
         def write(block: bytes) -> None:
-            if len(block) > self.room():
-                raise DiskFull(f"The disk of {self.folder} is full: {self.disk_short()}")
-            file.write(block)
+            self.write(file, block)
             digest.update(block)
 
         try:
@@ -136,6 +134,52 @@ class Records:
             part.unlink(missing_ok=True)
         return size, digest.hexdigest()
 
+    def write(self, file: IO[bytes], block: bytes) -> None:
+        """Write while there is room; raises DiskFull. Blocks."""
+        if len(block) > self.room():
+            raise DiskFull(f"The disk of {self.folder} is full: {self.disk_short()}")
+        file.write(block)
+
+    def uploads_folder(self, job_id: str) -> Path:
+        """Make the folder of the files that come with a job; they are kept by number. Blocks."""
+        folder = self.folder / job_id / "uploads"
+        folder.mkdir(parents=True)
+        return folder
+
+    def create_upload(self, folder: Path, number: int) -> IO[bytes]:
+        """A new file to ``write`` to, and to ``finish``. Blocks."""
+        return open(folder / str(number), "xb")
+
+    def finish(self, file: IO[bytes]) -> None:
+        """Close a file that is on disk when this returns. Blocks."""
+        _to_disk(file)
+        file.close()
+
+    def keep_uploads(self, job_id: str) -> None:
+        """All files are there: their names are on disk when this returns. Blocks."""
+        for folder in (self.folder / job_id / "uploads", self.folder / job_id, self.folder):
+            _folder_to_disk(folder)
+
+    def upload(self, job_id: str, number: int) -> Path:
+        return self.folder / job_id / "uploads" / str(number)
+
+    def share_uploads(self, job_id: str, other_id: str) -> bool:
+        """Give a job the files of another one, without a copy; False where they are not there any more. Blocks."""
+        source, folder = self.folder / job_id / "uploads", self.uploads_folder(other_id)
+        try:
+            for path in source.iterdir():
+                os.link(path, folder / path.name)
+        except FileNotFoundError:
+            self.remove(other_id)
+            return False
+        self.keep_uploads(other_id)
+        return True
+
+    def with_uploads_alone(self) -> list[str]:
+        """The ids of jobs that have uploads and no ZIP: among them those that were never taken. Blocks."""
+        found = [path.parent.name for path in self.folder.glob("*/uploads")]
+        return [job_id for job_id in found if not self.artifact(job_id).exists()]
+
     def measure(self, job_id: str) -> tuple[int, str] | None:
         """Size and sha256 of a job's ZIP; None where there is none. Blocks."""
         try:
@@ -161,11 +205,7 @@ class Records:
         artifact = self.artifact(job_id)
         os.replace(part, artifact)
         for folder in (artifact.parent, self.folder):
-            fd = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            _folder_to_disk(folder)
 
 
 def hold(path: Path, what: str) -> IO[str]:
@@ -177,6 +217,14 @@ def hold(path: Path, what: str) -> IO[str]:
         file.close()
         raise Busy(f"Another orchestrator holds {what}. Stop it, or set AGENT_OUTPUT_DIR and RUN_DIR.") from None
     return file
+
+
+def _folder_to_disk(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _to_disk(file: IO[bytes]) -> None:

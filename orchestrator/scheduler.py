@@ -10,8 +10,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -26,6 +27,7 @@ from orchestrator.settings import Settings
 from orchestrator.starting import Starting, digest
 from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
+from orchestrator.uploads import tar
 from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
@@ -150,6 +152,7 @@ class Scheduler:
             job_id=job.id,
             planned_by=job.planned_by,
             steps=planned,
+            uploads=len(job.uploads),
             outputs=job.outputs,
             check=job.check_command,
             network=job.network,
@@ -183,6 +186,10 @@ class Scheduler:
                 if left <= 0 or self.bell.closed or not await heard_within(heard, left):
                     return wire.Commands()
 
+    def uploads(self, job: Job) -> Iterator[bytes]:
+        """The files that came with a job, as a tar stream. Blocks."""
+        return tar(job.uploads, partial(self._records.upload, job.id))
+
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""
         return await self._closing.settle(job, outcome)
@@ -195,6 +202,9 @@ class Scheduler:
 
     async def start(self) -> None:
         """Take up the work where it was left."""
+        for job_id in await asyncio.to_thread(self._records.with_uploads_alone):
+            if await self._store.job(job_id) is None:  # a sudden end came before the job was taken
+                await asyncio.to_thread(self._records.remove, job_id)
         self._tasks.spawn(self._watching.run())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)

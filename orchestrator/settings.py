@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         description="Jobs that run at the same time; default: the number of CPUs.",
     )
     max_queued_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; one more is answered with 429.")
+    max_upload: Size = Field(2**30, ge=1, description="Size of the files that come with one job, together.")
     default_network: Literal["none", "internet"] = Field("none", description="Network of a job that names none.")
     start_seconds: float = Field(60, gt=0, le=3600, description="Time for a sandbox from its start to its first word.")
     package_seconds: float = Field(120, ge=1, le=3600, description="Time for packaging, on every ending.")

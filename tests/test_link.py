@@ -167,6 +167,19 @@ def test_a_zip_beyond_what_was_agreed_is_refused(system: System) -> None:
     assert not list(system.record.glob(f"{job}/*"))
 
 
+def test_a_token_gets_the_files_of_its_own_job_alone(system: System, caller: Caller) -> None:
+    steps = '[{"kind": "shell", "script": "cat secret.txt; sleep 600"}]'
+    files = [("steps", (None, steps)), ("files", ("secret.txt", b"of the neighbour"))]
+    neighbour = system.http.post("/schedule", files=files).json()["job_id"]
+    system.says(neighbour, "of the neighbour")
+    answer = caller.http.get("/uploads")
+    assert answer.status_code == 200 and b"secret" not in answer.content
+    sandbox = system.status(neighbour)["sandbox"]
+    headers = {"Authorization": f"Bearer {sandbox}.{caller.token.partition('.')[2]}"}
+    assert caller.http.get("/uploads", headers=headers).status_code == 401
+    system.cancel(neighbour)
+
+
 def test_a_job_that_has_ended_answers_its_token_no_more(system: System, job: str, caller: Caller) -> None:
     system.cancel(job)
     system.ended(job)

@@ -356,7 +356,7 @@ def test_a_file_that_grows_or_shrinks_while_it_is_packed_is_marked(
     path = place.write("moving", noise)
     manifest, content = packed_here(place, Meddler(lambda: os.truncate(path, size_then)))
     file = only(manifest)
-    assert (file["size"], file["changed"], manifest["partial"]) == (size_in_zip, True, True)
+    assert (file["size"], file["changed_while_read"], manifest["partial"]) == (size_in_zip, True, True)
     assert content.read("workspace/moving") == noise[:size_in_zip]
     assert file["sha256"] == hashlib.sha256(noise[:size_in_zip]).hexdigest()
 

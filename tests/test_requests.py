@@ -178,19 +178,19 @@ def test_a_wait_out_of_range_is_refused(system: System, wait: str) -> None:
     problem(system.http.post("/schedule", params={"wait": wait}, json={"prompt": HELLO}), 422, "wait: ")
 
 
-def test_a_form_is_refused_with_the_content_type_to_set(system: System) -> None:
-    answer = system.http.post("/schedule", files={"prompt": b"Hello world"})
-    problem(answer, 415, "multipart/form-data", "-H 'Content-Type: application/json'")
+def test_what_is_neither_json_nor_a_form_is_refused_with_the_content_type_to_set(system: System) -> None:
+    answer = system.http.post("/schedule", content=b"<prompt/>", headers={"Content-Type": "application/xml"})
+    problem(answer, 415, "application/xml", "-H 'Content-Type: application/json'", "-F")
 
 
 def test_ten_megabytes_are_refused_before_they_are_sent(system: System) -> None:
-    found = problem(system.http.post("/schedule", json={"prompt": "x" * 10_000_000}), 413, "4,194,304")
+    found = problem(system.http.post("/schedule", json={"prompt": "x" * 10_000_000}), 413, "4.0 MiB")
     assert found["type"] == "/problems/too-large"
 
 
 def test_ten_megabytes_of_unknown_length_are_refused_on_the_way(system: System) -> None:
     answer = system.http.post("/schedule", content=(b" " * 65_536 for _ in range(160)))
-    found = problem(answer, 413, "4,194,304")
+    found = problem(answer, 413, "4.0 MiB")
     assert found["type"] == "/problems/too-large"
     assert system.http.get("/health").status_code == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Response
 from orchestrator.api import schemas
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM, view
-from orchestrator.errors import Conflict
+from orchestrator.errors import Conflict, Gone
 from orchestrator.models import FINAL, Job, Step
 
 router = APIRouter(responses={422: PROBLEM})
@@ -18,7 +19,7 @@ router = APIRouter(responses={422: PROBLEM})
 #: What a job is asked to do, and how; the rest of it is what came of it.
 ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
-    "check_command", "outputs", "labels", "keep_days",
+    "check_command", "outputs", "labels", "keep_days", "inputs", "uploads",
 }  # fmt: skip
 PLANNED = {"number", "kind", "title", "source", "path", "seconds", "seconds_given", "background"}
 
@@ -28,7 +29,7 @@ PLANNED = {"number", "kind", "title", "source", "path", "seconds", "seconds_give
     status_code=202,
     response_model=schemas.StatusView,
     summary="Run a job again",
-    responses={code: PROBLEM for code in (404, 409, 429, 503)},
+    responses={code: PROBLEM for code in (404, 409, 410, 429, 503)},
 )
 async def retry(job: KnownJob, here: Here, response: Response) -> schemas.StatusView:
     """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is."""
@@ -41,7 +42,19 @@ async def retry(job: KnownJob, here: Here, response: Response) -> schemas.Status
         )
     again = Job(**job.model_dump(include=ASKED), id=secrets.token_hex(8), created_at=time.time())
     steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
-    await here.scheduler.submit(again, steps)
+    if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
+        raise Gone(
+            410,
+            "expired",
+            "Expired",
+            f"The files that came with job {job.id} are not kept any more. Send them again with POST /schedule; "
+            f"GET /status/{job.id} has their names.",
+        )
+    try:
+        await here.scheduler.submit(again, steps)
+    except BaseException:
+        await asyncio.to_thread(here.records.remove, again.id)
+        raise
     response.headers["Location"] = f"/status/{again.id}"
     return await view(here, again.id)
 

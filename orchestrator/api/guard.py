@@ -15,11 +15,11 @@ from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
 from orchestrator.problems import answer
 from orchestrator.settings import Settings
+from orchestrator.sizes import show_size
+from orchestrator.uploads import too_much
 
-#: Bytes of a request's body.
+#: Bytes of a request's body; a form with files may have MAX_UPLOAD more.
 BODY_BYTES = 4 * 2**20
-
-TOO_LARGE = f"The body of a request has {BODY_BYTES:,} bytes at most."
 
 
 class Guard:
@@ -37,14 +37,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        size = 0
+        size, limit, too_large = 0, BODY_BYTES, f"The body of this request may have {show_size(BODY_BYTES)}."
+        if scope["path"] == "/schedule" and headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            limit, too_large = BODY_BYTES + self._settings.max_upload, too_much(self._settings.max_upload).detail
 
         async def bounded() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > BODY_BYTES:
-                raise HTTPException(413, TOO_LARGE)  # the framework lets its own exceptions through
+            if size > limit:
+                raise HTTPException(413, too_large)  # the framework lets its own exceptions through
             return message
 
         try:
@@ -52,8 +54,9 @@ class Guard:
             self._check_origin(headers)
             await self._check_address(scope)
             self._check_key(headers)
-            if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > BODY_BYTES:
-                raise BadRequest(413, "too-large", "Too large", TOO_LARGE)
+            length = headers.get("content-length", "0")
+            if length.isdigit() and int(length) > limit:
+                raise BadRequest(413, "too-large", "Too large", too_large)
         except Problem as problem:
             await answer(problem)(scope, receive, send)
             return

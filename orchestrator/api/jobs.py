@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
-from pydantic import ValidationError
 
 from agent import wire
 from orchestrator.api import schemas
 from orchestrator.api.contents import Contents, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
+from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
 from orchestrator.models import FINAL, Job, Step
 from orchestrator.plan import FileStep, ShellStep, default_title
-from orchestrator.planner import plan
+from orchestrator.planner import Plan, plan
+from orchestrator.uploads import keep_files
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
 router = APIRouter(responses={422: PROBLEM})
-
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScheduleRequest"}}},
-    }
-}
-
-#: What `curl -d` says where it is told nothing else; the body is JSON all the same.
-JSON_TYPES = {"application/json", "application/x-www-form-urlencoded", "text/plain", ""}
 
 
 @router.post(
@@ -50,23 +39,18 @@ JSON_TYPES = {"application/json", "application/x-www-form-urlencoded", "text/pla
 )
 async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
     """The job is on disk before the answer goes out. With `wait`, the answer comes when the job has ended."""
-    wanted = await _read(request)
-    planned = plan(wanted.prompt or "", wanted.steps, here.templates, here.settings.gemini_api_key is not None)
-    job = _job(wanted, planned.planned_by, wanted.outputs or planned.outputs, len(planned.steps), here)
-    steps = [_step(job, number, step) for number, step in enumerate(planned.steps, 1)]
-    if job.check_command:
-        title = "Acceptance command"
-        steps.append(
-            Step(
-                job_id=job.id,
-                number=wire.CHECK,
-                kind="check",
-                title=title,
-                source=job.check_command,
-                seconds=job.seconds,
-            )
-        )
-    await here.scheduler.submit(job, steps)
+    job_id = secrets.token_hex(8)
+    wanted, uploads = await read(request, here, job_id)
+    try:
+        planned = plan(wanted.prompt or "", wanted.steps, here.templates, here.settings.gemini_api_key is not None)
+        if planned.sample:
+            uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
+        job = _job(job_id, wanted, planned, uploads, here)
+        await here.scheduler.submit(job, _steps(job, planned))
+    except BaseException:
+        if uploads:
+            await asyncio.to_thread(here.records.remove, job_id)
+        raise
     response.headers["Location"] = f"/status/{job.id}"
     if wait:
         job = await here.scheduler.wait(job.id, wait)
@@ -166,48 +150,37 @@ async def _check_not_expired(here: Context, job_id: str) -> None:
         )
 
 
-async def _read(request: Request) -> schemas.ScheduleRequest:
-    """The request's JSON; raises BadRequest, or RequestValidationError that names each wrong field."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in JSON_TYPES:
-        raise BadRequest(
-            415,
-            "not-json",
-            "Not JSON",
-            f"The body must be JSON, not {kind[:80]!r}: -H 'Content-Type: application/json'.",
-        )
-    body = await request.body()
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(
-            400, "not-json", "Not JSON", f"The body could not be read as JSON: {str(error)[:200]}."
-        ) from None
-    try:
-        return schemas.ScheduleRequest.model_validate(content)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in wrong]) from None
-
-
-def _job(wanted: schemas.ScheduleRequest, planned_by: str, outputs: list[str], steps: int, here: Context) -> Job:
+def _job(
+    job_id: str, wanted: schemas.ScheduleRequest, planned: Plan, uploads: list[dict[str, Any]], here: Context
+) -> Job:
     return Job(
-        id=secrets.token_hex(8),
+        id=job_id,
         prompt=wanted.prompt or "",
-        planned_by=planned_by,
-        network=wanted.network or here.settings.default_network,
+        planned_by=planned.planned_by,
+        network=wanted.network or planned.network or here.settings.default_network,
         seconds=wanted.limits.seconds,
         memory=wanted.limits.memory,
         cpus=wanted.limits.cpus,
         processes=wanted.limits.processes,
         zip_bytes=wanted.limits.zip,
-        steps_count=steps,
+        steps_count=len(planned.steps),
         check_command=wanted.check or "",
-        outputs=outputs,
+        outputs=wanted.outputs or planned.outputs,
         labels=wanted.labels,
         keep_days=wanted.keep_days,
+        inputs=planned.inputs,
+        uploads=uploads,
         created_at=time.time(),
     )
+
+
+def _steps(job: Job, planned: Plan) -> list[Step]:
+    steps = [_step(job, number, step) for number, step in enumerate(planned.steps, 1)]
+    if job.check_command:
+        title, source = "Acceptance command", job.check_command
+        check = Step(job_id=job.id, number=wire.CHECK, kind="check", title=title, source=source, seconds=job.seconds)
+        steps.append(check)
+    return steps
 
 
 def _step(job: Job, number: int, step: Any) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,6 +48,24 @@ class ScheduleRequest(Model):
             ]
         }
     )
+
+
+class ScheduleForm(BaseModel):
+    """A job with files, as a form: every other field as in ScheduleRequest; `steps`, `limits`… as JSON text."""
+
+    prompt: str | None = Field(None, description="What is to be done.")
+    files: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] = Field(
+        default_factory=list, description="Laid into /workspace under their base names."
+    )
+
+    model_config = ConfigDict(extra="allow")
+
+
+class UploadView(BaseModel):
+    name: str = Field(description="In /workspace.")
+    bytes: int
+    sha256: str
+    sample: bool = Field(description="It is the template's own: none was uploaded.")
 
 
 class Links(BaseModel):
@@ -112,6 +130,8 @@ class StatusView(BaseModel):
     progress: Progress
     steps: list[StepView]
     check: StepView | None
+    inputs: dict[str, Any] = Field(description="The values of the template's inputs.")
+    uploads: list[UploadView] = Field(description="The files that came with it.")
     labels: dict[str, str]
     network: str
     limits: dict[str, Any]
@@ -188,6 +208,8 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         progress=Progress(done=sum(step.ended is not None for step in shown), of=len(shown)),
         steps=shown,
         check=check,
+        inputs=job.inputs,
+        uploads=[UploadView(**upload) for upload in job.uploads],
         labels=job.labels,
         network=job.network,
         limits=limits(job),

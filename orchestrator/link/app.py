@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from agent import wire
@@ -43,6 +43,9 @@ def create_link(scheduler: Scheduler) -> Starlette:
             raise Conflict(409, "version", "Versions differ", detail)
         return _answer(await scheduler.take(job))
 
+    async def uploads(request: Request) -> StreamingResponse:
+        return StreamingResponse(scheduler.uploads(await caller(request)), media_type="application/x-tar")
+
     async def events(request: Request) -> JSONResponse:
         job = await caller(request)
         reports = messages.batch(await _body(request), job.steps_count, time.time())
@@ -69,6 +72,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
 
     routes = [
         Route("/take", take, methods=["POST"]),
+        Route("/uploads", uploads, methods=["GET"]),
         Route("/events", events, methods=["POST"]),
         Route("/commands", commands, methods=["GET"]),
         Route("/outcome", outcome, methods=["POST"]),
