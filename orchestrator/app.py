@@ -8,18 +8,18 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from agent import wire
 from orchestrator.api import afterwards, events, jobs, system
-from orchestrator.api.context import Context, only_known_parameters
+from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.api.schemas import ScheduleForm, ScheduleRequest
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem
 from orchestrator.link.app import create_link
+from orchestrator.logs import Access
 from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem
 from orchestrator.records import Records
 from orchestrator.scheduler import Scheduler
@@ -37,7 +37,7 @@ class System:
     """Everything that runs: the two doors and what is behind them."""
 
     users: ASGIApp
-    link: Starlette
+    link: ASGIApp
     scheduler: Scheduler
     _context: Context
 
@@ -64,8 +64,9 @@ def create_system(settings: Settings) -> System:
     scheduler = Scheduler(settings, store, engine, records)
     context = Context(settings, store, scheduler, engine, records, templates)
 
-    users = Guard(create_app(context), settings, engine)
-    return System(users, create_link(scheduler), scheduler, context)
+    users = Access(Guard(create_app(context), settings, engine), "api")
+    link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))
+    return System(users, link, scheduler, context)
 
 
 def create_app(context: Context) -> FastAPI:
@@ -73,7 +74,7 @@ def create_app(context: Context) -> FastAPI:
     app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
     for module in (jobs, events, afterwards, system):
-        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
+        app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

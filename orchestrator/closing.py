@@ -7,6 +7,7 @@ still has (``close``).
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import time
@@ -19,7 +20,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from agent import wire
-from orchestrator import documents
+from orchestrator import documents, logs
 from orchestrator.bell import Bell
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineDown, EngineError
@@ -103,8 +104,10 @@ class Closing:
         """Start to close a job; where that was begun already, that one goes on."""
         task = self._closing.get(job.id)
         if task is None:
-            task = self._closing[job.id] = asyncio.create_task(self._close(job, status, reason, detail))
-            task.add_done_callback(partial(self._closed, job.id))
+            context = contextvars.copy_context()  # of the task and of its end, so that both log about the job
+            work = self._close(job, status, reason, detail)
+            task = self._closing[job.id] = asyncio.create_task(work, context=context)
+            task.add_done_callback(partial(self._closed, job.id), context=context)
         return task
 
     async def close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
@@ -117,6 +120,7 @@ class Closing:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
+        logs.concerns(job.id, job.sandbox_id)
         if job.sandbox_id:
             await self._kill(job.sandbox_id)
         async with self._locks[job.id]:
@@ -128,7 +132,7 @@ class Closing:
             try:
                 facts = await self._salvage(settled, with_workspace=reason != "disk_full")
             except DiskFull as error:
-                log.error("job %s: no ZIP could be stored: %s", job.id, error)
+                log.error("no ZIP could be stored: %s", error)
                 facts = None
                 if settled.outcome is not None:
                     settled.outcome["detail"] = f"{settled.outcome['detail']} There is no ZIP: {error}"
@@ -142,11 +146,11 @@ class Closing:
                 return await self._engine.kill(sandbox_id)
             except EngineDown as error:
                 if time.monotonic() > end:
-                    log.error("sandbox %s could not be ended: %s", sandbox_id, error)
+                    log.error("its sandbox could not be ended: %s", error)
                     return
                 await asyncio.sleep(ENGINE_RETRY_SECONDS)
             except EngineError as error:
-                log.error("sandbox %s could not be ended: %s", sandbox_id, error)
+                log.error("its sandbox could not be ended: %s", error)
                 return
 
     async def _settle_here(self, job: Job, status: str, reason: str | None, detail: str) -> Job:
@@ -194,7 +198,7 @@ class Closing:
         ended = await self._store.finish(job.id, ending["status"], fields)
         if ended is None:
             return
-        log.info("job %s: %s%s", job.id, ended.status, f" ({ended.reason})" if ended.reason else "")
+        log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._bell.ring(job.id)
         self._locks.pop(job.id, None)
         self.on_free()
@@ -207,7 +211,7 @@ class Closing:
         try:
             await self._engine.stop(sandbox_id)
         except EngineError as error:  # the next comparison with the engine finds it
-            log.warning("sandbox %s could not be removed yet: %s", sandbox_id, error)
+            log.warning("its sandbox could not be removed yet: %s", error)
 
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         steps = await self._store.steps(job.id)
@@ -233,4 +237,4 @@ class Closing:
         self._closing.pop(job_id, None)
         self._locks.pop(job_id, None)
         if not task.cancelled() and task.exception():
-            log.error("job %s: closing it failed, it is tried again", job_id, exc_info=task.exception())
+            log.error("closing it failed, it is tried again", exc_info=task.exception())

@@ -17,6 +17,7 @@ from functools import partial
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent import wire
+from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
@@ -63,6 +64,7 @@ class Scheduler:
 
     async def submit(self, job: Job, steps: list[Step]) -> None:
         """Take a job: it is on disk when this returns. Raises Unavailable."""
+        logs.concerns(job.id)
         if self.draining:
             raise Unavailable(
                 503,
@@ -79,7 +81,7 @@ class Scheduler:
                 f"{self._settings.max_queued_jobs} jobs are waiting (MAX_QUEUED_JOBS); submit again later.",
                 {"Retry-After": "10"},
             )
-        log.info("job %s: accepted, planned by %s", job.id, job.planned_by)
+        log.info("accepted, planned by %s", job.planned_by)
         self._starting.look()
 
     async def cancel(self, job_id: str) -> Job:
@@ -91,7 +93,7 @@ class Scheduler:
         if job.status == "scheduled":
             await self._closing.close(job, "cancelled", None, "The job was cancelled before it started.")
         elif job.status == "running" and job.settled_at is None and job.cancel_requested_at:
-            log.info("job %s: cancellation asked for in phase %s", job_id, job.phase)
+            log.info("cancellation asked for in phase %s", job.phase)
             self._tasks.spawn(self._watching.enforce_cancel(job_id))
         return await self._store.job(job_id) or job
 
@@ -110,7 +112,7 @@ class Scheduler:
         await asyncio.to_thread(self._records.remove, job_id)
         await self._store.delete(job_id)
         self.bell.ring(job_id)
-        log.info("job %s: deleted", job_id)
+        log.info("deleted")
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job as it is when it has ended, or after so many seconds."""
@@ -225,16 +227,18 @@ class Scheduler:
                 break
 
     async def _expire(self, job: Job, why: str) -> None:
-        await self._store.expire(job.id)
-        await asyncio.to_thread(self._records.remove, job.id)
-        log.info("job %s: its files are removed: %s", job.id, why)
+        with logs.about(job.id):
+            await self._store.expire(job.id)
+            await asyncio.to_thread(self._records.remove, job.id)
+            log.info("its files are removed: %s", why)
 
     async def stop(self) -> None:
         """Let running jobs end for a while, cancel the rest, and remove every sandbox. Waiting jobs stay."""
         self._starting.stopped = True
         if not await self._idle_within(self._settings.drain_seconds):
             for job in await self._store.running():
-                await self.cancel(job.id)
+                with logs.about(job.id, job.sandbox_id):
+                    await self.cancel(job.id)
             await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
         await self._watching.reconcile_quietly()
         self._clock.shutdown(wait=False)

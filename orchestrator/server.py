@@ -8,12 +8,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from typing import IO
 
 import uvicorn
 
+from orchestrator import logs
 from orchestrator.app import create_system
 from orchestrator.errors import SettingsError
 from orchestrator.records import hold
@@ -32,10 +32,7 @@ class Server(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Log to stderr and serve; raises OrchestratorError where a setting or another orchestrator stands in the way."""
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=settings.log_level.upper(), format=form, stream=sys.stderr)
-    for chatty in ("apscheduler", "urllib3"):
-        logging.getLogger(chatty).setLevel("WARNING")
+    logs.begin(settings.log_level)
     asyncio.run(_serve(settings))
 
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
+from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine, Spec
@@ -127,6 +128,7 @@ class Starting:
 
     async def _start_sandbox(self, job: Job, token: str) -> None:
         assert job.sandbox_id and job.image_id  # noqa: S101 - the claim has set both
+        logs.concerns(job.id, job.sandbox_id)
         spec = Spec(job.sandbox_id, token, job.image_id, job.memory, job.cpus, job.processes, job.network)
         give_up = time.monotonic() + self._settings.start_seconds
         try:
@@ -138,7 +140,7 @@ class Starting:
                     if time.monotonic() > give_up or await self._has_ended(job.id):
                         raise
                     await asyncio.sleep(OBSTACLE_SECONDS)
-            log.info("job %s: sandbox %s runs", job.id, job.sandbox_id)
+            log.info("its sandbox runs")
             if await self._has_ended(job.id):  # cancelled meanwhile
                 await self._engine.stop(job.sandbox_id)
         except EngineError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -17,9 +18,10 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        context = contextvars.copy_context()  # of the task and of its end, so that both log about the same job
+        task = asyncio.create_task(work, context=context)
         self._running.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._done, context=context)
 
     async def cancel(self) -> None:
         """End all of them."""

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 
+from orchestrator import logs
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine, Exit
 from orchestrator.errors import EngineError
@@ -54,13 +55,15 @@ class Watching:
         job = await self._store.job_of_sandbox(sandbox_id)
         if job is None or job.status != "running":
             return
+        logs.concerns(job.id, sandbox_id)
         if self._starting.is_starting(job.id):
             self._early.add(sandbox_id)
             return
         try:
             exit = await self._engine.exit(sandbox_id)
         except EngineError as error:
-            log.warning("job %s: %s", job.id, error)  # the next comparison with the engine finds it
+            # the next comparison with the engine finds it
+            log.warning("how its sandbox ended could not be asked: %s", error)
             return
         if exit is not None:
             await self._sandbox_ended(job, exit)
@@ -87,12 +90,13 @@ class Watching:
 
     async def reconcile_quietly(self) -> None:
         """As ``reconcile``; what goes wrong is logged, and tried again."""
-        try:
-            await self.reconcile()
-        except EngineError as error:
-            log.warning("the engine could not be asked: %s", error)
-        except Exception:
-            log.exception("the comparison with the engine failed")
+        with logs.about():  # what is said of the job whose turn it is ends with this
+            try:
+                await self.reconcile()
+            except EngineError as error:
+                log.warning("the engine could not be asked: %s", error)
+            except Exception:
+                log.exception("the comparison with the engine failed")
 
     async def reconcile(self) -> None:
         """Bring the engine and the record together: no job without a sandbox, no sandbox without a job."""
@@ -103,6 +107,7 @@ class Watching:
             if owner is None or owner.status != "running":
                 await self._engine.stop(sandbox_id)
         for sandbox_id, job in jobs.items():
+            logs.concerns(job.id, sandbox_id)
             if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
                 continue
             sandbox = sandboxes.get(sandbox_id)
@@ -119,6 +124,7 @@ class Watching:
         """End what a clock says must end: all times are in the store, so a restart changes nothing."""
         now = time.time()
         for job in await self._store.running():
+            logs.concerns(job.id, job.sandbox_id)
             if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
                 continue
             packaging = job.packaging_at or job.settled_at
@@ -156,13 +162,14 @@ class Watching:
     async def enforce_cancel(self, job_id: str) -> None:
         """See that a cancelled job's processes end within two seconds, if need be from outside."""
         job = await self._store.job(job_id)
+        logs.concerns(job_id, job.sandbox_id if job else None)
         if job and job.taken_at is None:
             await self._closing.close(job, "cancelled", None, "The job was cancelled while its container started.")
             return
         await asyncio.sleep(CANCEL_SECONDS)
         job = await self._store.job(job_id)
         if job and job.status == "running" and not job.packaging_at and not job.settled_at:
-            log.warning("job %s: its agent did not end it in time, so its container is ended", job_id)
+            log.warning("its agent did not end it in time, so its container is ended")
             await self._closing.close(job, "cancelled", None, "The job was cancelled.")
 
     def _look_if_early(self, sandbox_id: str) -> None:

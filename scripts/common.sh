@@ -58,3 +58,10 @@ update_package_lists() {
     apt-get update -qq </dev/null >/dev/null ||
         die "apt-get update failed (its own words are above); put that right and start again"
 }
+
+# readable: the orchestrator's log for a person: time, level and message of each line first, what else it has below.
+readable() {
+    local plain='"([^"]*)"' text='"(([^"\\]|\\.)*)"'
+    local line="\{\"time\": $plain, \"level\": $plain, \"logger\": \"[^\"]*\", \"message\": $text(, (.*))?\}"
+    sed -E -e "s/^$line\$/\1 \2: \3\n\6/" -e 's/\\n/\n/g' -e 's/\n+$//' -e 's/\n/\n    /g' -e 's/\\"/"/g'
+}

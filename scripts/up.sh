@@ -30,7 +30,7 @@ failed() {
     say "its health check says:"
     printf '%s\n' "$answer" | tail -n 20 >&2
     say "the last lines of its log:"
-    docker logs --tail 40 "$container" >&2
+    docker logs --tail 40 "$container" 2>&1 | readable >&2
     die "it is left as it is, to look at; change .env and run 'make up' again, or stop it with 'make down'"
 }
 

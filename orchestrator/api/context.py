@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
 
+from orchestrator import logs
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.models import Job
@@ -36,6 +37,12 @@ JobId = Annotated[str, Path(description="The id that POST /schedule gave.")]
 Wait = Annotated[float, Query(ge=0, le=600, description="Answer when the job has ended, or after so many seconds.")]
 
 
+async def name_the_job(request: Request) -> None:
+    """What a call logs is about the job that its path names, whether there is such a job or not."""
+    if job_id := request.path_params.get("job_id"):
+        logs.concerns(job_id[: logs.GIVEN])
+
+
 async def only_known_parameters(request: Request) -> None:
     """Refuse a query parameter that the call does not have: one that is misspelt would be without effect."""
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
@@ -51,6 +58,7 @@ async def known_job(job_id: JobId, here: Here) -> Job:
     job = await here.store.job(job_id)
     if job is None:
         raise no_such_job(job_id)
+    logs.concerns(job.id, job.sandbox_id)
     return job
 
 

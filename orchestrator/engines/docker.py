@@ -6,6 +6,7 @@ The client is synchronous: its calls run on a pool of threads of their own, neve
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ipaddress
 import logging
 import threading
@@ -171,7 +172,8 @@ class DockerEngine:
     # ── on a thread of the pool ──────────────────────────────────────────────────────────────────────────────────
 
     async def _call(self, work: Callable[[APIClient], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._guarded, work)
+        context = contextvars.copy_context()  # what is logged on the thread is about what this task is about
+        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, self._guarded, work)
 
     def _guarded(self, work: Callable[[APIClient], T]) -> T:
         try:

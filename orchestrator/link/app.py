@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from agent import wire
+from orchestrator import logs
 from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, Unavailable
 from orchestrator.link import messages
 from orchestrator.models import Job
@@ -32,6 +33,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
         job = await scheduler.job_of_token(token) if scheme.lower() == "bearer" else None
         if job is None:
             raise Forbidden(401, "no-such-sandbox", "No such sandbox", "This token belongs to no running job.")
+        logs.concerns(job.id, job.sandbox_id)
         return job
 
     async def take(request: Request) -> JSONResponse:
@@ -67,7 +69,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
         except DiskFull as error:
             raise Unavailable(507, "disk-full", "Disk full", str(error)) from error
         except ClientDisconnect:
-            log.info("job %s: the stream of its ZIP broke off", job.id)
+            log.info("the stream of its ZIP broke off")
             raise BadRequest(400, "broken-off", "Broken off", "The stream ended before the ZIP did.") from None
 
     routes = [

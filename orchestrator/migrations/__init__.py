@@ -6,6 +6,7 @@ ours is left as it is, and the start is refused.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from orchestrator.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 FIRST = "0001"
 
@@ -34,3 +37,6 @@ def upgrade(connection: Connection) -> None:
     if version is None and inspect(connection).has_table("job"):
         command.stamp(config, FIRST)
     command.upgrade(config, "head")
+    now = MigrationContext.configure(connection).get_current_revision()
+    if now != version:
+        log.info("the record is now of version %s, it was of %s", now, version or "none")
