@@ -60,7 +60,7 @@ class Artifact:
         self._sink = _Sink(out)
         self._zip = _Zip(self._sink, "w")
         self._directory = 0  # bytes that the central directory will take at its end
-        self._taken: dict[str, str] = {}  # names with an escape in them: in the ZIP -> in the workspace
+        self._names = Names()
 
     @property
     def partial(self) -> bool:
@@ -202,7 +202,7 @@ class Artifact:
 
     def _admit(self, path: str, size: int) -> str | None:
         """The entry's name in the ZIP, or None where it is left out whatever it holds."""
-        name = self._name(path)
+        name = self._names.of(path)
         if len(name.encode()) > LONGEST_NAME:
             self.leave_out(path, TOO_LONG, size)
         elif self._late():
@@ -210,20 +210,6 @@ class Artifact:
         else:
             return name
         return None
-
-    def _name(self, path: str) -> str:
-        """The name in the ZIP: the same for the same path, and for no other one."""
-        name = FOLDER
-        for part in path.split("/"):
-            if part in ("", "."):
-                continue
-            plain = name = f"{name}/{_escape(part)}"
-            number = 1
-            # Only names with a % can be taken by another's escaped name.
-            while "%" in name and self._taken.setdefault(name, part) != part:
-                number += 1
-                name = f"{plain}~{number}"
-        return name
 
     def _record(self, name: str, path: str, record: dict[str, Any]) -> bool:
         record = {"path": name, **record}
@@ -252,6 +238,27 @@ class Artifact:
         if self._late():
             return None
         return zipfile.ZIP_DEFLATED if count + len(counter.flush()) <= room else None
+
+
+class Names:
+    """What the files of a workspace are called in the ZIP, and wherever else they are shown."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}  # names with an escape in them: in the ZIP -> in the workspace
+
+    def of(self, path: str) -> str:
+        """The name in the ZIP: the same for the same path, and for no other one."""
+        name = FOLDER
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            plain = name = f"{name}/{_escape(part)}"
+            number = 1
+            # Only names with a % can be taken by another's escaped name.
+            while "%" in name and self._taken.setdefault(name, part) != part:
+                number += 1
+                name = f"{plain}~{number}"
+        return name
 
 
 class _Sink:

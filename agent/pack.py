@@ -26,6 +26,7 @@ from agent.artifact import FOLDER, LONGEST_NAME, TOO_LONG, Artifact, entry_bound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, BinaryIO
 
 #: Folders that can be made again from what made them. Left out unless a declared output names them.
@@ -64,44 +65,53 @@ class Found:
         self.mtime = status.st_mtime
 
 
-def walk(root: str, outputs: list[str], artifact: Artifact) -> list[Found]:
-    """All that is below `root`, the top levels first; what has no place in a ZIP goes to `artifact.leave_out`."""
+def walk(
+    root: str,
+    outputs: list[str],
+    leave_out: Callable[..., object],
+    most: int = MAX_ENTRIES,
+    most_names: int = MAX_NAMES,
+) -> list[Found]:
+    """All that is below `root`, the top levels first, `most` entries at most.
+
+    What has no place in a ZIP is told to `leave_out`, as `Artifact` has it.
+    """
     named = {part for pattern in outputs for part in pattern.split("/")}
     found: list[Found] = []
     names = 0
     try:
         folders = deque([Found("", "folder", os.stat(root))])
     except OSError as error:
-        artifact.leave_out("", words(error))
+        leave_out("", words(error))
         return found
     while folders:
         folder = folders.popleft()
         try:
             with os.scandir(f"{root}/{folder.path}") as listing:
-                entries = list(islice(listing, MAX_ENTRIES + 1))
+                entries = list(islice(listing, most + 1))
         except OSError as error:
-            artifact.leave_out(folder.path, words(error))
+            leave_out(folder.path, words(error))
             continue
         name = folder.path.rpartition("/")[2]
         if name and name not in named and any(entry.name == VENV_MARK for entry in entries):
-            artifact.leave_out(folder.path, "junk: a virtual environment", junk=True)
+            leave_out(folder.path, "junk: a virtual environment", junk=True)
             continue
         for entry in entries:
             names += len(folder.path) + len(entry.name)
-            if len(found) + len(folders) >= MAX_ENTRIES or names > MAX_NAMES:
-                artifact.leave_out(folder.path, TOO_MANY)
+            if len(found) + len(folders) >= most or names > most_names:
+                leave_out(folder.path, TOO_MANY)
                 break
             path = f"{folder.path}/{entry.name}" if folder.path else entry.name
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError as error:
-                artifact.leave_out(path, words(error))
+                leave_out(path, words(error))
                 continue
             if stat.S_ISDIR(status.st_mode):
                 if entry.name in JUNK and entry.name not in named:
-                    artifact.leave_out(path, f"junk: {entry.name}", junk=True)
+                    leave_out(path, f"junk: {entry.name}", junk=True)
                 elif len(os.fsencode(f"{FOLDER}/{path}")) > LONGEST_NAME:
-                    artifact.leave_out(path, TOO_LONG)
+                    leave_out(path, TOO_LONG)
                 else:
                     folders.append(Found(path, "folder", status))
             elif stat.S_ISREG(status.st_mode):
@@ -109,7 +119,7 @@ def walk(root: str, outputs: list[str], artifact: Artifact) -> list[Found]:
             elif stat.S_ISLNK(status.st_mode):
                 found.append(Found(path, "link", status))
             else:
-                artifact.leave_out(path, "not a regular file")
+                leave_out(path, "not a regular file")
         if folder.path and not entries:
             found.append(folder)
     return found
@@ -127,7 +137,7 @@ def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in:
     ):
         raise ProtocolError("the request must have root, outputs, budget and seconds")
     artifact = Artifact(out, budget=budget, deadline=time.monotonic() + seconds)
-    found = walk(root, outputs, artifact)
+    found = walk(root, outputs, artifact.leave_out)
     # Where all may not fit, the largest come last, and so are what is left out.
     tight = sum(entry_bound(item.path, item.size) for item in found) > budget
     found.sort(key=(lambda item: (item.size, item.path)) if tight else (lambda item: item.path))
