@@ -12,6 +12,7 @@ import threading
 from agent import seccomp, wire
 from agent.job import Job
 from agent.link import Link, LinkLost, Refused, parse_order
+from agent.looks import Looks
 from agent.outbox import Outbox
 from agent.processes import Processes, environment, kill_all
 
@@ -49,16 +50,17 @@ def work(link: Link) -> None:
         print(f"The job ends without its link: {error}")
         processes.stop("lost")
 
-    # both threads exist before the first step, see Processes
+    # all threads exist before the first step, see Processes
     job = Job(order, link, Outbox(link, lost), processes, remaining=[])
-    threading.Thread(target=listen, args=(link, processes, lost), name="commands", daemon=True).start()
+    looks = Looks(link, processes, order.outputs)
+    threading.Thread(target=listen, args=(link, processes, looks, lost), name="commands", daemon=True).start()
 
     from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile
 
     build().run(job)
 
 
-def listen(link: Link, processes: Processes, lost: object) -> None:
+def listen(link: Link, processes: Processes, looks: Looks, lost: object) -> None:
     """Hear the orchestrator's commands and follow them."""
     try:
         while True:
@@ -66,6 +68,8 @@ def listen(link: Link, processes: Processes, lost: object) -> None:
             if "cancel" in answer["commands"]:
                 processes.stop("cancelled")
                 return
+            for look in answer["looks"]:
+                looks.put(look)  # answered by threads of their own: a cancellation never waits behind one
     except (LinkLost, Refused) as error:
         lost(error)  # type: ignore[operator]
 

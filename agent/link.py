@@ -67,15 +67,15 @@ class Link:
         data = None if body is None else json.dumps(asdict(body)).encode()
         return self._until_answered(lambda: self._once(method, path, data))
 
-    def upload(self, path: str, chunks: Iterable[bytes]) -> Any:
+    def upload(self, path: str, chunks: Iterable[bytes], kind: str = "application/zip") -> Any:
         """Send a stream once, on a connection of its own, and return the JSON of the answer.
 
         Raises OSError and HTTPException where the link breaks on the way (the caller makes the stream anew), Refused.
         """
         connection = _UnixConnection(self._path)
-        connection.timeout = None  # the sender's pace is the packer's; the orchestrator has the time limit
+        connection.timeout = None  # the pace is that of who makes the stream; the orchestrator has the time limit
         try:
-            headers = {**self._headers(), "Content-Type": "application/zip", "Transfer-Encoding": "chunked"}
+            headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
             try:
                 connection.request("PUT", path, chunks, headers, encode_chunked=True)
             except (BrokenPipeError, ConnectionResetError):

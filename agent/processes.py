@@ -98,7 +98,7 @@ def users_processes() -> dict[int, int]:
 
 
 class Processes:
-    """The children of the agent. One thread starts and awaits them; any thread may stop the job.
+    """The children of the agent. One thread starts and awaits the steps; any thread may look, or stop the job.
 
     ``stop`` is one ``kill`` for all: it needs no new process and no thread, so it works where a job has used up its
     pids, and no process can fork itself out of it.
@@ -156,6 +156,26 @@ class Processes:
             env=self._env,
             **options,
         )
+
+    def start_look(self, command: list[str], text: str) -> subprocess.Popen[bytes]:
+        """Run a command of ours beside the steps, on any thread; its output is the caller's. It ends when a step does.
+
+        Raises Stopped, also where the job is packed, and OSError where the container has no process left.
+        """
+        self._check_going_on()
+        with memory_file(text) as stdin:
+            # without the lock, so that stop never waits for it
+            process = self.spawn(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            self._check_going_on()  # it was no process of the user's yet when all of those were killed
+        except Stopped:
+            end(process)
+            raise
+        return process
+
+    def _check_going_on(self) -> None:
+        if self.stopped or self._packing:
+            raise Stopped(self.stopped or "packing")
 
     def wait(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
         """Pass output on until the process ended (True) or the deadline (``time.monotonic``) came (False)."""
@@ -245,6 +265,14 @@ def kill_all() -> None:
         if not users_processes():
             return
         time.sleep(0.002)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process whose output nobody wants any more."""
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def memory_file(text: str) -> IO[bytes]:

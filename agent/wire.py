@@ -32,6 +32,16 @@ OUTPUT_TAIL = 64 * 1024
 #: Bytes of output kept of one job, over all its steps; past it each step keeps its last TAIL bytes only.
 OUTPUT_JOB = 8 * 1024 * 1024
 
+#: Looks into one job's workspace that go on at the same time: the agent has a thread for each, from its start on.
+LOOKS = 2
+
+#: Seconds until a look must have found something, and until it must be over.
+LOOK_BEGIN_SECONDS, LOOK_SECONDS = 10.0, 60.0
+
+#: Bytes of a running job's file in one answer; entries of one list.
+LIVE_FILE_BYTES = 64 * 2**20
+LIST_ENTRIES = 1000
+
 StepKind = Literal["shell", "python", "file"]
 Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
@@ -134,10 +144,77 @@ class Acknowledged:
 
 
 @dataclass(slots=True)
+class Look:
+    """Somebody wants to see what a running job has in its workspace: a list of it, or one file.
+
+    Asked for once, and answered once, with ``PUT /looks/{id}``: a line of JSON with what was found, then the bytes of
+    the file. Names are those that the ZIP would have.
+    """
+
+    id: str
+    path: str | None = None  # of the file
+    first: int | None = None  # the bytes wanted of it, as HTTP's Range says it
+    last: int | None = None
+    content: bool = True  # whether they are wanted, or only what there is
+    under: str = ""  # how the paths of a list begin
+    after: str = ""  # the path after which it begins
+    most: int = LIST_ENTRIES
+
+
+@dataclass(slots=True)
 class Commands:
-    """What the orchestrator wants of the agent. A command stays wanted: hearing it twice is harmless."""
+    """What the orchestrator wants of the agent.
+
+    A command stays wanted: hearing it twice is harmless. Looks are heard once: who asked asks again, or gives up.
+    """
 
     commands: list[Literal["cancel"]] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FoundFile:
+    """A regular file; the bytes [begin, end) follow, unless only what it is was wanted, or they are too many.
+
+    They are none where the part that was wanted is not there.
+    """
+
+    size: int
+    modified: float
+    begin: int
+    end: int
+    kind: Literal["file"] = "file"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A file, a link or an empty folder in a list."""
+
+    path: str
+    kind: Literal["file", "link", "folder"]
+    size: int
+    modified: float
+
+
+@dataclass(slots=True)
+class FoundList:
+    """A part of a list, sorted by path."""
+
+    files: list[Entry]
+    more: bool  # there is more after the last of them
+    cut: bool  # there is more in the workspace than a list may have
+    kind: Literal["list"] = "list"
+
+
+@dataclass(slots=True)
+class FoundNone:
+    """Why there is no file to send."""
+
+    kind: Literal["missing", "folder", "link", "other", "denied", "ended", "failed"]
+    detail: str = ""  # where a link leads, or what went wrong
+
+
+Found = FoundFile | FoundList | FoundNone
 
 
 @dataclass(slots=True)

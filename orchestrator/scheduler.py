@@ -22,6 +22,7 @@ from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import Unavailable, no_such_job
+from orchestrator.looks import Looks
 from orchestrator.models import FINAL, Job, Step
 from orchestrator.records import Records
 from orchestrator.settings import Settings
@@ -47,6 +48,7 @@ class Scheduler:
     def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records) -> None:
         self._settings, self._store, self._records = settings, store, records
         self.bell = Bell()
+        self.looks = Looks(store, self.bell)
         self._tasks = Tasks()
         self._closing = Closing(store, engine, records, settings, self.bell)
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
@@ -184,6 +186,8 @@ class Scheduler:
                 now = await self._store.job(job.id)
                 if now is None or now.status != "running" or now.cancel_requested_at:
                     return wire.Commands(["cancel"])
+                if looks := self.looks.unheard(job.id):
+                    return wire.Commands(looks=looks)
                 left = end - time.monotonic()
                 if left <= 0 or self.bell.closed or not await heard_within(heard, left):
                     return wire.Commands()

@@ -53,8 +53,8 @@ class Contents(FileResponse):
         finally:
             await to_thread.run_sync(self._file.close)
         if refused is not None:
-            size = self.headers["content-length"]
-            await _no_such_part(int(size), refused["status"])(scope, receive, send)
+            size = int(self.headers["content-length"])
+            await answer(no_such_part(size) if refused["status"] == 416 else bad_range())(scope, receive, send)
 
     @asynccontextmanager
     async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
@@ -68,8 +68,12 @@ def unchanged(request: Request, etag: str) -> Response | None:
     return Response(status_code=304, headers=headers) if known & {etag.removeprefix("W/"), "*"} else None
 
 
-def _no_such_part(size: int, status: int) -> Response:
-    if status == 416:
-        detail = f"The file has {size:,} bytes, and none in this Range."
-        return answer(BadRequest(416, "no-such-part", "No such part", detail, {"Content-Range": f"bytes */{size}"}))
-    return answer(BadRequest(400, "bad-range", "Bad range", "Range could not be read; write it as: bytes=0-99."))
+def no_such_part(size: int) -> BadRequest:
+    """The answer to a Range beyond the end of a file."""
+    detail = f"The file has {size:,} bytes, and none in this Range."
+    return BadRequest(416, "no-such-part", "No such part", detail, {"Content-Range": f"bytes */{size}"})
+
+
+def bad_range() -> BadRequest:
+    """The answer to a Range that is none."""
+    return BadRequest(400, "bad-range", "Bad range", "Range could not be read; write it as: bytes=0-99.")

@@ -126,7 +126,7 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
     artifact = job.artifact
     file = await asyncio.to_thread(here.records.open, job.id) if artifact else None
     if artifact is None or file is None:
-        await _check_not_expired(here, job.id)
+        await check_not_expired(here, job.id)
         raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip())
     etag = f'"{artifact["sha256"]}"'
     if answer := unchanged(request, etag):
@@ -135,7 +135,7 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
     return Contents(file, artifact["bytes"], job.ended_at or 0, f"{job.id}.zip", "application/zip", etag)
 
 
-async def _check_not_expired(here: Context, job_id: str) -> None:
+async def check_not_expired(here: Context, job_id: str) -> None:
     """Raise Gone where the files of a job were removed: asked after they were not found, so none is missed."""
     job = await here.store.job(job_id)
     if job is None:

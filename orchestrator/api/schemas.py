@@ -71,6 +71,7 @@ class UploadView(BaseModel):
 class Links(BaseModel):
     status: str
     events: str
+    files: str
     cancel: str
     download: str
 
@@ -167,6 +168,27 @@ class JobList(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
+class FileView(BaseModel):
+    """A file in a job's workspace."""
+
+    path: str = Field(description="As in the ZIP: what no file system or tool takes is percent-escaped.")
+    kind: Literal["file", "link", "folder"] = Field(description="A folder is listed where it is empty.")
+    bytes: int
+    modified: str
+    media_type: str | None = Field(description="What its name says it is.")
+    url: str | None = Field(description="Where a file's content is.")
+
+
+class FileList(BaseModel):
+    job_id: str
+    source: Literal["scheduled", "running", "artifact"] = Field(
+        description="Where this was seen: nowhere yet, in the workspace as it is now, or in the ZIP."
+    )
+    files: list[FileView] = Field(description="Sorted by path; without what the ZIP leaves out as junk.")
+    truncated: bool = Field(description="The workspace has more files than a list of a running job can have.")
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
 class ProblemView(BaseModel):
     """An answer that is no success, as RFC 9457 says it."""
 
@@ -181,6 +203,7 @@ def links(job_id: str) -> Links:
     return Links(
         status=f"/status/{job_id}",
         events=f"/jobs/{job_id}/events",
+        files=f"/jobs/{job_id}/files",
         cancel=f"/cancel/{job_id}",
         download=f"/download/{job_id}",
     )

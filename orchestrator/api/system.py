@@ -56,6 +56,7 @@ async def home(here: Here) -> Home:
             "cancel": "POST /cancel/{job_id}",
             "download": "GET /download/{job_id}",
             "events": "GET /jobs/{job_id}/events",
+            "files": "GET /jobs/{job_id}/files",
             "health": "GET /health",
             "docs": "GET /docs",
         },

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
+from anyio import BrokenResourceError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
@@ -72,6 +74,18 @@ def create_link(scheduler: Scheduler) -> Starlette:
             log.info("the stream of its ZIP broke off")
             raise BadRequest(400, "broken-off", "Broken off", "The stream ended before the ZIP did.") from None
 
+    async def look(request: Request) -> JSONResponse:
+        job = await caller(request)
+        with scheduler.looks.answering(job.id, request.path_params["look_id"]) as answer:
+            try:
+                async with asyncio.timeout_at(answer.over):
+                    line, blocks = await _line(_stream(request))
+                    scheduler.looks.tell(answer, messages.found(line, answer.look))
+                    await answer.fill(blocks)
+            except (TimeoutError, ClientDisconnect, BrokenResourceError):
+                pass  # it took too long, or one of the two sides has gone: there is nobody to tell
+        return JSONResponse(None, headers={"Connection": "close"})  # what was sent beyond that is not read
+
     routes = [
         Route("/take", take, methods=["POST"]),
         Route("/uploads", uploads, methods=["GET"]),
@@ -79,6 +93,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
         Route("/commands", commands, methods=["GET"]),
         Route("/outcome", outcome, methods=["POST"]),
         Route("/artifact", artifact, methods=["PUT"]),
+        Route("/looks/{look_id}", look, methods=["PUT"]),
     ]
     return Starlette(routes=routes, exception_handlers={Problem: on_problem, Exception: on_crash})
 
@@ -96,6 +111,25 @@ async def _body(request: Request) -> bytes:
         if len(body) > messages.MESSAGE_BYTES:
             raise BadRequest(413, "too-long", "Too long", f"A message has {messages.MESSAGE_BYTES:,} bytes at most.")
     return bytes(body)
+
+
+async def _line(blocks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The first line of a stream, and what comes after it."""
+    begun = bytearray()
+    async for block in blocks:
+        begun += block
+        if b"\n" in block:
+            break
+        if len(begun) > messages.MESSAGE_BYTES:
+            raise BadRequest(413, "too-long", "Too long", f"A line has {messages.MESSAGE_BYTES:,} bytes at most.")
+    line, _, first = bytes(begun).partition(b"\n")
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield first
+        async for block in blocks:
+            yield block
+
+    return line, rest()
 
 
 async def _stream(request: Request) -> AsyncIterator[bytes]:

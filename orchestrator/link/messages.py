@@ -23,10 +23,17 @@ MESSAGE_BYTES = 8 * 2**20
 #: Characters of the sentence in which an agent says how something ended.
 DETAIL_CHARACTERS = 20_000
 
+#: Characters of a path, and of what a link leads to or what went wrong.
+PATH_CHARACTERS, LINK_CHARACTERS = 4_000, 1_000
+
 _strict = ConfigDict(extra="forbid", strict=True)
 _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
-for _shape in (wire.Take, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded):
+_SHAPES = (
+    wire.Take, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
+    wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
+)  # fmt: skip
+for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
 
 _take = TypeAdapter(wire.Take)
@@ -34,6 +41,7 @@ _outcome = TypeAdapter(wire.Outcome)
 _events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
     dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], Field(max_length=256)]]
 )
+_found: TypeAdapter[wire.Found] = TypeAdapter(Annotated[wire.Found, Field(discriminator="kind")])
 
 
 def take(body: bytes) -> wire.Take:
@@ -50,6 +58,33 @@ def outcome(body: bytes) -> wire.Outcome:
         raise _bad("counts are out of bounds")
     found.detail = found.detail[:DETAIL_CHARACTERS]
     return found
+
+
+def found(line: bytes, look: wire.Look) -> wire.Found:
+    """What an agent found where it was told to look; raises BadRequest also where that was not asked for."""
+    answer = _check(_found, line)
+    if isinstance(answer, wire.FoundNone):
+        answer.detail = answer.detail[:LINK_CHARACTERS]
+    elif isinstance(answer, wire.FoundFile):
+        if look.path is None or not 0 <= answer.begin <= answer.end <= answer.size <= 2**60:
+            raise _bad("this file, or this part of it, was not asked for")
+        answer.modified = _moment(answer.modified)
+    else:
+        paths = [look.after, *(entry.path for entry in answer.files)]
+        if look.path is not None or len(answer.files) > look.most or paths != sorted(set(paths)):
+            raise _bad("this list was not asked for, or is not sorted by path")
+        for entry in answer.files:
+            if not entry.path.startswith(look.under) or len(entry.path) > PATH_CHARACTERS:
+                raise _bad("a path is not one of those that were asked for, or is too long")
+            if not 0 <= entry.size <= 2**60:
+                raise _bad("a size is out of bounds")
+            entry.modified = _moment(entry.modified)
+    return answer
+
+
+def _moment(at: float) -> float:
+    """A file's time, as far as a ZIP can say it: 1980 to 2107."""
+    return min(max(at, 315_532_800), 4_354_819_198) if math.isfinite(at) else 315_532_800
 
 
 def batch(body: bytes, steps: int, now: float) -> list[Report]:
