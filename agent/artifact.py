@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import stat
 import time
 import zipfile
 import zlib
 from itertools import chain
 
+from agent.names import FOLDER, LONGEST_NAME, TOO_LONG, Names, raw, shown, words
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the child that packs must start fast: nothing here is imported when it runs
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, BinaryIO
 
-FOLDER = "workspace"  # where the job's own files are in the ZIP
 CHUNK = 256 * 1024  # bytes read at once; the first chunk also decides whether to compress
 LEVEL = 4  # measured: three times the speed of level 6 on tables and source code, for 6-8 % more bytes
 BEST_RATIO = 1032  # deflate can not do better than this
-LONGEST_NAME = 3_800  # bytes: `unzip` and others stop at PATH_MAX (4,096) with the folder they unpack into
-LONGEST_PART = 250  # bytes of an escaped file name: file systems stop at 255
 OVERHEAD = 30 + 46 + 24 + 20 + 28  # bytes of an entry's two headers, its descriptor and ZIP64's fields
 
-TOO_LONG = f"its path is longer than {LONGEST_NAME:,} bytes"
 TIME_OVER = "the time for packaging was over"
-
-# Plain `unzip` drops control characters, and a `;1` at the end (a VMS version); undecodable bytes are no UTF-8; Windows
-# takes a backslash for a separator, so `..\..\x` would leave the folder.
-_UNSAFE = r"[\x00-\x1f\x7f-\x9f\udc80-\udcff\\]|;(?=[0-9]*\Z)|\A\.\.\Z"
-_NEEDS_ESCAPE = re.compile(_UNSAFE)
-_ESCAPED = re.compile(_UNSAFE + "|%")
 
 
 class Artifact:
@@ -173,7 +164,7 @@ class Artifact:
 
     def _mark_inputs(self, uploads: Iterable[dict[str, Any]]) -> None:
         """Say which files came with the job, and which of these it changed."""
-        given = {self._name(upload["name"]): upload["sha256"] for upload in uploads}
+        given = {self._names.of(upload["name"]): upload["sha256"] for upload in uploads}
         for record in self.files:
             if record["path"] in given:
                 record["input"] = True
@@ -240,27 +231,6 @@ class Artifact:
         return zipfile.ZIP_DEFLATED if count + len(counter.flush()) <= room else None
 
 
-class Names:
-    """What the files of a workspace are called in the ZIP, and wherever else they are shown."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, str] = {}  # names with an escape in them: in the ZIP -> in the workspace
-
-    def of(self, path: str) -> str:
-        """The name in the ZIP: the same for the same path, and for no other one."""
-        name = FOLDER
-        for part in path.split("/"):
-            if part in ("", "."):
-                continue
-            plain = name = f"{name}/{_escape(part)}"
-            number = 1
-            # Only names with a % can be taken by another's escaped name.
-            while "%" in name and self._taken.setdefault(name, part) != part:
-                number += 1
-                name = f"{plain}~{number}"
-        return name
-
-
 class _Sink:
     """What the ZIP is written to: counts, writes the whole, and has no tell or seek, so that zipfile streams."""
 
@@ -294,7 +264,7 @@ def deflate_bound(size: int) -> int:
 
 def entry_bound(path: str, size: int) -> int:
     """Bytes that an entry takes in the ZIP at most, its headers included, even if all of its name must be escaped."""
-    return OVERHEAD + 2 * (len(FOLDER) + 1 + 3 * len(_bytes(path))) + deflate_bound(size)
+    return OVERHEAD + 2 * (len(FOLDER) + 1 + 3 * len(raw(path))) + deflate_bound(size)
 
 
 def readable(size: int) -> str:
@@ -305,16 +275,6 @@ def readable(size: int) -> str:
             break
         amount, unit = amount / 1024, larger
     return f"{size:,} bytes" if unit == "bytes" else f"{amount:,.1f} {unit}"
-
-
-def shown(text: str) -> str:
-    r"""Text that may come from a file name, as text that any JSON reader takes: undecodable bytes as `\xff`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def words(error: Exception) -> str:
-    """An error as the operating system puts it, or as its own text."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _path(record: dict[str, Any]) -> str:
@@ -336,21 +296,6 @@ def _manifest(base: dict[str, Any], lists: dict[str, list[dict[str, Any]]]) -> I
 def _sum_line(digest: str, name: str) -> str:
     """A line for `sha256sum -c`: no name in the ZIP has a character that it would want escaped."""
     return f"{digest}  {name}\n"
-
-
-def _escape(part: str) -> str:
-    """One component of a path as plain `unzip` and every file system take it."""
-    if not _NEEDS_ESCAPE.search(part):
-        return part
-    escaped = _ESCAPED.sub(lambda found: "".join(f"%{byte:02X}" for byte in _bytes(found[0])), part)
-    content = escaped.encode()
-    if len(content) <= LONGEST_PART:
-        return escaped
-    return content[:230].decode("utf-8", "ignore") + "%~" + hashlib.sha256(_bytes(part)).hexdigest()[:16]
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _entry(name: str, mode: int, mtime: float) -> zipfile.ZipInfo:

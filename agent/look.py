@@ -17,8 +17,8 @@ import stat
 import sys
 from itertools import islice
 
-from agent.artifact import FOLDER, LONGEST_NAME, Names, shown, words
-from agent.pack import MAX_ENTRIES, OPEN_FLAGS, TOO_MANY, receive, walk
+from agent.names import FOLDER, LONGEST_NAME, Names, shown, words
+from agent.walk import MAX_ENTRIES, OPEN_FLAGS, TOO_MANY, receive, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from agent import wire
-from agent.artifact import FOLDER
+from agent.names import FOLDER
 
 #: Bytes of a ZIP's directory, at most. Python's zipfile holds all of it in memory, some ten times as large.
 DIRECTORY_BYTES = 32 * 2**20

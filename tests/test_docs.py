@@ -51,7 +51,7 @@ def test_the_readme_has_every_setting() -> None:
 def test_the_readme_shows_every_call(system: System) -> None:
     document = system.http.get("/openapi.json").json()
     for path in document["paths"]:
-        plain = re.sub(r"\{.*?\}", "$id", path)
+        plain = re.sub(r"\{.*?\}", "$id", path.replace("{path}", "$path"))
         assert f"8000{plain}" in README, f"{path} is not in the README"
 
 
@@ -87,13 +87,13 @@ def modules(of: set[str], package: str) -> set[str]:
     }
 
 
-def test_the_two_planes_share_the_wire_and_the_artifact_alone() -> None:
+def test_the_two_planes_share_the_wire_and_what_makes_a_zip_alone() -> None:
     for file in (ROOT / "agent").rglob("*.py"):
         assert not any(name.startswith("orchestrator") for name in imports(file)), file
     shared = set()
     for file in (ROOT / "orchestrator").rglob("*.py"):
         shared |= modules(imports(file), "agent")
-    assert shared == {"agent.wire", "agent.artifact"}
+    assert shared == {"agent.wire", "agent.artifact", "agent.names"}
     for name in shared:
         assert not modules(imports(ROOT / (name.replace(".", "/") + ".py")), "agent") - shared
 

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from agent.artifact import CHUNK, LONGEST_NAME, TIME_OVER, TOO_LONG, Artifact
+from agent.artifact import CHUNK, TIME_OVER, Artifact
+from agent.names import LONGEST_NAME, TOO_LONG
 from agent.pack import matches, pack
 
 USER = 10001

@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from agent import wire
+from agent.names import LONGEST_NAME
 from orchestrator import archive
 from orchestrator.api import schemas
 from orchestrator.api.contents import SAFE_HEADERS, Contents, bad_range, no_such_part, unchanged
@@ -36,9 +37,6 @@ T = TypeVar("T")
 #: Seconds that a caller waits for a job that is being packed.
 PACKING_SECONDS = 10.0
 
-#: Bytes of the longest name that a ZIP of ours can have.
-LONGEST_PATH = 3_800
-
 UNKNOWN = "application/octet-stream"
 
 #: ZIPs whose directories are read at the same time: a large one takes 200 MB and a second.
@@ -55,8 +53,8 @@ _RANGE = re.compile(r"bytes *= *(?:(\d{1,18}) *- *(\d{0,18})|- *(\d{1,18}))", re
 async def files(
     job: KnownJob,
     here: Here,
-    under: Annotated[str, Query(max_length=LONGEST_PATH, description="Only what is in this folder.")] = "",
-    cursor: Annotated[str, Query(max_length=LONGEST_PATH, description="`next_cursor` of the page before.")] = "",
+    under: Annotated[str, Query(max_length=LONGEST_NAME, description="Only what is in this folder.")] = "",
+    cursor: Annotated[str, Query(max_length=LONGEST_NAME, description="`next_cursor` of the page before.")] = "",
     limit: Annotated[int, Query(ge=1, le=wire.LIST_ENTRIES)] = wire.LIST_ENTRIES,
 ) -> schemas.FileList:
     """What is in the workspace while the job runs, and afterwards what is in the ZIP of it; before, nothing is."""
@@ -101,7 +99,7 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
         raise Conflict(
             409, "not-started", "Not started", f"Job {job.id} is scheduled: it has no files yet.", {"Retry-After": "2"}
         )
-    if len(path.encode()) > LONGEST_PATH or any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
+    if len(path.encode()) > LONGEST_NAME or any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
         _refuse(job.id, path, wire.FoundNone("missing"))
     first, last = _range(request)
     seen = await _look(here, job.id, path=path, first=first, last=last, content=request.method == "GET")
@@ -207,7 +205,7 @@ class Live(StreamingResponse):
                     left -= len(block)
                     await send({"type": "http.response.body", "body": block, "more_body": True})
         if left:  # without a last message the connection is closed, and whoever reads knows that it is not all
-            log.info("job %s: a file that was being looked at broke off, %d bytes before its end", answer.job_id, left)
+            log.info("a file of a running job broke off %d bytes before its end", left)
         else:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
-from anyio import BrokenResourceError
+from anyio import BrokenResourceError, ClosedResourceError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
@@ -82,7 +82,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
                     line, blocks = await _line(_stream(request))
                     scheduler.looks.tell(answer, messages.found(line, answer.look))
                     await answer.fill(blocks)
-            except (TimeoutError, ClientDisconnect, BrokenResourceError):
+            except (TimeoutError, ClientDisconnect, BrokenResourceError, ClosedResourceError):
                 pass  # it took too long, or one of the two sides has gone: there is nobody to tell
         return JSONResponse(None, headers={"Connection": "close"})  # what was sent beyond that is not read
 
