@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: What a list may take, in the memory of the job: entries, and characters of their paths.
-MOST_ENTRIES, MOST_CHARACTERS = 50_000, 8 * 2**20
+MOST_ENTRIES, MOST_CHARACTERS = 20_000, 4 * 2**20
 
 #: Bytes sent at once.
 BLOCK = 1 << 20
@@ -49,9 +49,12 @@ def listing(root: str, outputs: list[str], under: str, after: str, most: int) ->
         name = names.of(item.path)
         path = name.removeprefix(f"{FOLDER}/")
         if path.startswith(under) and path > after and len(name.encode()) <= LONGEST_NAME:
-            entries.append({"path": path, "kind": item.kind, "size": item.size, "modified": item.mtime})
-    entries.sort(key=lambda entry: str(entry["path"]))
-    return {"kind": "list", "files": entries[:most], "more": len(entries) > most, "cut": cut}
+            entries.append((path, item))
+    entries.sort(key=lambda entry: entry[0])
+    page = [
+        {"path": path, "kind": item.kind, "size": item.size, "modified": item.mtime} for path, item in entries[:most]
+    ]
+    return {"kind": "list", "files": page, "more": len(entries) > most, "cut": cut}
 
 
 class Elsewhere(Exception):

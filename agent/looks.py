@@ -18,12 +18,15 @@ from typing import Any
 
 from agent import wire
 from agent.link import Link, Refused
-from agent.processes import WORKSPACE, Processes, Stopped, end
+from agent.processes import WORKSPACE, Processes, Stopped, end, memory_left
 
 COMMAND = [sys.executable, "-I", "-m", "agent.look"]
 
 #: Bytes passed on at once.
 BLOCK = 64 * 1024
+
+#: Bytes of the container's memory that must be left: a look must not be what uses it up.
+MEMORY_BYTES = 32 * 2**20
 
 #: Bytes kept until the first line is whole; past them it is passed on as it is.
 LINE_BYTES = 8 * 2**20
@@ -65,13 +68,16 @@ class Looks:
         text = json.dumps(request) + "\n"
         begun = time.monotonic()
         while True:
+            if memory_left() < MEMORY_BYTES:
+                yield _none("failed", "its container has no memory left for it (limits.memory)")
+                return
             try:
                 child = self._processes.start_look(COMMAND, text)
             except Stopped:
                 yield _none("ended", "The job ends.")
                 return
             except OSError as error:
-                yield _none("failed", f"its container has no process left for it ({error.strerror})")
+                yield _none("failed", f"its container has no process left for it (limits.processes: {error.strerror})")
                 return
             try:
                 line, whole = b"", False

@@ -31,6 +31,17 @@ PRELUDE = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; ex
 #: With no memory left to the container, its kernel counts what it killed here: cgroup v2, then v1.
 OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
+#: What the container takes of its memory, how much it may, and what of it the kernel could give up: v2, then v1.
+MEMORY = (
+    ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.stat", ""),
+    (
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+        "total_",
+    ),
+)
+
 
 class Stopped(Exception):
     """The job was stopped: nothing may be started for it any more."""
@@ -77,6 +88,17 @@ def oom_kills() -> int:
                 if name == "oom_kill":
                     return int(number)
     return 0
+
+
+def memory_left() -> int:
+    """Bytes that the container may still take; where the kernel does not say, more than any needs."""
+    for current, limit, stat, prefix in MEMORY:
+        with suppress(OSError, ValueError):
+            used, most = int(Path(current).read_text()), int(Path(limit).read_text())
+            lines = (line.partition(" ") for line in Path(stat).read_text().splitlines())
+            files = (f"{prefix}inactive_file", f"{prefix}active_file")
+            return most - used + sum(int(number) for name, _, number in lines if name in files)
+    return 1 << 60
 
 
 def users_processes() -> dict[int, int]:

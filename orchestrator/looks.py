@@ -143,7 +143,7 @@ class Looks:
             raise Unavailable(
                 429,
                 "too-many-looks",
-                "Too many look",
+                "Too many looks",
                 f"{wire.LOOKS} callers at a time may look into a running job, and {LOOKS} into all. Ask again later.",
                 {"Retry-After": "5"},
             ) from None

@@ -33,7 +33,9 @@ class Impostor:
     def __init__(self, site: System) -> None:
         self.site = site
         self.job = site.shell("true")
-        until(lambda: f"containerized-agent-{site.status(self.job)['sandbox']}" in site.containers(), "it has a container")
+        until(
+            lambda: f"containerized-agent-{site.status(self.job)['sandbox']}" in site.containers(), "it has a container"
+        )
         self.caller = Caller(site, self.job)
         assert self.caller.http.post("/take", json={"version": wire.VERSION}).status_code == 200
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -127,6 +129,7 @@ NO_FILE = {
     "text for a number": line({**FILE, "size": "5"}),
     "negative": line({**FILE, "size": -1, "begin": -1, "end": -1}),
     "backwards": line({**FILE, "begin": 4, "end": 2}),
+    "a part": line({**FILE, "begin": 2}),
     "beyond its end": line({**FILE, "end": 6}),
     "huge": line({**FILE, "size": 2**70, "end": 5}),
     "no moment": b'{"kind": "file", "size": 5, "modified": "never", "begin": 0, "end": 5}\n',
@@ -182,7 +185,13 @@ def test_no_name_and_no_link_shows_what_is_not_in_the_workspace(system: System) 
             return seen >= {200, 409}
 
         until(look, "it was the file, and it was the link")
-    for target in ("../etc/passwd", "%2e%2e/etc/passwd", "/etc/passwd", "x/../../etc/passwd", "environ/../../etc/passwd"):
+    for target in (
+        "../etc/passwd",
+        "%2e%2e/etc/passwd",
+        "/etc/passwd",
+        "x/../../etc/passwd",
+        "environ/../../etc/passwd",
+    ):
         assert raw(system, "GET", f"/jobs/{job}/files/{target}").status_code == 404
 
 

@@ -68,6 +68,8 @@ def found(line: bytes, look: wire.Look) -> wire.Found:
     elif isinstance(answer, wire.FoundFile):
         if look.path is None or not 0 <= answer.begin <= answer.end <= answer.size <= 2**60:
             raise _bad("this file, or this part of it, was not asked for")
+        if look.first is look.last is None and answer.end - answer.begin != answer.size:
+            raise _bad("the whole file was asked for")
         answer.modified = _moment(answer.modified)
     else:
         paths = [look.after, *(entry.path for entry in answer.files)]
