@@ -17,6 +17,9 @@ up: engine ## start the system; returns when it is healthy
 down: ## stop the system: drain, then cancel, and remove every sandbox
 	scripts/down.sh
 
+doctor: ## look at all that the system needs, and say for each what to do; changes nothing
+	scripts/doctor.sh
+
 test: .venv/made images ## run all tests, on a real Docker engine
 	scripts/tools.sh curl unzip
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
@@ -42,4 +45,4 @@ images: engine
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch .venv/made
 
-.PHONY: help demo up down test bench lint engine images
+.PHONY: help demo up down doctor test bench lint engine images

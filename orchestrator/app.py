@@ -16,6 +16,7 @@ from orchestrator.api import afterwards, events, files, jobs, system
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.api.schemas import ScheduleForm, ScheduleRequest
+from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem
 from orchestrator.link.app import create_link
@@ -46,6 +47,7 @@ class System:
 
     async def stop(self) -> None:
         """Drain, cancel, and remove every sandbox, while both doors are open."""
+        await self._context.diagnosis.stop()
         await self.scheduler.stop()
 
     async def close(self) -> None:
@@ -62,7 +64,8 @@ def create_system(settings: Settings) -> System:
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
     scheduler = Scheduler(settings, store, engine, records)
-    context = Context(settings, store, scheduler, engine, records, templates)
+    diagnosis = Diagnosis(settings, store, engine, records)
+    context = Context(settings, store, scheduler, engine, records, templates, diagnosis)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))

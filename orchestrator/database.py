@@ -12,8 +12,10 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError
@@ -33,10 +35,19 @@ BUSY_MS = 30_000
 READERS = 4
 
 
+class Checked(NamedTuple):
+    """What SQLite finds in the file."""
+
+    version: str  # of the record, see migrations
+    wrong: str  # in SQLite's words; empty where nothing was found
+    complete: bool  # False where there was no time for all of it
+
+
 class Database:
     """Runs functions of a session, on the writer's thread or on one of the readers'."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
         self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
         try:
@@ -62,6 +73,10 @@ class Database:
         """Run ``work`` on what is on disk now."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    async def check(self, seconds: float) -> Checked:
+        """Look for damage, for so long at most."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._check, seconds)
+
     def close(self) -> None:
         """Finish the writes that wait and close the file."""
         self._queue.put(None)
@@ -69,6 +84,24 @@ class Database:
         self._readers.shutdown()
         self._reader_engine.dispose()
         self._writer_engine.dispose()
+
+    def _check(self, seconds: float) -> Checked:
+        # a connection of its own, because what is read anew must come from the file
+        with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True)) as connection:
+            timer = threading.Timer(seconds, connection.interrupt)
+            timer.start()
+            version = ""
+            try:
+                version = str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+                found = [str(line) for (line,) in connection.execute("PRAGMA quick_check(3)")]
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                    return Checked(version, "", complete=False)
+                return Checked(version, str(error), complete=True)
+            finally:
+                timer.cancel()
+                timer.join()  # before the connection goes
+            return Checked(version, "" if found == ["ok"] else "; ".join(found), complete=True)
 
     def _read(self, work: Callable[[Session], T]) -> T:
         with Session(self._reader_engine, expire_on_commit=False) as session:

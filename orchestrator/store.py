@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, and_, delete, exists, func, or_, update
+from sqlalchemy import CursorResult, Update, and_, delete, exists, func, literal_column, or_, update
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from orchestrator.database import Database
+from orchestrator.database import Checked, Database
 from orchestrator.models import FINAL, MOVES, Event, Job, Step
 
 #: Seconds.
 DAY = 86_400
+
+#: Events, or jobs, that are looked at where all would take too long.
+NEWEST = 1000
 
 
 @dataclass
@@ -121,6 +124,21 @@ class Store:
         """Where room is needed: jobs with files, the longest ended first. Those that say how long stay."""
         query = _with_files().where(col(Job.keep_days).is_(None)).order_by(col(Job.ended_at))
         return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def latest(self) -> float:
+        """The latest of all times among the newest events and jobs; 0 where there is none."""
+        newest = select(Event.at).order_by(literal_column("rowid").desc()).limit(NEWEST).subquery()
+        times = func.max(Job.created_at, func.coalesce(Job.started_at, 0), func.coalesce(Job.ended_at, 0))
+        jobs = select(times.label("at")).order_by(col(Job.n).desc()).limit(NEWEST).subquery()
+
+        def work(session: Session) -> float:
+            return max(session.exec(select(func.max(part.c.at))).one() or 0.0 for part in (newest, jobs))
+
+        return await self._database.read(work)
+
+    async def check(self, seconds: float) -> Checked:
+        """Look for damage in the file, for so long at most."""
+        return await self._database.check(seconds)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,6 +24,18 @@ value_in() {
     fi
 }
 
+# The address by which this machine itself reaches the API.
+own_host() {
+    case "$(setting HOST)" in
+        0.0.0.0) echo 127.0.0.1 ;;
+        ::) echo ::1 ;;
+        *) setting HOST ;;
+    esac
+}
+
+# address HOST: as it stands in a URL, with the port.
+address() { case "$1" in *:*) echo "[$1]:$(setting PORT)" ;; *) echo "$1:$(setting PORT)" ;; esac }
+
 # wait_for SECONDS COMMAND…: until the command succeeds; false once the time is over.
 wait_for() {
     local deadline=$((SECONDS + $1))

@@ -12,7 +12,7 @@ main() {
     wait_for "$seconds" healthy_or_ended || true
     healthy || failed
     local url
-    url="http://$(address)"
+    url="http://$(address "$(own_host)")"
     say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
 }
 
@@ -32,16 +32,6 @@ failed() {
     say "the last lines of its log:"
     docker logs --tail 40 "$container" 2>&1 | readable >&2
     die "it is left as it is, to look at; change .env and run 'make up' again, or stop it with 'make down'"
-}
-
-address() {
-    local host
-    host=$(setting HOST)
-    case "$host" in
-        0.0.0.0 | ::) host=127.0.0.1 ;;
-        *:*) host="[$host]" ;;
-    esac
-    echo "$host:$(setting PORT)"
 }
 
 main

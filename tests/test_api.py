@@ -250,7 +250,7 @@ def test_a_parameter_that_a_call_does_not_have_is_refused_with_those_that_it_has
         f"POST /cancel/{job_id}?force=1": "none",
         f"GET /download/{job_id}?v=2": "none",
         f"GET /jobs/{job_id}/events?since=3": "after",
-        "GET /health?deep=1": "none",
+        "GET /health?deep=1": "full",
     }.items():
         method, path = call.split()
         name = path.partition("?")[2].split("&")[-1].partition("=")[0]

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request
 
 from orchestrator import logs
+from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.models import Job
@@ -26,6 +27,7 @@ class Context:
     engine: Engine
     records: Records
     templates: Templates
+    diagnosis: Diagnosis
 
 
 def context(request: Request) -> Context:

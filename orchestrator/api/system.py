@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from agent import wire
 from orchestrator.api.context import Context, Here
-from orchestrator.errors import EngineError
+from orchestrator.api.jobs import PROBLEM
+from orchestrator.diagnosis.base import Finding
 
 router = APIRouter()
 
+log = logging.getLogger(__name__)
+
+MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
+
+
+#: True also where only its name is given: ``?full``.
+Flag = Annotated[
+    bool,
+    BeforeValidator(lambda given: True if given == "" else given),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": ""}], "default": False}),
+]
+
 
 class Check(BaseModel):
-    ok: bool
-    detail: str = Field(description="What is wrong, and what to do.")
+    ok: bool = Field(description="False where it failed.")
+    result: Literal["ok", "warning", "failed"] = Field(description="warning: it works, but look at it")
+    detail: str = Field(description="What was found.")
+    to_do: str = Field(description="What to do; empty where it is ok.")
 
 
 class Health(BaseModel):
-    status: Literal["ok", "degraded", "draining"] = Field(description="degraded: jobs are taken, but wait")
+    status: Literal["ok", "degraded", "draining"] = Field(
+        description="degraded: a check failed; jobs are taken, but may wait"
+    )
     version: str
     checks: dict[str, Check]
     jobs: dict[str, int] = Field(description="How many are in each state.")
@@ -34,13 +53,29 @@ class Home(BaseModel):
     where: dict[str, str]
 
 
-@router.get("/health", summary="Whether the system is well", responses={503: {"model": Health}})
-async def health(here: Here, response: Response) -> Health:
-    """200 where jobs would start, 503 where they would wait; `checks` says why and what to do."""
-    found = await _health(here)
-    if found.status != "ok":
-        response.status_code = 503
-    return found
+TEXT = {"text/plain": {"schema": {"type": "string"}}}
+
+
+@router.get(
+    "/health",
+    summary="Whether the system is well",
+    response_model=Health,
+    responses={200: {"content": TEXT}, 422: PROBLEM, 503: {"model": Health, "content": TEXT}},
+)
+async def health(
+    request: Request,
+    here: Here,
+    full: Annotated[Flag, Query(description="Look at everything; takes a second, and starts a sandbox.")] = False,
+) -> Response:
+    """200 where jobs would start, 503 where they would wait; `checks` says why and what to do.
+
+    With `Accept: text/plain` it comes as a table for a person.
+    """
+    found = await _health(here, full)
+    status = 200 if found.status == "ok" else 503
+    if request.headers.get("accept", "").startswith("text/plain"):
+        return PlainTextResponse(_table(found), status)
+    return JSONResponse(found.model_dump(), status)
 
 
 @router.get("/", summary="Health, and where things are")
@@ -63,22 +98,37 @@ async def home(here: Here) -> Home:
     )
 
 
-async def _health(here: Context) -> Health:
-    checks = {}
+async def _health(here: Context, full: bool = False) -> Health:
+    findings = await (here.diagnosis.full() if full else here.diagnosis.brief())
+    jobs: dict[str, int] = {}
     try:
-        image_id = await here.engine.image(here.settings.agent_image)
-        checks["engine"] = Check(ok=True, detail="The engine answers.")
-        checks["image"] = Check(ok=True, detail=f"{here.settings.agent_image} is {image_id}.")
-    except EngineError as error:
-        name = "image" if type(error).__name__ == "ImageMissing" else "engine"
-        checks[name] = Check(ok=False, detail=str(error))
-    short = here.records.disk_short()
-    checks["disk"] = Check(ok=short is None, detail=short or "There is room on the disk.")
+        jobs = await here.store.counts()
+    except Exception as error:  # a damaged record: to say so is what this is for
+        log.exception("the record cannot be read")
+        damage = Finding("failed", f"The record cannot be read: {error}", "GET /health?full looks for damage.")
+        findings.setdefault("database", damage)
+    checks = {
+        name: Check(ok=found.result != "failed", result=found.result, detail=found.detail, to_do=found.to_do)
+        for name, found in findings.items()
+    }
     well: Literal["ok", "degraded"] = "ok" if all(check.ok for check in checks.values()) else "degraded"
     return Health(
         status="draining" if here.scheduler.draining else well,
         version=wire.VERSION,
         checks=checks,
-        jobs=await here.store.counts(),
+        jobs=jobs,
         slots=here.settings.max_concurrent_jobs,
     )
+
+
+def _table(health: Health) -> str:
+    """A line a check, and what to do below it; nothing of an engine's words can steer a terminal."""
+    lines = []
+    for name, check in health.checks.items():
+        lines.append(f"{MARKS[check.result]} {name:<12} {check.detail}")
+        lines += [f"  {'':<12} → {check.to_do}"] if check.to_do else []
+    return "".join(f"{_printable(line)}\n" for line in lines)
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line)

@@ -39,11 +39,32 @@ class Exit:
     last_lines: str
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an engine says of itself, its machine and an image. Sizes are bytes, times seconds since the epoch."""
+
+    version: str
+    old: bool  # older than the oldest that is known to work
+    api: str
+    cgroups: str  # version of the kernel's control groups: 1 or 2
+    storage: str  # the storage driver
+    folder: str  # where it keeps images and containers, as its own machine names it
+    cpus: int
+    memory: int
+    clock_ahead: float  # seconds that its clock is ahead of ours
+    unlimited: tuple[str, ...]  # of memory, swap, cpus and processes: what it cannot limit
+    image_version: str | None  # None where the image, or its label, is not there
+    image_made: float | None
+
+
 class Engine(Protocol):
     """Every verb raises EngineDown where the engine does not answer, EngineError with its words where it refuses."""
 
     async def image(self, name: str) -> str:
         """The immutable id of an image; raises ImageMissing where it is not there or of another version."""
+
+    async def facts(self, image: str) -> Facts:
+        """What is to be known where something does not work."""
 
     async def start(self, spec: Spec) -> Sandbox:
         """Start a sandbox and return when it runs; a leftover of the same name is removed first."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from agent import wire
-from orchestrator.engines.base import Exit, Sandbox, Spec
+from orchestrator.engines.base import Exit, Facts, Sandbox, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 
 T = TypeVar("T")
@@ -34,6 +35,12 @@ VERSION_LABEL = "containerized-agent.version"
 SANDBOX_LABEL = "containerized-agent.sandbox"
 #: Whose sandbox it is: two orchestrators on one machine have run folders of their own.
 OWNER_LABEL = "containerized-agent.run-dir"
+
+#: The oldest API of an engine that this was seen to work with: Docker 20.10.
+OLDEST_API = (1, 41)
+
+#: What the engine can be unable to limit, by its own words for it.
+LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpus": "CpuCfsQuota", "processes": "PidsLimit"}
 
 #: Seconds for one call to the engine; making a container on a busy machine takes long.
 CALL_SECONDS = 120
@@ -83,6 +90,31 @@ class DockerEngine:
                     "Build both with `docker compose build`."
                 )
             return str(found["Id"])
+
+        return await self._call(call)
+
+    async def facts(self, image: str) -> Facts:
+        def call(client: APIClient) -> Facts:
+            asked, info, answered = time.time(), client.info(), time.time()
+            version = client.version(api_version=False)
+            try:
+                found = client.inspect_image(image)
+            except ImageNotFound:
+                found = {"Config": {}}
+            return Facts(
+                version=version["Version"],
+                old=tuple(int(part) for part in version["ApiVersion"].split(".")) < OLDEST_API,
+                api=version["ApiVersion"],
+                cgroups=info.get("CgroupVersion", "1"),
+                storage=info["Driver"],
+                folder=info["DockerRootDir"],
+                cpus=info["NCPU"],
+                memory=info["MemTotal"],
+                clock_ahead=datetime.fromisoformat(info["SystemTime"]).timestamp() - (asked + answered) / 2,
+                unlimited=tuple(name for name, key in LIMITS.items() if info.get(key) is False),
+                image_version=(found["Config"].get("Labels") or {}).get(VERSION_LABEL),
+                image_made=datetime.fromisoformat(found["Created"]).timestamp() if found.get("Created") else None,
+            )
 
         return await self._call(call)
 

@@ -1,0 +1,128 @@
+"""The engine, the image, their versions, and whether a sandbox really starts."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import secrets
+import time
+
+from agent import wire
+from orchestrator.diagnosis.base import Case, Finding, lasting, not_tried
+from orchestrator.engines.base import Exit, Spec
+from orchestrator.errors import EngineDown, EngineError, ImageMissing
+
+#: Seconds for a sandbox, and for its end; the bytes of its memory.
+SANDBOX_SECONDS, SANDBOX_BYTES = 5.0, 2**28
+
+#: What a sandbox's agent prints when the link has refused its token: then all between has worked.
+REFUSED = "(HTTP 401)"
+
+BUILD = "Build both images again: `make up`, or `docker compose build`."
+
+
+async def engine(case: Case) -> Finding:
+    try:
+        facts = await case.facts()
+    except EngineError as error:
+        return engine_away(error)
+    detail = f"Docker {facts.version}, API {facts.api}, cgroups {facts.cgroups}, storage {facts.storage}."
+    if facts.old:
+        return Finding("failed", detail, "Update the engine: 20.10 is the oldest that this was seen to work with.")
+    if facts.unlimited:
+        what = " and ".join(facts.unlimited)
+        return Finding(
+            "warning",
+            f"{detail} It cannot limit {what}: a job can use up what the machine has.",
+            "See the warnings of `docker info`; most often the kernel's cgroups must be switched on at boot.",
+        )
+    if facts.storage == "vfs":
+        return Finding(
+            "warning",
+            f"{detail} With vfs each job copies its whole image.",
+            "Use overlay2: put Docker's data on a file system that has it (ext4, xfs), see `docker info`.",
+        )
+    return Finding("ok", detail)
+
+
+async def image(case: Case) -> Finding:
+    name = case.settings.agent_image
+    try:
+        facts = await case.facts()
+        image_id = await case.image_id()
+    except ImageMissing as error:
+        return Finding("failed", str(error), f"{BUILD} Or set AGENT_IMAGE.")
+    except EngineError:
+        return not_tried()
+    age = f", made {lasting(time.time() - facts.image_made)} ago" if facts.image_made else ""
+    return Finding("ok", f"{name} is {image_id[:19]}, version {wire.VERSION}{age}.")
+
+
+async def versions(case: Case) -> Finding:
+    ours = f"orchestrator {wire.VERSION}, Python {platform.python_version()}"
+    try:
+        facts = await case.facts()
+    except EngineError:
+        return Finding("ok", f"{ours}; the engine's and the agent's cannot be asked.")
+    detail = f"{ours}, agent's image {facts.image_version or 'none'}, Docker {facts.version}."
+    if facts.image_version not in (wire.VERSION, None):
+        return Finding("failed", detail, f"Orchestrator and agent must be of one version. {BUILD}")
+    return Finding("ok", detail)
+
+
+async def sandbox(case: Case) -> Finding:
+    """Start a container as a job's is started, with a token that the link refuses: that it does so is the proof."""
+    if case.stopped:
+        return Finding("warning", "Not tried: the system is being stopped.", "Start it again: make up.")
+    try:
+        image_id = await case.image_id()
+    except EngineError:
+        return not_tried()
+    begun = time.monotonic()
+    try:
+        exit = await _probe(case, image_id)
+        if exit is not None and exit.code == -1:  # the comparison with the engine found it, and knows no such job
+            exit = await _probe(case, image_id)
+    except EngineError as error:
+        return Finding("failed", f"The engine cannot start a sandbox: {error}", "See the engine's words.")
+    took = f"{time.monotonic() - begun:.1f} s"
+    if exit is None:
+        return Finding(
+            "failed",
+            f"A sandbox starts, but its agent has not reached the link in {took}.",
+            "Is the machine busy? Else see what `link` says here, and whether RUN_DIR is the same path on the host.",
+        )
+    if REFUSED not in exit.last_lines:
+        said = f" It printed: {exit.last_lines}" if exit.last_lines else " It printed nothing."
+        return Finding("failed", f"A sandbox ends at once, with exit code {exit.code}.{said}", BUILD)
+    return Finding("ok", f"One started, its agent reached the link, and it was removed, all in {took}.")
+
+
+async def _probe(case: Case, image_id: str) -> Exit | None:
+    """How a sandbox without a job ended; None where it did not in time.
+
+    It is ours as all others are, so the comparison with the engine removes it where we are ended on the way.
+    """
+    sandbox_id = secrets.token_hex(6)
+    token = f"{sandbox_id}.{secrets.token_urlsafe(32)}"
+    until = time.monotonic() + SANDBOX_SECONDS
+    try:
+        await case.engine.start(Spec(sandbox_id, token, image_id, SANDBOX_BYTES, 1.0, 64, "none"))
+        while True:
+            exit = await case.engine.exit(sandbox_id)
+            if exit is not None or time.monotonic() > until:
+                return exit
+            await asyncio.sleep(0.05)
+    finally:
+        await case.engine.stop(sandbox_id)
+
+
+def engine_away(error: EngineError) -> Finding:
+    """An engine that cannot be asked, and what to do."""
+    if "Permission denied" in str(error):
+        to_do = "The orchestrator may not use the engine's socket. Start it with `make up`: it gets the socket's group."
+    elif isinstance(error, EngineDown):
+        to_do = "Start it (`sudo systemctl start docker`) and see that `docker info` answers. Jobs wait meanwhile."
+    else:
+        to_do = "See the engine's words, and its log: `journalctl -u docker`."
+    return Finding("failed", str(error), to_do)

@@ -1,0 +1,128 @@
+"""Goes through the checks: all at once, each for a while of its own, and none twice at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from orchestrator.diagnosis import doors, engine, record, settings
+from orchestrator.diagnosis.base import Case, Finding
+from orchestrator.engines.base import Engine, Facts
+from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.records import Records
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: Seconds for the engine to say how it is.
+ENGINE_SECONDS = 3.0
+
+#: Seconds to wait for a sandbox that is being tried when the system stops.
+STOP_SECONDS = 10.0
+
+
+class Check(NamedTuple):
+    """Seconds it may take, and what to do where that is too long."""
+
+    look: Callable[[Case], Awaitable[Finding]]
+    seconds: float
+    hangs: str
+
+
+ENGINE = "The engine is busy or hangs: see `docker info`, `docker ps` and its log (`journalctl -u docker`)."
+DISK = "The disk of AGENT_OUTPUT_DIR is busy or hangs (a network disk that is away?): see `df` and `dmesg`."
+BUSY = "Is the machine busy? See `top`, and ask again."
+
+#: All of it, in the order in which it is told.
+CHECKS = {
+    "engine": Check(engine.engine, ENGINE_SECONDS + 1, ENGINE),
+    "image": Check(engine.image, ENGINE_SECONDS + 2, ENGINE),
+    "versions": Check(engine.versions, ENGINE_SECONDS + 1, ENGINE),
+    "sandbox": Check(engine.sandbox, engine.SANDBOX_SECONDS + 2, ENGINE),
+    "link": Check(doors.link, 3, BUSY),
+    "ports": Check(doors.ports, 3, BUSY),
+    "disk": Check(record.disk, ENGINE_SECONDS + 2, DISK),
+    "database": Check(record.database, record.DATABASE_SECONDS + 2, DISK),
+    "clock": Check(record.clock, ENGINE_SECONDS + 2, DISK),
+    "model": Check(settings.model, 1, BUSY),
+    "settings": Check(settings.settings, ENGINE_SECONDS + 1, BUSY),
+}
+
+
+class Diagnosis:
+    """How the system is, in brief and in full."""
+
+    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records) -> None:
+        self._settings, self._engine, self._records = settings, engine, records
+        self._case = Case(settings, store, engine, records, self._facts, self._image_id)
+        self._going: dict[str, asyncio.Task[Any]] = {}
+
+    async def brief(self) -> dict[str, Finding]:
+        """Whether jobs would start."""
+        found = {}
+        try:
+            image_id = await self._image_id()
+            found["engine"] = Finding("ok", "The engine answers.")
+            found["image"] = Finding("ok", f"{self._settings.agent_image} is {image_id}.")
+        except ImageMissing as error:
+            found["image"] = Finding("failed", str(error), engine.BUILD)
+        except EngineError as error:
+            found["engine"] = engine.engine_away(error)
+        short = self._records.disk_short()
+        found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
+        return found
+
+    async def full(self) -> dict[str, Finding]:
+        """Everything; who asks meanwhile gets the same."""
+        return dict(zip(CHECKS, await asyncio.gather(*map(self._check, CHECKS)), strict=True))
+
+    async def stop(self) -> None:
+        """Try no sandbox any more, and wait for one that is being tried: it is removed then."""
+        self._case.stopped = True
+        if task := self._going.get("sandbox"):
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
+
+    async def _check(self, name: str) -> Finding:
+        look, seconds, hangs = CHECKS[name]
+
+        async def work() -> Finding:
+            return await look(self._case)
+
+        try:
+            return await self._within(name, work, seconds)
+        except TimeoutError:
+            return Finding("failed", f"This took longer than {seconds:g} s.", hangs)
+        except Exception as error:
+            log.exception("the check of %s went wrong", name)
+            return Finding("failed", f"The check went wrong: {error}", "The orchestrator's log says more.")
+
+    async def _facts(self) -> Facts:
+        return await self._asked("facts", lambda: self._engine.facts(self._settings.agent_image))
+
+    async def _image_id(self) -> str:
+        return await self._asked("image id", lambda: self._engine.image(self._settings.agent_image))
+
+    async def _asked(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What the engine says; raises EngineDown where it takes too long."""
+        try:
+            return await self._within(name, ask, ENGINE_SECONDS)
+        except TimeoutError:
+            detail = f"The Docker engine at {self._settings.docker_host} does not answer within {ENGINE_SECONDS:g} s."
+            raise EngineDown(detail) from None
+
+    async def _within(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+        """What work gives; raises TimeoutError. What hangs goes on, and is waited for rather than begun again."""
+        task = self._going.get(name)
+        if task is None or task.done():
+            task = self._going[name] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, whoever still waits
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        result: T = task.result()
+        return result

@@ -1,0 +1,45 @@
+"""Settings that are allowed, but worth a second thought."""
+
+from __future__ import annotations
+
+from orchestrator.diagnosis.base import Case, Finding
+from orchestrator.errors import EngineError
+from orchestrator.plan import Limits
+from orchestrator.settings import is_loopback
+from orchestrator.sizes import show_size
+from orchestrator.store import DAY
+
+#: Shorter keys are tried out too fast where others can reach us.
+KEY_CHARACTERS = 16
+
+
+async def model(case: Case) -> Finding:
+    key = "is set" if case.settings.gemini_api_key else "is not set"
+    return Finding("ok", f"GEMINI_API_KEY {key}. This version asks no model: it plans from steps and templates.")
+
+
+async def settings(case: Case) -> Finding:
+    """What is allowed, but worth a second thought."""
+    given, notes = case.settings, []
+    if not is_loopback(given.host):
+        notes.append((f"HOST={given.host} can be reached by others, without TLS", "put a proxy with TLS before it"))
+        if given.api_key and len(given.api_key.get_secret_value()) < KEY_CHARACTERS:
+            notes.append(("API_KEY is short", f"give API_KEY {KEY_CHARACTERS} characters or more"))
+    if given.retention_days * DAY < 3600:
+        notes.append((f"RETENTION_DAYS={given.retention_days:g} is less than an hour", "raise RETENTION_DAYS"))
+    if given.retention_days > 90:
+        notes.append((f"RETENTION_DAYS={given.retention_days:g}: the disk fills up", "lower RETENTION_DAYS"))
+    slots = given.max_concurrent_jobs
+    try:
+        facts = await case.facts()
+    except EngineError:
+        facts = None
+    if facts and slots > facts.cpus:
+        notes.append((f"MAX_CONCURRENT_JOBS={slots} is more than the {facts.cpus} CPUs", "lower MAX_CONCURRENT_JOBS"))
+    if facts and slots * Limits().memory > facts.memory:
+        has = f"their {show_size(Limits().memory)} each are more than the machine's {show_size(facts.memory)}"
+        notes.append((f"MAX_CONCURRENT_JOBS={slots}: {has}", "lower MAX_CONCURRENT_JOBS"))
+    if not notes:
+        return Finding("ok", f"{slots} jobs at the same time, RETENTION_DAYS={given.retention_days:g}.")
+    detail, to_do = "; ".join(note for note, _ in notes), "; ".join(dict.fromkeys(do for _, do in notes))
+    return Finding("warning", f"{detail}.", f"{to_do[0].upper()}{to_do[1:]}, then `make up`.")

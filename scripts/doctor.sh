@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# Look at all that the system needs, whether it runs or not, and say for each what to do. Installs and changes nothing.
+# The exit code is 0 where nothing failed.
+. "$(dirname "$0")/common.sh"
+
+# Seconds for the engine, and for the running system, to answer.
+engine_seconds=5
+system_seconds=20
+# KiB on the engine's disk that both images need while they are built.
+build_kib=$((5 * 1024 * 1024))
+
+failed=0
+status=       # of the answer of what listens at our port: an HTTP status, or nothing
+engine_words= # the engine's version and its folder, where it answers
+
+main() {
+    version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' agent/wire.py)
+    ask_system
+    engine
+    compose_command
+    settings
+    certificates
+    if [ -n "$engine_words" ]; then
+        base_image
+        images
+    fi
+    up || disk # a system that runs tells of its disk by itself
+    port
+    system
+    if [ "$failed" -eq 0 ]; then
+        echo "Nothing failed."
+    else
+        echo "What failed is marked with ✗; begin with the first."
+    fi
+    exit "$failed"
+}
+
+# tell MARK NAME FOUND [TO_DO]: a line of the table, and what to do below it.
+tell() {
+    printf '%s %-12s %s\n' "$1" "$2" "$3"
+    [ -z "${4-}" ] || printf '  %-12s → %s\n' '' "$4"
+    [ "$1" != ✗ ] || failed=1
+}
+
+# ── what the system needs ────────────────────────────────────────────────────────────────────────────────────────────
+
+engine() {
+    local words code=0 install
+    install="'make up' installs and starts one"
+    can_install || install="$install as root on Debian or Ubuntu (sudo make up); anywhere else it says what to install"
+    if ! has docker; then
+        tell ✗ engine "there is no docker command on this machine" "$install."
+        return
+    fi
+    words=$(timeout "$engine_seconds" docker info --format '{{.ServerVersion}} {{.DockerRootDir}}' 2>&1) || code=$?
+    if [ "$code" -eq 0 ]; then
+        engine_words=$(tail -n 1 <<<"$words")
+        up || tell ✓ engine "Docker ${engine_words%% *} answers"
+    elif [ "$code" -eq 124 ]; then
+        tell ✗ engine "it does not answer within $engine_seconds s" \
+            "See its log (journalctl -u docker), and start it again: sudo systemctl restart docker"
+    elif [ -n "${DOCKER_HOST:-}" ]; then
+        tell ✗ engine "the one at DOCKER_HOST=$DOCKER_HOST does not answer" "Start it, or unset DOCKER_HOST."
+    elif [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
+        tell ✗ engine "you may not use it: no access to /var/run/docker.sock" \
+            "sudo usermod -aG docker $(id -un), then log in again"
+    else
+        tell ✗ engine "it does not answer: $(tail -n 1 <<<"$words")" "$install."
+    fi
+}
+
+compose_command() {
+    local words
+    if words=$(docker compose version 2>/dev/null) || words=$(docker-compose version 2>/dev/null); then
+        tell ✓ compose "$(head -n 1 <<<"$words")"
+    else
+        tell ✗ compose "there is neither 'docker compose' nor docker-compose" "'make up' installs it, or says how."
+    fi
+}
+
+settings() {
+    local unknown
+    if [ ! -f .env ]; then
+        tell ✓ .env "there is none yet: every setting has its default, or is the shell's ('make up' makes one)"
+        return
+    fi
+    unknown=$(sed -n 's/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' .env |
+        grep -vxF -f <(sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env.example) | sort -u | tr '\n' ' ') || true
+    if [ -n "$unknown" ]; then
+        tell ! .env "it has what is no setting: $unknown" "Is it misspelt? .env.example has all settings."
+    elif [ -n "$(value_in .env API_KEY)$(value_in .env GEMINI_API_KEY)" ] && [ -n "$(find .env -perm /o=r)" ]; then
+        tell ! .env "it has a key, and all users of this machine can read it" "chmod 600 .env"
+    else
+        tell ✓ .env "it has settings alone"
+    fi
+}
+
+certificates() {
+    local file new=0 all=0
+    for file in /usr/local/share/ca-certificates/*.crt; do
+        [ -f "$file" ] || continue
+        all=$((all + 1))
+        cmp -s "$file" "certs/${file##*/}" || new=$((new + 1))
+    done
+    if [ "$new" -gt 0 ]; then
+        tell ! certificates "$new of this machine's $all own are not in certs/" "'make up' takes them into both images."
+    else
+        tell ✓ certificates "this machine has $all of its own, all in certs/"
+    fi
+}
+
+base_image() {
+    local name
+    name=$(setting BASE_IMAGE)
+    if in_time docker image inspect "$name" >/dev/null 2>&1; then
+        tell ✓ 'base image' "$name is here"
+    else
+        tell ! 'base image' "$name is not here" "'make up' pulls it; where no registry can be reached, it makes one."
+    fi
+}
+
+images() {
+    local name of label='{{index .Config.Labels "containerized-agent.version"}}'
+    for name in "$(setting AGENT_IMAGE)" containerized-agent-orchestrator:latest; do
+        if ! of=$(in_time docker image inspect -f "$label" "$name" 2>&1); then
+            tell ✗ image "$name is not here: $(tail -n 1 <<<"$of")" "'make up' builds it."
+        elif [ "$of" != "$version" ]; then
+            tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' builds both anew."
+        else
+            tell ✓ image "$name has version $of"
+        fi
+    done
+}
+
+disk() {
+    local record reserve free
+    record=$(setting AGENT_OUTPUT_DIR)
+    while [ ! -e "$record" ]; do record=$(dirname "$record"); done
+    reserve=$(kib "$(setting DISK_RESERVE)")
+    free=$(free_kib "$record") || true
+    if [ -z "$free" ] || [ -z "$reserve" ]; then
+        tell ✗ disk "it cannot be told whether $record has the room of DISK_RESERVE=$(setting DISK_RESERVE)" \
+            "Look at: df $record. A size is a number, or one with k, m, g or t."
+    elif [ "$free" -lt "$reserve" ]; then
+        tell ✗ disk "$record has $((free / 1024)) MiB free, less than DISK_RESERVE=$(setting DISK_RESERVE)" \
+            "Make room, or lower DISK_RESERVE in .env. Jobs wait meanwhile."
+    else
+        tell ✓ disk "$record has $((free / 1024)) MiB free, DISK_RESERVE=$(setting DISK_RESERVE)"
+    fi
+    [ -n "$engine_words" ] || return 0
+    free=$(free_kib "${engine_words#* }") || true # an engine elsewhere has its folder there
+    if [ -n "$free" ] && [ "$free" -lt "$build_kib" ]; then
+        tell ! "engine's disk" "${engine_words#* } has $((free / 1024)) MiB free; to build the images takes 5 GiB" \
+            "Make room; 'docker system df' says what takes it."
+    fi
+}
+
+# ── the port, and who is there ───────────────────────────────────────────────────────────────────────────────────────
+
+port() {
+    local place who
+    place=$(address "$(setting HOST)")
+    who=$(holder "$(setting PORT)")
+    if up; then
+        tell ✓ port "the running system has $place"
+    elif [ "$status" = refused ]; then
+        tell ✗ port "the system that has $place does not take our key" \
+            "API_KEY here is not the one it was started with: correct it in .env, or 'make up' again."
+    elif [ "$connected" = yes ] || { [ -n "$who" ] && [ "$(own_host)" != "$(setting HOST)" ]; }; then
+        tell ✗ port "$place is taken by ${who:-a process that only root can see}, which does not answer as our system" \
+            "Stop that, or set another PORT in .env."
+    else
+        tell ✓ port "$place is free"
+    fi
+}
+
+system() {
+    local container='' state
+    if up; then
+        printf '%s\n' "$answer"
+        ! grep -q '^✗' <<<"$answer" || failed=1
+        return
+    fi
+    [ "$status" != refused ] || return 0
+    if [ -n "$engine_words" ]; then
+        container=$(in_time scripts/compose.sh ps -q orchestrator 2>/dev/null) || true
+    fi
+    if [ -z "$container" ]; then
+        tell ! system "it is not up" "'make up' starts it."
+    else
+        state=$(in_time docker inspect -f '{{.State.Status}}' "$container" 2>&1) || true
+        tell ✗ system "its container is $state, and does not answer" \
+            "See what it says (scripts/compose.sh logs orchestrator); its last lines:"
+        in_time docker logs --tail 10 "$container" 2>&1 | readable | sed 's/^/                 /' || true
+    fi
+}
+
+up() { [ "$status" = 200 ] || [ "$status" = 503 ]; }
+
+# What listens at our port is asked as a person's browser would ask it: nothing but bash is needed, and the key is in no
+# command line.
+ask_system() {
+    local said code=0
+    # shellcheck disable=SC2016  # expanded there
+    said=$(KEY=$(setting API_KEY) timeout "$system_seconds" bash -c '
+        exec 3<>"/dev/tcp/$1/$2" || exit 3
+        printf "GET /health?full HTTP/1.1\r\nHost: %s\r\nAccept: text/plain\r\nConnection: close\r\n" "$3" >&3
+        [ -z "$KEY" ] || printf "Authorization: Bearer %s\r\n" "$KEY" >&3
+        printf "\r\n" >&3
+        cat <&3
+    ' ask "$(own_host)" "$(setting PORT)" "$(address "$(own_host)")" 2>/dev/null | tr -d '\r\0') || code=$?
+    connected=yes
+    [ "$code" -ne 3 ] || connected=
+    answer=${said#*$'\n\n'}
+    case "$said" in
+        HTTP/1.1\ 401*/problems/no-key*) status=refused ;;
+        HTTP/1.1\ 200*[✓!✗]\ engine* | HTTP/1.1\ 503*[✓!✗]\ engine*) status=${said:9:3} ;;
+    esac
+}
+
+# holder PORT: the process that listens there, as far as we may see it.
+holder() {
+    local socket process at
+    at=":$(printf '%04X' "$1")\$"
+    socket=$(awk -v at="$at" '$4 == "0A" && $2 ~ at { print $10; exit }' /proc/net/tcp*) || true
+    [ -n "$socket" ] || return 0
+    process=$(find /proc/[0-9]*/fd -lname "socket:\[$socket\]" -print -quit 2>/dev/null | cut -d / -f 3) || true
+    [ -n "$process" ] || return 0
+    echo "process $process ($(tr '\0' ' ' <"/proc/$process/cmdline" | tr -d '[:cntrl:]' | cut -c 1-100))"
+}
+
+in_time() { timeout "$engine_seconds" "$@"; }
+
+# free_kib FOLDER: what is free there; nothing where that cannot be known.
+free_kib() { in_time df -Pk -- "$1" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
+
+# kib SIZE: a size such as 512m, in KiB; nothing where it is none.
+kib() {
+    local number unit
+    number=$(sed -nE 's/^([0-9]{1,15})[[:space:]]*[kmgt]?b?$/\1/Ip' <<<"$1")
+    unit=$(tr -dc 'kmgtKMGT' <<<"$1")
+    [ -n "$number" ] || return 0
+    case "$unit" in
+        [kK]) echo "$number" ;;
+        [mM]) echo $((number * 1024)) ;;
+        [gG]) echo $((number * 1024 * 1024)) ;;
+        [tT]) echo $((number * 1024 * 1024 * 1024)) ;;
+        *) echo $((number / 1024)) ;;
+    esac
+}
+
+main

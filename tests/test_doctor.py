@@ -1,0 +1,454 @@
+"""Diagnosis: each thing is really broken, and the check that is for it says so, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import socketserver
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+from conftest import IMAGE, ROOT, System, docker, free_port, until
+from test_engine import ENTRYPOINTS, LABEL, derive
+
+from orchestrator.diagnosis import base, record
+from orchestrator.engines.base import Engine
+from orchestrator.records import Records
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+
+ALL = ["engine", "image", "versions", "sandbox", "link", "ports", "disk", "database", "clock", "model", "settings"]
+NOWHERE = "unix:///nonexistent.sock"
+KEY = "key-3f1c-short"
+ANY = "0.0.0.0"  # noqa: S104 - on purpose
+DAY = 86_400
+
+#: What cannot be well without an engine.
+AWAY = ("engine", "image", "sandbox")
+
+
+def full(system: System, *others: str) -> dict[str, dict[str, Any]]:
+    """The checks, which must be well but for the others; each that is not says what to do."""
+    answer = system.http.get("/health?full")
+    checks: dict[str, dict[str, Any]] = answer.json()["checks"]
+    assert list(checks) == ALL
+    assert {name for name, check in checks.items() if check["result"] != "ok"} == set(others), checks
+    for check in checks.values():
+        assert check["detail"] and bool(check["to_do"]) == (check["result"] != "ok"), check
+        assert check["ok"] == (check["result"] != "failed")
+    assert answer.status_code == (200 if all(check["ok"] for check in checks.values()) else 503)
+    return checks
+
+
+@pytest.fixture(scope="module")
+def bold() -> Iterator[System]:
+    """A system with settings that are allowed, but worth a warning each."""
+    one = System(
+        GEMINI_API_KEY="gemini-key-9d27-never-told", API_KEY=KEY, HOST=ANY, MAX_CONCURRENT_JOBS="900",
+        RETENTION_DAYS="0.01",
+    )  # fmt: skip
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+# ── a system that is well ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_of_a_system_that_is_well_all_is_said_and_nothing_is_left_behind(system: System) -> None:
+    checks = full(system)
+    assert "its agent reached the link" in checks["sandbox"]["detail"]
+    assert docker("version", "-f", "{{.Server.Version}}") in checks["versions"]["detail"]
+    assert system.containers() == []
+    assert list(system.http.get("/health").json()["checks"]) == ["engine", "image", "disk"]
+    assert list(system.http.get("/health?full=false").json()["checks"]) == ["engine", "image", "disk"]
+    assert list(system.http.get("/health?full=true").json()["checks"]) == ALL
+    wrong = system.http.get("/health?full=perhaps")
+    assert wrong.status_code == 422 and wrong.json()["detail"].startswith("full: Input should be a valid boolean")
+
+
+def test_a_person_gets_a_table_and_those_who_ask_at_once_share_one_sandbox(system: System) -> None:
+    before = system.log.read_text().count('"path": "/take"')
+    with ThreadPoolExecutor(4) as many:
+        tables = list(many.map(lambda _: system.http.get("/health?full", headers={"Accept": "text/plain"}), range(4)))
+    for table in tables:
+        assert table.status_code == 200 and table.headers["content-type"].startswith("text/plain")
+        assert [line.split()[:2] for line in table.text.splitlines()] == [["✓", name] for name in ALL]
+    assert system.log.read_text().count('"path": "/take"') - before < 4
+
+
+def test_a_sandbox_that_is_tried_while_the_system_ends_is_removed(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    for end in (system.kill, system.stop):
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(lambda: system.http.get("/health?full"))
+            until(system.containers, "a sandbox is being tried")
+            end()
+            with contextlib.suppress(Exception):
+                asked.result()
+        if end == system.kill:
+            system.start()
+            until(lambda: not system.containers(), "the next start removes it")
+    assert not system.containers()
+
+
+def test_which_key_is_set_is_said_and_never_its_value_and_what_is_worth_a_warning(bold: System) -> None:
+    checks = full(bold, "settings")
+    assert "GEMINI_API_KEY is set" in checks["model"]["detail"]
+    assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)
+    found = checks["settings"]
+    for words in (
+        f"HOST={ANY} can be reached by others", "API_KEY is short", "RETENTION_DAYS=0.01 is less than an hour",
+        "MAX_CONCURRENT_JOBS=900 is more than the", "1.0 GiB each are more than the machine's",
+    ):  # fmt: skip
+        assert words in found["detail"]
+    assert found["to_do"].startswith("Put a proxy with TLS before it; ") and found["to_do"].endswith("then `make up`.")
+
+
+# ── the engine and the image ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_an_engine_it_alone_has_failed_and_the_rest_is_looked_at(parked: System) -> None:
+    checks = full(parked, *AWAY)
+    assert "nonexistent.sock does not answer" in checks["engine"]["detail"]
+    assert "systemctl start docker" in checks["engine"]["to_do"]
+    assert checks["image"]["result"] == checks["sandbox"]["result"] == "warning"
+    assert "Not tried" in checks["sandbox"]["detail"]
+
+
+class StandIn(socketserver.ThreadingUnixStreamServer):
+    """An engine that cannot be had here: it says of itself what a test wants, and all else is as the real one says it.
+
+    From ``hang`` on it accepts, and never answers.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.otherwise: dict[str, Any] = {}
+        self.really: dict[str, dict[str, Any]] = {
+            "version": json.loads(docker("version", "-f", "{{json .Server}}")),
+            "info": json.loads(docker("info", "-f", "{{json .}}")),
+            "json": json.loads(docker("image", "inspect", IMAGE))[0],
+        }
+        self.answers = threading.Event()
+        self.answers.set()
+        super().__init__(str(path), Answering)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def says(self, what: str) -> dict[str, Any]:
+        known = self.really[what]
+        if what == "info":
+            known["SystemTime"] = datetime.now(UTC).isoformat()
+        return known | {name: value for name, value in self.otherwise.items() if name in known}
+
+    def hang(self) -> None:
+        self.answers.clear()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+        self.answers.set()
+
+
+class Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+    known: ClassVar[set[str]] = {"version", "info", "json"}
+
+    def address_string(self) -> str:
+        return "a Unix socket"
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        server = cast(StandIn, self.server)
+        server.answers.wait()
+        what = self.path.rpartition("/")[2]
+        found = what in self.known and "containers" not in self.path
+        with contextlib.suppress(OSError):
+            self.send_response(200 if found else 500)
+            self.end_headers()
+            self.wfile.write(json.dumps(server.says(what) if found else {"message": "not in this test"}).encode())
+
+    do_POST = do_DELETE = do_GET
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Iterator[StandIn]:
+    engine = StandIn(tmp_path / "engine.sock")
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture
+def of_stand_in(make_system: Callable[..., System], stand_in: StandIn) -> Iterator[System]:
+    """A system on that engine; when it stops, nothing hangs any more."""
+    yield make_system(DOCKER_HOST=f"unix://{stand_in.server_address}").start()
+    stand_in.close()
+
+
+def test_an_engine_that_hangs_is_reported_soon_and_holds_up_nothing(of_stand_in: System, stand_in: StandIn) -> None:
+    stand_in.hang()
+    with ThreadPoolExecutor(8) as many:
+        begun = time.monotonic()
+        brief = many.submit(of_stand_in.http.get, "/health")
+        asked = [many.submit(full, of_stand_in, *AWAY) for _ in range(7)]
+        while not all(one.done() for one in asked):
+            at = time.monotonic()
+            assert of_stand_in.http.get("/jobs").status_code == 200
+            assert time.monotonic() - at < 2.5, "the event loop is free"
+        found = asked[0].result()["engine"]
+        assert time.monotonic() - begun < 15
+        assert "does not answer within 3 s" in found["detail"] and found["to_do"]
+        assert "does not answer within 3 s" in brief.result().json()["checks"]["engine"]["detail"]
+        names = [path.read_text() for path in Path(f"/proc/{pid(of_stand_in)}/task").glob("*/comm")]
+        assert sum("docker" in name for name in names) < 8, "what hangs is not asked again and again"
+
+
+def pid(system: System) -> int:
+    assert system.process
+    return system.process.pid
+
+
+LIMITED: list[tuple[dict[str, Any], str, str, str, str]] = [
+    ({"ApiVersion": "1.40", "Version": "19.03.1"}, "engine", "failed", "Docker 19.03.1, API 1.40", "Update"),
+    ({"MemoryLimit": False, "PidsLimit": False}, "engine", "warning", "memory and processes", "docker info"),
+    ({"Driver": "vfs"}, "engine", "warning", "copies its whole image", "overlay2"),
+    ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "s from ours", "timedatectl"),
+]
+
+
+def test_of_an_engine_that_cannot_do_it_all_that_is_said(of_stand_in: System, stand_in: StandIn) -> None:
+    for said, check, result, words, to_do in LIMITED:
+        stand_in.otherwise = said
+        found = full(of_stand_in, check, "sandbox")[check]  # the stand-in starts nothing
+        assert found["result"] == result
+        assert words in found["detail"] and to_do in found["to_do"]
+
+
+@pytest.fixture(scope="module")
+def tag() -> Iterator[str]:
+    name = f"containerized-agent-doctor-{os.getpid()}"
+    try:
+        yield name
+    finally:
+        for image in docker("images", "--format", "{{.Repository}}:{{.Tag}}", name).split():
+            docker("rmi", "--force", image)
+
+
+def test_an_image_that_is_missing_of_another_version_or_broken(make_system: Callable[..., System], tag: str) -> None:
+    system = make_system(AGENT_IMAGE=f"{tag}:changing").start()
+    found = full(system, "image", "sandbox")["image"]
+    assert "is not there" in found["detail"] and "make up" in found["to_do"]
+    derive(f"{tag}:changing", f'LABEL {LABEL}="9.9.9"')
+    checks = full(system, "image", "versions", "sandbox")
+    assert "has version 9.9.9" in checks["image"]["detail"] and "make up" in checks["image"]["to_do"]
+    assert "9.9.9" in checks["versions"]["detail"] and checks["sandbox"]["result"] == "warning"
+    derive(f"{tag}:changing", f"ENTRYPOINT {ENTRYPOINTS['dies']}")
+    found = full(system, "sandbox")["sandbox"]
+    assert found["result"] == "failed" and "exit code 7" in found["detail"] and "boom" in found["detail"]
+    derive(f"{tag}:changing", f"ENTRYPOINT {ENTRYPOINTS['missing']}")
+    found = full(system, "sandbox")["sandbox"]
+    assert "cannot start a sandbox" in found["detail"] and "/no/such/program" in found["detail"]
+    assert system.containers() == []
+
+
+# ── doors and record ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_link_that_is_not_as_it_must_be(parked: System) -> None:
+    folder = parked.run_dir / "link"
+    folder.chmod(0o755)
+    found = full(parked, *AWAY, "link")["link"]
+    assert found["result"] == "failed" and "mode 0755" in found["detail"] and "0750" in found["to_do"]
+    folder.chmod(0o750)
+    (folder / "link.sock").rename(folder / "away")
+    with closing(socket.socket(socket.AF_UNIX)) as nobody:
+        nobody.bind(str(folder / "link.sock"))
+        assert "Connection refused" in full(parked, *AWAY, "link")["link"]["detail"]
+    (folder / "away").rename(folder / "link.sock")
+    full(parked, *AWAY)
+
+
+def test_a_link_that_is_gone_is_seen_from_inside_a_sandbox_too(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    (system.run_dir / "link" / "link.sock").unlink()
+    checks = full(system, "link", "sandbox")
+    assert "is gone" in checks["link"]["detail"] and "Start the system again" in checks["link"]["to_do"]
+    assert "has not reached the link" in checks["sandbox"]["detail"] and "RUN_DIR" in checks["sandbox"]["to_do"]
+    assert system.containers() == []
+
+
+def test_a_disk_that_gets_short(make_system: Callable[..., System], small_disk: Path) -> None:
+    system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m", DOCKER_HOST=NOWHERE).start()
+    assert "the record has" in full(system, *AWAY)["disk"]["detail"]
+    (small_disk / "filler").write_bytes(b"x" * 35 * 2**20)
+    found = full(system, *AWAY, "disk")["disk"]
+    assert found["result"] == "warning" and "getting tight" in found["detail"]
+    (small_disk / "more").write_bytes(b"x" * 15 * 2**20)
+    found = full(system, *AWAY, "disk")["disk"]
+    assert found["result"] == "failed" and "less than DISK_RESERVE" in found["detail"]
+    assert "Make room" in found["to_do"]
+    system.close()
+    system.process = None
+
+
+def test_a_damaged_record_is_found_and_the_system_still_answers_and_stops(make_system: Callable[..., System]) -> None:
+    system = make_system(DOCKER_HOST=NOWHERE).start()
+    system.cancel(system.submit(prompt="Hello world"))
+    system.stop()
+    path = system.record / "orchestrator.db"
+    with closing(sqlite3.connect(path)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'by_status'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 200)
+    system.start()
+    found = full(system, *AWAY, "database")["database"]
+    assert found["result"] == "failed" and str(path) in found["detail"] and "is damaged" in found["detail"]
+    assert "keep a copy" in found["to_do"]
+    assert "cannot be read" in system.http.get("/health").json()["checks"]["database"]["detail"]
+    assert system.stop() == 0
+
+
+def test_times_from_the_future_are_seen(parked: System) -> None:
+    parked.cancel(parked.submit(prompt="Hello world"))
+    for table, column in (("event", "at"), ("job", "ended_at")):
+        for days, others in ((9, (*AWAY, "clock")), (-9, AWAY)):
+            with closing(sqlite3.connect(parked.record / "orchestrator.db")) as database, database:
+                database.execute(f"UPDATE {table} SET {column} = {column} + {days * DAY}")  # noqa: S608 - ours
+            found = full(parked, *others)["clock"]
+            assert ("9 days in the future" in found["detail"]) == (days > 0)
+            assert ("timedatectl" in found["to_do"]) == (days > 0)
+
+
+def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
+    records = Records(tmp_path, 0)
+    store = Store(records.database)
+
+    async def never() -> Any:
+        raise AssertionError
+
+    case = base.Case(Settings(), store, cast(Engine, None), records, cast(Callable[[], Any], never), never)
+    case.clock -= 3600  # as it would be had somebody set the clock an hour on
+    try:
+        found = asyncio.run(record.clock(case))
+    finally:
+        store.close()
+        records.close()
+    assert found.result == "warning" and "was set +3,600 s" in found.detail
+
+
+# ── make doctor ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of its own, without a .env."""
+    place = tmp_path / "checkout"
+    for name in ("scripts", "certs"):
+        shutil.copytree(ROOT / name, place / name)
+    (place / "agent").mkdir()
+    for name in ("agent/wire.py", ".env.example", "docker-compose.yml", "Makefile"):
+        shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def doctor(place: Path, **settings: str) -> tuple[int, dict[str, str]]:
+    """Its exit code, and each line of its table, with what to do; it may change nothing."""
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    env = {"PATH": os.environ["PATH"], "HOME": "/root", "PORT": str(free_port()), "AGENT_IMAGE": IMAGE, **settings}
+    run = subprocess.run(["scripts/doctor.sh"], cwd=place, env=env, capture_output=True, text=True, timeout=60)
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+    assert not run.stderr, run.stderr
+    rows: dict[str, str] = {}
+    name = ""
+    for line in run.stdout.splitlines()[:-1]:
+        if line[0] in "✓!✗":
+            name = line[2:14].strip()
+            rows[name] = f"{rows.get(name, '')}{line[0]} {line[15:]}"
+        else:
+            rows[name] += f"\n{line.strip()}"
+    assert (run.returncode == 0) == ("✗" not in "".join(rows.values())) == run.stdout.endswith("Nothing failed.\n")
+    return run.returncode, rows
+
+
+def test_doctor_of_a_machine_on_which_nothing_is_built_yet(checkout: Path) -> None:
+    (checkout / ".env").write_text(f"PORTT=8000\nAPI_KEY={KEY}\n")
+    code, rows = doctor(checkout, AGENT_IMAGE="no-such:image")
+    assert rows["engine"].startswith("✓ Docker ") and rows["compose"].startswith("✓")
+    assert "no setting: PORTT" in rows[".env"] and "misspelt" in rows[".env"]
+    assert rows["port"].endswith("is free") and "'make up' starts it" in rows["system"]
+    assert code == 1 and "✗ no-such:image is not here" in rows["image"] and "'make up' builds it" in rows["image"]
+    assert "RESERVE=512m" in rows["disk"] and "base image" in rows and "certificates" in rows
+
+
+def test_doctor_of_a_running_system_has_all_that_it_says_of_itself(bold: System, checkout: Path) -> None:
+    (checkout / ".env").write_text(f"API_KEY='{KEY}'\nHOST={ANY}\nPORT={bold.port}\n")
+    (checkout / ".env").chmod(0o644)
+    port = str(bold.port)
+    code, rows = doctor(checkout, PORT=port)
+    assert code == 0, rows
+    assert set(ALL) <= set(rows) and "→ Put a proxy" in rows["settings"]
+    assert "all users of this machine can read it" in rows[".env"] and "chmod 600" in rows[".env"]
+    assert f"the running system has {ANY}" in rows["port"]
+    assert KEY not in json.dumps(rows)
+    code, rows = doctor(checkout, PORT=port, API_KEY="another-key")
+    assert code == 1 and "does not take our key" in rows["port"] and "system" not in rows
+    (bold.run_dir / "link").chmod(0o700)
+    code, rows = doctor(checkout, PORT=port)
+    (bold.run_dir / "link").chmod(0o750)
+    assert code == 1 and rows["link"].startswith("✗") and "→ It must have mode 0750" in rows["link"]
+
+
+def test_doctor_says_who_has_the_port_and_what_is_too_little_or_too_old(checkout: Path, tag: str) -> None:
+    image = derive(f"{tag}:old", f'LABEL {LABEL}="0.0.9"')
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(60)
+        thread = threading.Thread(target=lambda: other.accept()[0].close())
+        thread.start()
+        code, rows = doctor(checkout, PORT=str(other.getsockname()[1]), DISK_RESERVE="100t", AGENT_IMAGE=image)
+        thread.join()
+    assert code == 1
+    assert f"is taken by process {os.getpid()} (" in rows["port"] and "set another PORT" in rows["port"]
+    assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Make room" in rows["disk"]
+    assert "has version 0.0.9, this checkout has" in rows["image"] and "builds both anew" in rows["image"]
+
+
+def test_doctor_without_an_engine_without_docker_and_where_the_engine_hangs(
+    checkout: Path, tmp_path: Path, stand_in: StandIn
+) -> None:
+    code, rows = doctor(checkout, DOCKER_HOST=NOWHERE)
+    assert code == 1 and f"DOCKER_HOST={NOWHERE} does not answer" in rows["engine"] and "unset" in rows["engine"]
+    assert "image" not in rows and rows["port"].endswith("is free"), "the rest is looked at all the same"
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for folder in ("/bin", "/usr/bin"):
+        for program in Path(folder).iterdir():
+            if not program.name.startswith("docker") and not (bare / program.name).exists():
+                (bare / program.name).symlink_to(program)
+    code, rows = doctor(checkout, PATH=str(bare))
+    assert code == 1 and "no docker command" in rows["engine"] and "'make up' installs" in rows["engine"]
+    assert "neither 'docker compose' nor" in rows["compose"]
+    stand_in.hang()
+    code, rows = doctor(checkout, DOCKER_HOST=f"unix://{stand_in.server_address}")
+    assert code == 1 and "does not answer within 5 s" in rows["engine"] and "restart docker" in rows["engine"]
