@@ -45,8 +45,8 @@ LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpus": "CpuCfsQuota", "
 #: Seconds for one call to the engine; making a container on a busy machine takes long.
 CALL_SECONDS = 120
 
-#: Seconds for a removal that somebody else has begun.
-REMOVAL_SECONDS = 10
+#: Seconds for a removal that somebody else has begun, or a start that is under way; and between two looks at it.
+REMOVAL_SECONDS, LOOK_SECONDS = 10, 0.05
 
 #: Calls to the engine at the same time.
 THREADS = 32
@@ -147,18 +147,7 @@ class DockerEngine:
         return await self._call(call)
 
     async def kill(self, sandbox_id: str) -> None:
-        def call(client: APIClient) -> None:
-            try:
-                client.kill(_name(sandbox_id))
-            except NotFound:
-                return
-            except APIError as error:
-                if error.status_code != 409:  # 409: it does not run
-                    raise
-            with suppress(NotFound):
-                client.wait(_name(sandbox_id), timeout=CALL_SECONDS)
-
-        await self._call(call)
+        await self._call(lambda client: _kill(client, _name(sandbox_id)))
 
     async def stop(self, sandbox_id: str) -> None:
         await self._call(lambda client: _remove(client, _name(sandbox_id)))
@@ -316,6 +305,22 @@ def _name(sandbox_id: str) -> str:
     return f"containerized-agent-{sandbox_id}"
 
 
+def _kill(client: APIClient, name: str) -> None:
+    until = time.monotonic() + REMOVAL_SECONDS
+    with suppress(NotFound):
+        while time.monotonic() < until:
+            try:
+                client.kill(name)
+                client.wait(name, timeout=CALL_SECONDS)
+                return
+            except APIError as error:
+                if error.status_code != 409:  # 409: it does not run any more, or not yet
+                    raise
+            if client.inspect_container(name)["State"]["Status"] not in ("created", "running"):
+                return
+            time.sleep(LOOK_SECONDS)
+
+
 def _remove(client: APIClient, name: str) -> None:
     try:
         client.remove_container(name, force=True, v=True)
@@ -329,7 +334,7 @@ def _remove(client: APIClient, name: str) -> None:
         with suppress(NotFound):
             while time.monotonic() < until:
                 client.inspect_container(name)
-                time.sleep(0.05)
+                time.sleep(LOOK_SECONDS)
 
 
 def _words(error: APIError) -> str:
