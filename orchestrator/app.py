@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator.api import afterwards, events, files, jobs, system
+from orchestrator.api import afterwards, events, files, jobs, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.api.schemas import ScheduleForm, ScheduleRequest
@@ -59,13 +59,13 @@ class System:
 
 def create_system(settings: Settings) -> System:
     """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
-    templates = Templates()
+    predefined = Templates()
     records = Records(settings.agent_output_dir, settings.disk_reserve)
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
     scheduler = Scheduler(settings, store, engine, records)
     diagnosis = Diagnosis(settings, store, engine, records)
-    context = Context(settings, store, scheduler, engine, records, templates, diagnosis)
+    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))
@@ -76,7 +76,7 @@ def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, afterwards, system):
+    for module in (jobs, events, files, afterwards, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)

@@ -31,7 +31,7 @@ def _text(value: str) -> str:
     return value
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError("must be one line without control characters")
     return _text(value)
@@ -55,10 +55,10 @@ Source = Annotated[str, Field(min_length=1, max_length=SOURCE_CHARACTERS), After
 Content = Annotated[str, Field(max_length=SOURCE_CHARACTERS), AfterValidator(_text)]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS), AfterValidator(_text)]
 Command = Annotated[str, Field(min_length=1, max_length=CHECK_CHARACTERS), AfterValidator(_text)]
-Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
-Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line), AfterValidator(_inside_workspace)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
+Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(one_line), AfterValidator(_inside_workspace)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
-LabelValue = Annotated[str, Field(max_length=255), AfterValidator(_one_line)]
+LabelValue = Annotated[str, Field(max_length=255), AfterValidator(one_line)]
 
 
 class Model(BaseModel):

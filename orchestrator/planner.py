@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadRequest
+from orchestrator.inputs import Value
 from orchestrator.plan import STEPS, FileStep, PythonStep, ShellStep, Steps
-from orchestrator.templates import Templates
+from orchestrator.templates import Files, Template, Templates
 
 #: The info string of a fenced code block → the kind of step.
 LANGUAGES = {
@@ -25,33 +27,115 @@ FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`]*?)\s*$")
 LINE_END = re.compile(r"\r\n|\n|\r")
 
 
+Planned = list[ShellStep | PythonStep | FileStep]
+
+
+class Wanted(Protocol):
+    """What a plan is made of: these parts of a ``ScheduleRequest``."""
+
+    @property
+    def prompt(self) -> str | None: ...
+    @property
+    def steps(self) -> Planned | None: ...
+    @property
+    def template(self) -> str | None: ...
+    @property
+    def inputs(self) -> dict[str, Value]: ...
+
+
 @dataclass
 class Plan:
-    """The steps of a job, who made them, and the outputs that come with them."""
+    """The steps of a job, who made them, and what comes with them."""
 
     planned_by: str
-    steps: list[ShellStep | PythonStep | FileStep]
+    steps: Planned
     outputs: list[str] = field(default_factory=list)
-    network: str | None = None  # what the template needs; None: whatever is the default
-    inputs: dict[str, Any] = field(default_factory=dict)  # the values of the template's inputs
-    sample: list[Path] = field(default_factory=list)  # files for a job whose caller sent none
+    #: The network that the template asks for; None where it has no opinion.
+    network: str | None = None
+    #: The values of the template's inputs, given or by default.
+    inputs: dict[str, Value] = field(default_factory=dict)
+    #: The template's own files, to be laid into the workspace as if they had been uploaded.
+    sample: list[Path] = field(default_factory=list)
 
 
-def plan(
-    prompt: str, steps: list[ShellStep | PythonStep | FileStep] | None, templates: Templates, model_key: bool
-) -> Plan:
-    """The plan of a request; raises BadRequest (422) that says what would make one."""
-    if steps:
-        return Plan("request", steps)
+def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model_key: bool) -> Plan:
+    """The plan of a request and the names of its uploads; raises BadRequest (422) that says what would make one."""
+    prompt = wanted.prompt or ""
+    if wanted.template is not None:
+        if wanted.template not in templates.all:
+            known = ", ".join(templates.all) or "none"
+            raise _invalid("template", f"there is no template {wanted.template[:80]!r}; there are: {known}")
+        match = templates.match(prompt, only=wanted.template)
+        return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+    if wanted.steps:
+        return Plan("request", wanted.steps)
     if blocks := fenced_steps(prompt):
+        if wanted.inputs:
+            raise _invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
         return Plan("code-blocks", blocks)
-    if name := templates.match(prompt):
-        template = templates.all[name]
-        return Plan(f"template:{name}", list(template.steps), list(template.outputs))
-    raise _no_plan(templates, model_key)
+    if match := templates.match(prompt):
+        return _of_template(match[0], match[1], wanted.inputs, uploads, templates)
+    raise _no_plan(prompt, templates, model_key)
 
 
-def fenced_steps(prompt: str) -> list[ShellStep | PythonStep | FileStep]:
+def _of_template(
+    name: str, slots: dict[str, Value], given: dict[str, Value], uploads: Sequence[str], templates: Templates
+) -> Plan:
+    template = templates.all[name]
+    for upload in uploads:
+        if template.makes(upload):
+            raise _invalid("files", f"the template {name} writes {upload} itself; give the file another name")
+    if template.files:
+        _check_files(name, template.files, uploads, bool(template.sample))
+    sample = template.sample if template.files and not uploads else []
+    values = _values(name, template, slots, given)
+    files = uploads or [path.name for path in sample]
+    return Plan(
+        planned_by=f"template:{name}",
+        steps=template.plan(values, files),
+        outputs=list(template.outputs),
+        network=template.network_for(values),
+        inputs=values,
+        sample=list(sample),
+    )
+
+
+def _values(name: str, template: Template, slots: dict[str, Value], given: dict[str, Value]) -> dict[str, Value]:
+    """A value for each input: from the phrase or from `inputs`, which must not disagree, else the default."""
+    for key in given:
+        if key not in template.inputs:
+            known = ", ".join(template.inputs) or "none"
+            raise _invalid(f"inputs.{key[:80]}", f"the template {name} has no such input; it has: {known}")
+    values: dict[str, Value] = {}
+    for key, kind in template.inputs.items():
+        found = given.get(key, slots.get(key, kind.default))
+        if found is None:
+            raise _invalid(f"inputs.{key}", f"the template {name} needs it: {kind.about} It must be {kind.bounds}")
+        try:
+            values[key] = kind.check(found)
+        except ValueError as error:
+            raise _invalid(f"inputs.{key}", str(error)) from None
+        if key in given and key in slots and given[key] != slots[key]:
+            raise _invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give it once")
+    return values
+
+
+def _check_files(name: str, files: Files, uploads: Sequence[str], sample: bool) -> None:
+    for upload in uploads:
+        if not files.accepts(upload):
+            accepted = ", ".join(files.accept)
+            raise _invalid("files", f"the template {name} takes {accepted}, not {upload[:200]!r}: {files.about}")
+    missing = len(uploads) < files.minimum and not (sample and not uploads)
+    if missing or len(uploads) > files.maximum:
+        raise _invalid("files", f"the template {name} takes {files.count}, not {len(uploads)}: {files.about}")
+
+
+def _invalid(name: str, message: str) -> BadRequest:
+    error = {"field": name, "message": message}
+    return BadRequest(422, "invalid", "Invalid request", f"{name}: {message.rstrip('.')}.", errors=[error])
+
+
+def fenced_steps(prompt: str) -> Planned:
     """The fenced code blocks of a prompt as steps, in order.
 
     Raises BadRequest for a block that cannot be run: none is passed over in silence.
@@ -96,18 +180,20 @@ def _bad_block(line: int, what: str) -> BadRequest:
     )
 
 
-def _no_plan(templates: Templates, model_key: bool) -> BadRequest:
-    known = "; ".join(f'{name}: "{template.phrases[0]}"' for name, template in templates.all.items())
+def _no_plan(prompt: str, templates: Templates, model_key: bool) -> BadRequest:
     key = (
         "GEMINI_API_KEY is set, but this version does not ask a model yet."
         if model_key
         else "Free text needs a model (GEMINI_API_KEY), which this version does not ask yet."
     )
+    near = templates.nearest(prompt)
+    meant = f' The nearest is "{near.text}" ({near.template}).' if near else ""
     return BadRequest(
         422,
         "no-plan",
         "No plan",
         f"No plan could be made of the prompt. {key} Without a model, give `steps`, or put code blocks (```bash, "
-        f"```python) into the prompt, or use the phrase of a template as the whole prompt. Templates: {known}.",
-        templates={name: template.phrases for name, template in templates.all.items()},
+        f"```python) into the prompt, or use the phrase of a template as the whole prompt.{meant} Templates: "
+        f"{', '.join(templates.all)}; GET /templates says their phrases.",
+        templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

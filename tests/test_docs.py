@@ -51,7 +51,7 @@ def test_the_readme_has_every_setting() -> None:
 def test_the_readme_shows_every_call(system: System) -> None:
     document = system.http.get("/openapi.json").json()
     for path in document["paths"]:
-        plain = re.sub(r"\{.*?\}", "$id", path.replace("{path}", "$path"))
+        plain = re.sub(r"\{(?:job_)?(\w+)\}", r"$\1", path)
         assert f"8000{plain}" in README, f"{path} is not in the README"
 
 

@@ -42,7 +42,8 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     job_id = secrets.token_hex(8)
     wanted, uploads = await read(request, here, job_id)
     try:
-        planned = plan(wanted.prompt or "", wanted.steps, here.templates, here.settings.gemini_api_key is not None)
+        names = [upload["name"] for upload in uploads]
+        planned = plan(wanted, names, here.templates, here.settings.gemini_api_key is not None)
         if planned.sample:
             uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
         job = _job(job_id, wanted, planned, uploads, here)

@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.documents import iso, limits, timings
+from orchestrator.inputs import VALUE_CHARACTERS
 from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
 
+Text = Annotated[str, Field(max_length=VALUE_CHARACTERS)]
+Inputs = Annotated[dict[LabelName, Text | bool | int | float], Field(max_length=50)]
 Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
 
 
@@ -18,10 +21,15 @@ def _list(table: dict[str, str]) -> str:
 
 
 class ScheduleRequest(Model):
-    """A job. `prompt` or `steps` is needed; all else has a default."""
+    """A job. `prompt`, `steps` or `template` is needed; all else has a default."""
 
     prompt: Prompt | None = Field(None, description="What is to be done.")
     steps: Steps | None = Field(None, description="Run these as given; no model is asked.")
+    template: Annotated[str, Field(max_length=100)] | None = Field(None, description="A name of GET /templates.")
+    inputs: Inputs = Field(
+        default_factory=dict,
+        description="Values for the inputs of the template, or of the one whose phrase it is.",
+    )
     outputs: Outputs = Field(default_factory=list, description="Globs of files that must exist at the end.")
     check: Command | None = Field(None, description="Acceptance command; must exit with 0.")
     limits: Limits = Limits()
@@ -34,16 +42,21 @@ class ScheduleRequest(Model):
 
     @model_validator(mode="after")
     def _something_to_do(self) -> ScheduleRequest:
-        if self.prompt is None and self.steps is None:
-            raise ValueError("prompt or steps is needed")
+        if self.prompt is None and self.steps is None and self.template is None:
+            raise ValueError("prompt or steps is needed, or the name of a template")
         if self.prompt is not None and not self.prompt.strip():
             raise ValueError("prompt is empty")
+        if self.steps is not None and self.template is not None:
+            raise ValueError("template and steps exclude each other: a template has its own steps")
+        if self.steps is not None and self.inputs:
+            raise ValueError("inputs without a template: steps run as they are given")
         return self
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"prompt": "Create a Python script that prints hello world"},
+                {"template": "fibonacci", "inputs": {"count": 50}},
                 {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
             ]
         }

@@ -92,6 +92,7 @@ async def home(here: Here) -> Home:
             "download": "GET /download/{job_id}",
             "events": "GET /jobs/{job_id}/events",
             "files": "GET /jobs/{job_id}/files",
+            "templates": "GET /templates",
             "health": "GET /health",
             "docs": "GET /docs",
         },
