@@ -1,0 +1,206 @@
+"""The charts of a table: its numbers over time, by category, and how they are distributed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from csv_report import Column, Report
+
+#: Up to so many days, what rule of pandas makes a point of the line, and what that is called.
+PERIODS = [(2, "h", "hour"), (62, "D", "day"), (200, "W", "week"), (9000, "MS", "month"), (10**9, "YS", "year")]
+#: Different texts of a column that may be categories.
+GROUPS = 200
+
+INK, BLUE, SOFT, GRID = "#1f2937", "#2563eb", "#93b4f5", "#e5e7eb"
+
+matplotlib.use("Agg")
+warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font does not have: boxes
+plt.rcParams |= {
+    "text.parse_math": False,  # $ is a dollar
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": "#9ca3af",
+    "axes.labelcolor": INK,
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "figure.figsize": (7, 3.9),
+    "savefig.dpi": 130,
+}
+
+
+@dataclass
+class Chart:
+    """A chart as a file, and what it shows in words."""
+
+    path: str
+    title: str
+
+
+class _Drawing:
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder, self.prefix = folder, prefix
+        self.charts: list[Chart] = []
+        folder.mkdir(exist_ok=True)
+
+    def save(self, kind: str, title: str) -> None:
+        path = self.folder / f"{self.prefix}{len(self.charts) + 1:02d}-{kind}.png"
+        plt.gca().set_title(title, pad=12)
+        plt.tight_layout()
+        plt.savefig(path)
+        plt.close()
+        self.charts.append(Chart(path.as_posix(), title))
+
+
+def draw(report: Report, folder: Path, prefix: str) -> list[Chart]:
+    """Draw what a table has: at least one chart, at most nine."""
+    drawing = _Drawing(folder, prefix)
+    columns = [column for column in report.columns if column.filled > column.odd and not column.is_key]
+    measures = [column for column in columns if column.kind == "number"]
+    measures.sort(key=lambda column: (not column.is_money, not column.adds_up))
+    times = [column for column in columns if column.kind == "date" and column.low != column.high]
+    groups = [column for column in columns if column.kind == "text" and 2 <= len(column.counts) <= GROUPS]
+    groups.sort(key=lambda column: len(column.counts) > 30)
+    if times:
+        for measure in measures[:2] or [None]:
+            _over_time(drawing, report.frame, times[0], measure)
+    for group in groups[:3]:
+        _by_group(drawing, report.frame, group, measures[0] if measures else None)
+    for measure in [measure for measure in measures if measure.low != measure.high][:4]:
+        _distribution(drawing, report.frame[measure.name], measure)
+    if not drawing.charts:
+        _filled(drawing, report)
+    return drawing.charts
+
+
+def _short(text: str, length: int = 24) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _over_time(drawing: _Drawing, frame: pd.DataFrame, time: Column, measure: Column | None) -> None:
+    days = (pd.Timestamp(time.high) - pd.Timestamp(time.low)).days
+    rule, period = next(
+        (rule, name)
+        for most, rule, name in [
+            (2, "h", "hour"),
+            (92, "D", "day"),
+            (800, "W", "week"),
+            (9000, "MS", "month"),
+            (10**9, "YS", "year"),
+        ]
+        if days <= most
+    )
+    values = frame[[time.name]].assign(value=1.0 if measure is None else frame[measure.name]).dropna()
+    grouped = values.set_index(time.name)["value"].resample(rule)
+    if measure is None:
+        line, title = grouped.sum(), f"Rows per {period}"
+    elif measure.adds_up:
+        line, title = grouped.sum(), f"Sum of {_short(measure.name)} per {period}"
+    else:
+        line, title = grouped.mean().dropna(), f"Mean {_short(measure.name)} per {period}"
+    if len(line) < 2:
+        return
+    figure, axes = plt.subplots()
+    axes.plot(line.index, line.to_numpy(), color=BLUE, linewidth=2, marker="o" if len(line) <= 40 else "", markersize=4)
+    if measure is None or measure.adds_up:
+        axes.fill_between(line.index, line.to_numpy(), color=BLUE, alpha=0.08)
+        axes.set_ylim(bottom=min(0, float(line.min()) * 1.05))
+    axes.grid(axis="x", visible=False)
+    _thousands(axes.yaxis)
+    figure.autofmt_xdate(rotation=0, ha="center")
+    drawing.save("over-time", title)
+
+
+def _by_group(drawing: _Drawing, frame: pd.DataFrame, group: Column, measure: Column | None) -> None:
+    names = frame[group.name].replace("", np.nan)
+    if measure is None:
+        bars, title = names.value_counts(), f"Rows by {_short(group.name)}"
+    elif measure.adds_up:
+        bars, title = frame[measure.name].groupby(names).sum(), f"Sum of {_short(measure.name)} by {_short(group.name)}"
+    else:
+        bars, title = frame[measure.name].groupby(names).mean(), f"Mean {_short(measure.name)} by {_short(group.name)}"
+    bars = bars.dropna().sort_values(ascending=False)
+    if bars.empty:
+        return
+    shown = bars.head(12)[::-1]
+    if len(bars) > 12:
+        title += f" (the first 12 of {len(bars)})"
+    _, axes = plt.subplots(figsize=(7, max(2.2, 0.36 * len(shown) + 1.1)))
+    axes.barh(range(len(shown)), shown.to_numpy(), color=BLUE, height=0.68)
+    axes.set_yticks(range(len(shown)), [_short(str(name), 28) for name in shown.index])
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.12)
+    for place, value in enumerate(shown.to_numpy()):
+        side, where = (4, "left") if value >= 0 else (-4, "right")
+        options = {"textcoords": "offset points", "va": "center", "ha": where, "fontsize": 9}
+        axes.annotate(_figure(value), (value, place), (side, 0), **options)
+    _thousands(axes.xaxis)
+    drawing.save("by-category", title)
+
+
+def _distribution(drawing: _Drawing, values: pd.Series, measure: Column) -> None:
+    values = values.dropna().to_numpy(dtype=float)
+    low, high = np.percentile(values, [0.5, 99.5]) if len(values) >= 200 else (values.min(), values.max())
+    inside = values[(values >= low) & (values <= high)] if high > low else values
+    whole = bool((inside == np.round(inside)).all()) and np.ptp(inside) <= 40
+    bins = np.arange(inside.min() - 0.5, inside.max() + 1.5) if whole else min(40, max(8, round(len(inside) ** 0.5)))
+    _, axes = plt.subplots()
+    axes.hist(inside, bins=bins, color=SOFT, edgecolor="white", linewidth=0.8)
+    median = float(np.median(values))
+    axes.axvline(median, color=INK, linewidth=1.4, linestyle="--")
+    options = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "va": "top", "fontsize": 9}
+    axes.annotate(f"median {_figure(median)}", (median, 1.0), (5, -3), **options)
+    axes.grid(axis="x", visible=False)
+    axes.set_ylabel("rows")
+    _thousands(axes.xaxis)
+    _thousands(axes.yaxis)
+    title = f"Distribution of {_short(measure.name)}"
+    if len(inside) < len(values):
+        axes.set_xlabel("without the outermost 1 % of rows", fontsize=9)
+    drawing.save("distribution", title)
+
+
+def _filled(drawing: _Drawing, report: Report) -> None:
+    """For a table that has nothing to measure."""
+    shown = report.columns[:25][::-1]
+    shares = [100 * column.filled / report.rows if report.rows else 0 for column in shown]
+    _, axes = plt.subplots(figsize=(7, max(2.0, 0.3 * len(shown) + 1.1)))
+    axes.barh(range(len(shown)), shares, color=BLUE, height=0.6)
+    axes.set_yticks(range(len(shown)), [_short(column.name, 28) for column in shown])
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("% of rows")
+    axes.grid(axis="y", visible=False)
+    drawing.save("filled", "How far each column is filled")
+
+
+def _figure(value: float) -> str:
+    """A number for people: four digits, thousands apart."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.4g} M"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _thousands(axis: matplotlib.axis.Axis) -> None:
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: _figure(value)))
