@@ -103,7 +103,7 @@ def kind_of(name: str, cells: list[str]) -> tuple[str, Callable[[str], str] | No
     point = sum(bool(re.search(r"\d\.\d{1,2}\b(?!\.)", cell)) for cell in cells)
     slashed = max(SLASHED, key=lambda form: share(date([form]), cells))
     kinds: list[tuple[str, Callable[[str], str], str]] = [
-        ("e-mail", email, r"e-?mail"),
+        ("e-mail", email, r"mail"),
         ("truth", truth, r"^(is|has)_|active|subscribed"),
         ("number", number(comma > point), r"amount|price|age|count|total|quantity|score|salary"),
         ("date", date([*DATES, slashed]), r"date|day|birth|born|joined|since|created|updated"),

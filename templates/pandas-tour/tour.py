@@ -29,8 +29,8 @@ orders = orders.assign(month=orders["date"].dt.to_period("M"), is_large=orders["
 orders[["date", "month", "units", "is_large"]].head()
 
 # %% Join
-# `merge` brings two tables together where a column is the same, as JOIN does in SQL. `how="left"` keeps every order, and
-# `validate` makes sure that no product is listed twice.
+# `merge` brings two tables together where a column is the same, as JOIN does in SQL. `how="left"` keeps every order,
+# and `validate` makes sure that no product is listed twice.
 products = pd.DataFrame(
     {
         "product": ["Beans", "Grinder", "Kettle"],

@@ -134,7 +134,7 @@ def read(page: Page, body: bytes, encoding: str | None) -> Page:
             continue  # it is no address
         if target.startswith(("http://", "https://")):
             page.links.append({"text": _text(link), "url": target})
-    for unseen in soup(["script", "style", "noscript", "template"]):
+    for unseen in soup(["title", "script", "style", "noscript", "template"]):
         unseen.decompose()
     text = _text(soup.body or soup)
     page.words, page.text = len(text.split()), text[:TEXT]
