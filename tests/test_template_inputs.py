@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from answers import nothing_stored, problem
-from conftest import System
+from conftest import ROOT, System
 
 from orchestrator import placeholders
 from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.errors import BadRequest, SettingsError
+from orchestrator.inputs import BooleanInput, ChoiceInput, IntegerInput, NumberInput, StringInput, UrlInput
 from orchestrator.planner import Plan, plan
-from orchestrator.templates import Templates
+from orchestrator.templates import Template, Templates
 
 STEP = '[[steps]]\nkind = "shell"\nscript = "true"\n'
 HEAD = 'about = "x"\nphrases = ["Do it"]\n'
@@ -260,11 +261,14 @@ def test_an_input_without_a_default_is_needed(known: Templates) -> None:
         ({"inputs": {"count": 1}}, "prompt or steps is needed"),
         ({"template": "fibonacci", "steps": [{"kind": "shell", "script": "true"}]}, "template and steps exclude"),
         ({"steps": [{"kind": "shell", "script": "true"}], "inputs": {"a": 1}}, "inputs without a template"),
-        ({"template": "fibonacci", "inputs": {"count": [1]}}, "inputs.count"),
-        ({"template": "fibonacci", "inputs": {"count": None}}, "inputs.count"),
+        ({"template": "fibonacci", "inputs": {"count": [1]}}, "inputs.count: must be a text, a number, true or false."),
+        (
+            {"template": "fibonacci", "inputs": {"count": None}},
+            "inputs.count: must be a text, a number, true or false.",
+        ),
         ({"template": "fibonacci", "inputs": [1]}, "inputs"),
         ({"template": 3}, "template"),
-        ({"template": "fibonacci", "inputs": {"count": "x" * 2001}}, "inputs.count"),
+        ({"template": "fibonacci", "inputs": {"count": "x" * 2001}}, "inputs.count: has more than 2000 characters."),
         ({"template": "fibonacci", "inputs": {"count": 1001}}, "inputs.count: must be an integer from 1 to 1000."),
         ({"prompt": "Calculate the first 0 fibonacci numbers"}, "inputs.count: must be an integer from 1 to 1000."),
         ({"template": "no-such"}, "there is no template 'no-such'; there are: "),
@@ -476,6 +480,30 @@ def test_a_sample_is_held_to_what_uploads_are(tmp_path: Path, files: str, words:
     write(tmp_path, "one", HEAD + files + STEP, sample__a_csv="x")
     with pytest.raises(SettingsError, match=re.escape(words)):
         Templates(tmp_path)
+
+
+# ── how one is written ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_example_of_the_page_is_a_template_that_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs/templates.md").read_text()
+    text, script = (re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)[0] for language in ("toml", "python"))
+    write(tmp_path, "word-count", text, words_py=script, sample__poem_txt="one two two\n")
+    known = Templates(tmp_path)
+    found = planned(known, prompt="Show the 3 most frequent words", inputs={"upper": True})
+    (tmp_path / "poem.txt").write_text(found.sample[0].read_text())
+    for step in found.steps:
+        if step.kind == "file":
+            (tmp_path / step.path).write_text(step.content)
+        else:
+            command = ["bash", "-c", step.script] if step.kind == "shell" else [sys.executable, "-c", step.code]
+            subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "words.csv").read_text() == "TWO,2\nONE,1\n"
+    fields = re.findall(r"^\| `\[?\[?(\w+)", page.partition("| type |")[0], re.MULTILINE)
+    assert set(fields) == {*Template.model_fields} - {"conditions"}
+    types = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", page.partition("| type |")[2], re.MULTILINE)))
+    kinds = [StringInput, IntegerInput, NumberInput, BooleanInput, ChoiceInput, UrlInput]
+    assert types == [kind.model_fields["type"].annotation.__args__[0] for kind in kinds]  # type: ignore[attr-defined]
 
 
 # ── what there is ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from orchestrator.documents import iso, limits, timings
 from orchestrator.inputs import VALUE_CHARACTERS
 from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
 
-Text = Annotated[str, Field(max_length=VALUE_CHARACTERS)]
-Inputs = Annotated[dict[LabelName, Text | bool | int | float], Field(max_length=50)]
+
+def _plain(value: Any) -> Any:
+    """One message where a union would give one for each of its types."""
+    if not isinstance(value, str | bool | int | float):
+        raise ValueError("must be a text, a number, true or false")
+    if isinstance(value, str) and len(value) > VALUE_CHARACTERS:
+        raise ValueError(f"has more than {VALUE_CHARACTERS} characters")
+    return value
+
+
+Inputs = Annotated[dict[LabelName, Annotated[str | bool | int | float, BeforeValidator(_plain)]], Field(max_length=50)]
 Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
 
 
@@ -33,7 +42,9 @@ class ScheduleRequest(Model):
     outputs: Outputs = Field(default_factory=list, description="Globs of files that must exist at the end.")
     check: Command | None = Field(None, description="Acceptance command; must exit with 0.")
     limits: Limits = Limits()
-    network: Literal["none", "internet"] | None = Field(None, description="Default: DEFAULT_NETWORK.")
+    network: Literal["none", "internet"] | None = Field(
+        None, description="Default: what the template needs, else DEFAULT_NETWORK."
+    )
     labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=LABELS)
 
     keep_days: float | None = Field(

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
+import matplotlib.dates
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
     from csv_report import Column, Report
 
-#: Up to so many days, what rule of pandas makes a point of the line, and what that is called.
-PERIODS = [(2, "h", "hour"), (62, "D", "day"), (200, "W", "week"), (9000, "MS", "month"), (10**9, "YS", "year")]
+#: Up to so many days, what period of pandas makes a point of the line, and what that is called.
+PERIODS = [(2, "h", "hour"), (62, "D", "day"), (200, "W", "week"), (9000, "M", "month"), (10**9, "Y", "year")]
 #: Different texts of a column that may be categories.
 GROUPS = 200
 
@@ -96,36 +98,44 @@ def _short(text: str, length: int = 24) -> str:
 
 def _over_time(drawing: _Drawing, frame: pd.DataFrame, time: Column, measure: Column | None) -> None:
     days = (pd.Timestamp(time.high) - pd.Timestamp(time.low)).days
-    rule, period = next(
-        (rule, name)
-        for most, rule, name in [
-            (2, "h", "hour"),
-            (92, "D", "day"),
-            (800, "W", "week"),
-            (9000, "MS", "month"),
-            (10**9, "YS", "year"),
-        ]
-        if days <= most
-    )
+    rule, period = next((rule, name) for most, rule, name in PERIODS if days <= most)
     values = frame[[time.name]].assign(value=1.0 if measure is None else frame[measure.name]).dropna()
-    grouped = values.set_index(time.name)["value"].resample(rule)
-    if measure is None:
-        line, title = grouped.sum(), f"Rows per {period}"
-    elif measure.adds_up:
-        line, title = grouped.sum(), f"Sum of {_short(measure.name)} per {period}"
-    else:
-        line, title = grouped.mean().dropna(), f"Mean {_short(measure.name)} per {period}"
+    periods = values[time.name].dt.to_period(rule)
+    adds_up = measure is None or measure.adds_up
+    line = values["value"].groupby(periods).agg("sum" if adds_up else "mean")
     if len(line) < 2:
         return
-    figure, axes = plt.subplots()
-    axes.plot(line.index, line.to_numpy(), color=BLUE, linewidth=2, marker="o" if len(line) <= 40 else "", markersize=4)
-    if measure is None or measure.adds_up:
-        axes.fill_between(line.index, line.to_numpy(), color=BLUE, alpha=0.08)
+    left_out = ""
+    if adds_up:  # a period without rows is 0; one that is there in part would look like a fall
+        line = line.reindex(pd.period_range(line.index[0], line.index[-1], freq=rule), fill_value=0.0)
+        line, left_out = _whole(line, values[time.name], period)
+    if measure is None:
+        title = f"Rows per {period}"
+    else:
+        title = f"{'Sum of' if adds_up else 'Mean'} {_short(measure.name)} per {period}"
+    at = line.index.to_timestamp()
+    _, axes = plt.subplots()
+    axes.plot(at, line.to_numpy(), color=BLUE, linewidth=2, marker="o" if len(line) <= 40 else "", markersize=4)
+    if adds_up:
+        axes.fill_between(at, line.to_numpy(), color=BLUE, alpha=0.08)
         axes.set_ylim(bottom=min(0, float(line.min()) * 1.05))
     axes.grid(axis="x", visible=False)
+    axes.set_xlabel(left_out, fontsize=9)
     _thousands(axes.yaxis)
-    figure.autofmt_xdate(rotation=0, ha="center")
+    locator = axes.xaxis.get_major_locator()
+    axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
     drawing.save("over-time", title)
+
+
+def _whole(line: pd.Series, times: pd.Series, period: str) -> tuple[pd.Series, str]:
+    """The line without its first and its last period where these are there only in part, and words for that."""
+    if period in ("hour", "day") or len(line) < 5:
+        return line, ""
+    first = times.min().normalize() > line.index[0].start_time
+    last = times.max().normalize() < line.index[-1].end_time.normalize()
+    which = " and ".join([*(["first"] if first else []), *(["last"] if last else [])])
+    words = f"without the {which} {period}, not whole in the data" if which else ""
+    return line.iloc[int(first) : len(line) - int(last)], words
 
 
 def _by_group(drawing: _Drawing, frame: pd.DataFrame, group: Column, measure: Column | None) -> None:

@@ -190,14 +190,16 @@ def _notes(table: Table, columns: list[Column], rows: int, stride: int) -> None:
     if not rows:
         table.notes.append("It has a header and no rows.")
     if table.too_long:
-        table.notes.append(f"{table.too_long:,} rows have more cells than the header: what is beyond it was left out.")
+        table.notes.append(f"Rows with more cells than the header: {table.too_long:,}. What is beyond it was left out.")
     if table.too_short:
-        table.notes.append(f"{table.too_short:,} rows have fewer cells than the header: the others count as missing.")
+        table.notes.append(f"Rows with fewer cells than the header: {table.too_short:,}. The others count as missing.")
     for column in columns:
         if column.odd:
             kind = "numbers" if column.kind == "number" else "dates"
             example = column.odd_example[:60]
-            table.notes.append(f"{column.name}: {column.odd:,} cells are no {kind}, such as {example!r}; left out.")
+            table.notes.append(
+                f"{column.name}: cells that are no {kind}, such as {example!r}: {column.odd:,}. They were left out."
+            )
         if column.kind == "date" and column.form in ("%m/%d/%Y", "%m/%d/%y"):
             table.notes.append(f"{column.name}: dates were read as month/day/year.")
     if stride > 1:

@@ -47,9 +47,7 @@ def summary(tally: Tally, broken: list[str]) -> dict[str, Any]:
     times = sorted(time for time, _ in tally.minutes)
     notes = list(broken)
     if tally.unknown_count:
-        notes.append(
-            f"{tally.unknown_count:,} lines are of no known form and were not counted further; examples below."
-        )
+        notes.append(f"Lines of no known form: {tally.unknown_count:,}. They are in no figure; examples stand below.")
     if tally.without_year:
         notes.append("Syslog lines name no year: the last one that fits was taken.")
     return {
