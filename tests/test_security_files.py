@@ -51,7 +51,11 @@ class Impostor:
     def asked(self, path: str = "/a.txt", **headers: str) -> tuple[dict[str, Any], Future[httpx.Response]]:
         """A look that somebody asks for, and what he will be answered."""
         answer = self._asking.submit(self.site.http.get, f"/jobs/{self.job}/files{path}", headers=headers)
-        return self._heard.get(timeout=PATIENCE), answer
+        return self.heard(), answer
+
+    def heard(self) -> dict[str, Any]:
+        """The next look that is asked for."""
+        return self._heard.get(timeout=PATIENCE)
 
     def answer(self, look: dict[str, Any], content: bytes | Iterator[bytes]) -> int | None:
         """The status of an upload; None where the connection was closed before all was sent."""
@@ -251,6 +255,25 @@ def test_a_container_answers_looks_into_itself_alone_and_each_once(
     assert neighbour.answer(look, line(FILE) + b"right") == 200
     assert neighbour.answer(look, line(FILE) + b"again") == 404
     assert answer.result().content == b"right"
+
+    heard: list[dict[str, Any]] = []
+    refused = threading.Event()
+
+    def halting() -> Iterator[bytes]:
+        yield line(FILE) + b"ri"
+        refused.wait(PATIENCE)
+        yield b"ght"
+
+    def hear_and_answer() -> int | None:
+        heard.append(neighbour.heard())
+        return neighbour.answer(heard[0], halting())
+
+    with ThreadPoolExecutor(1) as sending:
+        sent = sending.submit(hear_and_answer)
+        with neighbour.site.http.stream("GET", f"/jobs/{neighbour.job}/files/a.txt") as going_on:
+            assert neighbour.answer(heard[0], line(FILE) + b"again") == 404
+            refused.set()
+            assert (going_on.read(), sent.result()) == (b"right", 200)
 
 
 def test_a_container_that_is_slow_to_answer_holds_nobody_for_long(impostor: Impostor) -> None:
