@@ -71,6 +71,7 @@ def test_a_submitted_job_is_answered_with_202_and_where_it_is(parked: System) ->
     assert found["links"] == {
         "status": f"/status/{job_id}",
         "events": f"/jobs/{job_id}/events",
+        "files": f"/jobs/{job_id}/files",
         "cancel": f"/cancel/{job_id}",
         "download": f"/download/{job_id}",
     }
