@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator.api import afterwards, events, files, jobs, system, templates
+from orchestrator.api import afterwards, events, files, jobs, openapi, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
-from orchestrator.api.schemas import ScheduleForm, ScheduleRequest
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem
@@ -82,7 +80,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, on_crash)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app, context.settings)  # type: ignore[method-assign]
     return app
 
 
@@ -99,18 +97,3 @@ async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
         wrong.append({"field": field[:200], "message": message})
     sentence = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong)
     return answer(Problem(422, "invalid", "Invalid request", f"{sentence}.", errors=wrong))
-
-
-def _openapi(app: FastAPI) -> dict[str, object]:
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        parts = schema.setdefault("components", {}).setdefault("schemas", {})
-        for model in (ScheduleRequest, ScheduleForm):
-            request = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            parts.update(request.pop("$defs", {}))
-            parts[model.__name__] = request
-        stream = schema["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
-        stream.pop("itemSchema", None)  # a word of OpenAPI 3.2 in a document of 3.1
-        stream["schema"] = {"type": "string"}
-        app.openapi_schema = schema
-    return app.openapi_schema

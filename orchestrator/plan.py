@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from orchestrator.sizes import Size, show_size
+from orchestrator.sizes import Size, show_size, size_schema
 
 #: Characters of a prompt, of a step's source, and of an acceptance command.
 PROMPT_CHARACTERS, SOURCE_CHARACTERS, CHECK_CHARACTERS = 100_000, 500_000, 10_000
@@ -18,6 +18,10 @@ STEPS, OUTPUTS, LABELS = 100, 50, 32
 
 #: Seconds that a job or a step may ask for.
 MOST_SECONDS = 86_400
+
+#: Bytes: of a container's memory, of a ZIP's workspace part.
+LEAST_MEMORY = 64 * 2**20
+LEAST_ZIP, MOST_ZIP = 2**16, 2**40
 
 MEMORY_OF_MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 CPUS_OF_MACHINE = os.cpu_count() or 1
@@ -45,20 +49,35 @@ def _inside_workspace(value: str) -> str:
 
 
 def _memory(value: int) -> int:
-    if not 64 * 2**20 <= value <= MEMORY_OF_MACHINE:
+    if not LEAST_MEMORY <= value <= MEMORY_OF_MACHINE:
         raise ValueError(f"must be between 64m and this machine's memory ({show_size(MEMORY_OF_MACHINE)})")
     return value
 
 
+#: What the OpenAPI document says of the same.
+TEXT: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
+ONE_LINE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+
 # lengths stand first, so that an error speaks of characters
-Source = Annotated[str, Field(min_length=1, max_length=SOURCE_CHARACTERS), AfterValidator(_text)]
-Content = Annotated[str, Field(max_length=SOURCE_CHARACTERS), AfterValidator(_text)]
-Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS), AfterValidator(_text)]
-Command = Annotated[str, Field(min_length=1, max_length=CHECK_CHARACTERS), AfterValidator(_text)]
-Line = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
-Path = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(one_line), AfterValidator(_inside_workspace)]
+Source = Annotated[
+    str, Field(min_length=1, max_length=SOURCE_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
+]
+Content = Annotated[str, Field(max_length=SOURCE_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)]
+Prompt = Annotated[
+    str, Field(min_length=1, max_length=PROMPT_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
+]
+Command = Annotated[
+    str, Field(min_length=1, max_length=CHECK_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
+]
+Line = Annotated[str, Field(max_length=200, json_schema_extra=ONE_LINE), AfterValidator(one_line)]
+Path = Annotated[
+    str,
+    Field(min_length=1, max_length=500, json_schema_extra=ONE_LINE),
+    AfterValidator(one_line),
+    AfterValidator(_inside_workspace),
+]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$")]
-LabelValue = Annotated[str, Field(max_length=255), AfterValidator(one_line)]
+LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=ONE_LINE), AfterValidator(one_line)]
 
 
 class Model(BaseModel):
@@ -105,12 +124,12 @@ class Limits(Model):
     """What a job may use; each is optional."""
 
     seconds: float = Field(600, gt=0, le=MOST_SECONDS, description="For all steps together; packaging has its own.")
-    memory: Annotated[Size, AfterValidator(_memory)] = Field(
+    memory: Annotated[Size, AfterValidator(_memory), size_schema(LEAST_MEMORY, MEMORY_OF_MACHINE)] = Field(
         2**30, description="Memory of the container; bytes, or `1g` (2^30)."
     )
     cpus: float = Field(1.0, ge=0.1, le=CPUS_OF_MACHINE, description="CPUs, also in parts.")
     processes: int = Field(256, ge=32, le=32_768, description="Processes and threads at the same time.")
-    zip: Annotated[Size, Field(ge=2**16, le=2**40)] = Field(
+    zip: Annotated[Size, Field(ge=LEAST_ZIP, le=MOST_ZIP), size_schema(LEAST_ZIP, MOST_ZIP)] = Field(
         2**30, description="Size of the ZIP's workspace part; past it the largest files are left out."
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from orchestrator.errors import Problem
 
@@ -46,7 +47,19 @@ async def on_http_error(request: Request, error: Exception) -> ProblemResponse:
         return answer(Problem(413, "too-large", "Too large", detail))
     word = phrase.lower().replace(" ", "-")
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     return answer(Problem(error.status_code, word, phrase, detail, headers))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path has: the framework names those of its first route alone."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def on_crash(request: Request, error: Exception) -> ProblemResponse:

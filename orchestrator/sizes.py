@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_FORM = re.compile(r"(\d{1,15})\s*([kmgt]?)b?", re.IGNORECASE)
+_FORM = re.compile(r"([0-9]{1,15})\s*([kmgt]?)b?", re.IGNORECASE)
 
 
 def parse_size(value: Any) -> Any:
@@ -28,6 +28,13 @@ def show_size(size: int) -> str:
         value /= 1024
         units.pop(0)
     return f"{value:,.0f} {units[0]}" if units[0] == "bytes" else f"{value:,.1f} {units[0]}"
+
+
+def size_schema(least: int, most: int) -> WithJsonSchema:
+    """What the OpenAPI document says of a size; that of a text, it cannot bound."""
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    text = {"type": "string", "pattern": r"^\s*[0-9]{1,15}\s*[KkMmGgTt]?[Bb]?\s*$"}
+    return WithJsonSchema({"anyOf": [number, text]})
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]

@@ -6,7 +6,7 @@ import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from os import stat_result
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import anyio
 from anyio import AsyncFile, to_thread
@@ -22,6 +22,32 @@ SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
     "Cache-Control": "private, max-age=0, must-revalidate",
+}
+
+_HEADERS = {"ETag": {"description": "Its sha256.", "required": True, "schema": {"type": "string"}}}
+
+
+def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """What a call whose answer is a file may answer, for the OpenAPI document."""
+    content: dict[str, Any] = {"headers": _HEADERS, "content": {media_type: {}}}
+    parts: dict[str, Any] = {**content["content"], "multipart/byteranges": {}}
+    return {
+        200: {"description": "The whole.", **content},
+        206: {"description": "The parts that `Range` asked for.", **content, "content": parts},
+        304: {"description": "`If-None-Match` names what is there.", "headers": _HEADERS},
+    }
+
+
+#: The headers that such a call looks at, for the OpenAPI document.
+ASKS: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+        for name, description in (
+            ("Range", "Parts of it, such as `bytes=0-99`."),
+            ("If-Range", "An `ETag`: where there is another by now, the whole is sent."),
+            ("If-None-Match", "An `ETag` that the caller has."),
+        )
+    ]
 }
 
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import WithJsonSchema
 
 from agent import wire
 from orchestrator.api import schemas
-from orchestrator.api.contents import Contents, unchanged
+from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
@@ -34,7 +35,7 @@ router = APIRouter(responses={422: PROBLEM})
     openapi_extra=BODY,
     responses={
         200: {"model": schemas.StatusView, "description": "With `wait`: the job has ended."},
-        **{code: PROBLEM for code in (400, 413, 415, 422, 429, 503)},
+        **{code: PROBLEM for code in (400, 413, 415, 422, 429, 503, 507)},
     },
 )
 async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
@@ -76,7 +77,8 @@ async def jobs(
         list[schemas.Status] | None, Query(description="Only these; may be given more than once.")
     ] = None,
     label: Annotated[
-        list[str] | None, Query(max_length=8, description="`name=value`; all of those given must be there.")
+        list[Annotated[str, WithJsonSchema({"type": "string", "pattern": "="})]] | None,
+        Query(max_length=8, description="`name=value`; all of those given must be there."),
     ] = None,
     cursor: Annotated[str | None, Query(pattern=r"^\d{1,18}$", description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -101,16 +103,19 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     return await view(here, job_id)
 
 
-@router.get(
-    "/download/{job_id}",
-    summary="The ZIP",
-    response_class=FileResponse,
-    responses={
-        200: {"content": {"application/zip": {}}, "description": "The ZIP; its `ETag` is its sha256. Ranges work."},
+#: How the document has the calls for a job's ZIP.
+ZIP: dict[str, Any] = {
+    "response_class": FileResponse,
+    "responses": {
+        **answers("application/zip"),
         **{code: PROBLEM for code in (400, 404, 409, 410, 416)},
     },
-)
-@router.head("/download/{job_id}", include_in_schema=False)
+    "openapi_extra": ASKS,
+}
+
+
+@router.get("/download/{job_id}", summary="The ZIP", **ZIP)
+@router.head("/download/{job_id}", summary="The ZIP's size and sum", **ZIP)
 @router.get("/download/{job_id}.zip", include_in_schema=False)
 @router.head("/download/{job_id}.zip", include_in_schema=False)
 async def download(job: KnownJob, here: Here, request: Request) -> Response:

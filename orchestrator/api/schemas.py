@@ -45,7 +45,9 @@ class ScheduleRequest(Model):
     network: Literal["none", "internet"] | None = Field(
         None, description="Default: what the template needs, else DEFAULT_NETWORK."
     )
-    labels: dict[LabelName, LabelValue] = Field(default_factory=dict, max_length=LABELS)
+    labels: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, max_length=LABELS, json_schema_extra={"additionalProperties": False}
+    )
 
     keep_days: float | None = Field(
         None, gt=0, le=3650, description="Days that its files are kept after its end; default: RETENTION_DAYS."
@@ -65,11 +67,16 @@ class ScheduleRequest(Model):
 
     model_config = ConfigDict(
         json_schema_extra={
+            "anyOf": [
+                {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+                {"required": ["steps"], "properties": {"steps": {"type": "array"}}},
+                {"required": ["template"], "properties": {"template": {"type": "string"}}},
+            ],
             "examples": [
                 {"prompt": "Create a Python script that prints hello world"},
                 {"template": "fibonacci", "inputs": {"count": 50}},
                 {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
-            ]
+            ],
         }
     )
 

@@ -1,0 +1,72 @@
+"""The OpenAPI document: what the framework makes of the routes, corrected where the answers are otherwise."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from orchestrator.api.schemas import ProblemView, ScheduleForm, ScheduleRequest
+from orchestrator.problems import MEDIA_TYPE
+from orchestrator.settings import Settings
+
+#: Models that no route's signature names: these bodies are read, and these answers made, by ourselves.
+MODELS = (ScheduleRequest, ScheduleForm, ProblemView)
+
+#: What any call may be answered with, before its route is asked.
+ANYWHERE = {
+    401: "API_KEY is set, and this call does not have it.",
+    403: "A foreign `Host` or `Origin`, or a job that calls the system that runs it.",
+    413: "The body is larger than a request may be.",
+    422: "A field or a parameter is unknown, is missing, or has a value that cannot be.",
+    503: "It cannot be told whether a job calls: the engine, which knows their addresses, does not answer.",
+}
+
+KEY = {"type": "http", "scheme": "bearer", "description": "API_KEY, where that is set; else no call needs one."}
+
+REF = "#/components/schemas/{model}"
+
+
+def document(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """The document of an app, made when it is first asked for."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    parts = made.setdefault("components", {})
+    for model in MODELS:
+        schema = model.model_json_schema(ref_template=REF)
+        parts["schemas"].update(schema.pop("$defs", {}))
+        parts["schemas"][model.__name__] = schema
+    parts["securitySchemes"] = {"API_KEY": KEY}
+    made["security"] = [{"API_KEY": []}] if settings.api_key else [{}, {"API_KEY": []}]
+    for item in made["paths"].values():
+        for operation in item.values():
+            _correct(operation)
+    app.openapi_schema = made
+    return made
+
+
+def _correct(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        _never_null(parameter)
+    answers = operation["responses"]
+    for status, description in ANYWHERE.items():
+        answer = answers.setdefault(str(status), {"description": "", "content": {MEDIA_TYPE: {}}})
+        if answer["description"] in ("", HTTPStatus(status).phrase):
+            answer["description"] = description
+    for answer in answers.values():
+        content = answer.get("content", {})
+        if MEDIA_TYPE in content:  # the framework has the model under the route's own media type
+            answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model=ProblemView.__name__)}}}
+        elif "text/event-stream" in content:
+            answer["content"] = {"text/event-stream": {}}  # its items have a schema in OpenAPI 3.2, not in 3.1
+
+
+def _never_null(parameter: dict[str, Any]) -> None:
+    """None stands for a parameter that is not there; a query or a header cannot say null."""
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
+    if kinds:
+        schema.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})

@@ -1,0 +1,65 @@
+"""Hooks of schemathesis (see test_openapi.py): requests are about jobs that exist, of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from typing import Any
+
+import httpx
+import schemathesis
+
+#: Kinds of jobs, and the id of one of each; one that is scheduled is made for each who asks.
+JOBS: dict[str, str] = json.loads(os.environ["JOBS"])
+ALL = ("completed", "failed", "cancelled", "expired", "running", "scheduled", "unknown")
+
+#: Nobody may end the job that runs, and who waits for an end needs one that comes.
+NOT_RUNNING = tuple(kind for kind in ALL if kind != "running")
+KINDS = {
+    "GET /status/{job_id}": NOT_RUNNING,
+    "GET /jobs/{job_id}/events": NOT_RUNNING,
+    "POST /cancel/{job_id}": NOT_RUNNING,
+    "DELETE /jobs/{job_id}": ("scheduled", "unknown"),
+}
+
+http = httpx.Client(base_url=os.environ["SYSTEM"], headers={"Authorization": f"Bearer {os.environ['API_KEY']}"})
+
+
+def scheduled() -> str:
+    answer = http.post("/schedule", json={"steps": [{"kind": "shell", "script": "true"}]})
+    return str(answer.json()["job_id"])
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Of which job a request is, is derived from the request: so it is the same in each run."""
+    job_id = (case.path_parameters or {}).get("job_id")
+    if job_id is None or (case.meta and case.meta.phase.name == "stateful" and job_id != JOBS["running"]):
+        return
+    kinds = KINDS.get(case.operation.label, ALL)
+    kind = kinds[zlib.crc32(repr((job_id, case.query, case.headers)).encode()) % len(kinds)]
+    case.path_parameters["job_id"] = JOBS.get(kind) or scheduled()
+
+
+#: Why a request that the document allows is refused all the same: what JSON Schema has no words for.
+REASONS = (
+    "must be a path inside the workspace",
+    "prompt is empty",
+    "must be between 64m and this machine's memory",  # written as 1m
+    "Input should be greater than or equal to 65536",  # likewise
+    "Input should be less than or equal to 1099511627776",
+    "Input should be a valid integer",  # 587.0: to JSON Schema, that is one
+)
+
+
+@schemathesis.check
+def refused_for_what_no_schema_can_say(context: Any, response: Any, case: Any) -> None:
+    """POST /schedule takes what the document allows, unless no plan can be made of the prompt, or for REASONS."""
+    allowed = case.meta is not None and case.meta.generation.mode.is_positive
+    if case.operation.label == "POST /schedule" and allowed and response.status_code not in (200, 202):
+        found = response.json()
+        assert response.status_code == 422, found
+        assert found["type"] == "/problems/no-plan" or all(
+            any(reason in error["message"] for reason in REASONS) for error in found["errors"]
+        ), f"this was allowed by the document: {found['detail']}"
