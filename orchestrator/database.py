@@ -134,6 +134,7 @@ class Database:
                     try:
                         with session.begin_nested():
                             result = work(session)
+                        session.expunge_all()  # what it returned is of this moment: the next write does not change it
                         outcomes.append((future, result, None))
                     except Exception as error:
                         outcomes.append((future, None, error))

@@ -286,11 +286,12 @@ class Store:
         return await self._database.write(work)
 
     async def expire(self, job_id: str) -> None:
-        """Mark a job's files as gone; what its steps printed goes too."""
+        """Mark the files of a job that has ended as gone, once; what its steps printed goes too."""
 
         def work(session: Session) -> None:
-            session.execute(update(Job).where(col(Job.id) == job_id).values(expired_at=time.time()))
-            session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind) == "output"))
+            ended = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL), col(Job.expired_at).is_(None))
+            if _changed(session, ended.values(expired_at=time.time())):
+                session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind) == "output"))
 
         await self._database.write(work)
 
@@ -298,9 +299,12 @@ class Store:
         """Remove a job that has ended, with its steps and events."""
 
         def work(session: Session) -> None:
-            session.execute(delete(Event).where(col(Event.job_id) == job_id))
-            session.execute(delete(Step).where(col(Step.job_id) == job_id))
-            session.execute(delete(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL)))
+            job = _job(session, job_id)
+            if job is None or job.status not in FINAL:
+                return
+            for table in (Event, Step):
+                session.execute(delete(table).where(col(table.job_id) == job_id))
+            session.execute(delete(Job).where(col(Job.id) == job_id))
 
         await self._database.write(work)
 
