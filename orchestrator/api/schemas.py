@@ -21,7 +21,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-Inputs = Annotated[dict[LabelName, Annotated[str | bool | int | float, BeforeValidator(_plain)]], Field(max_length=50)]
+Inputs = Annotated[
+    dict[LabelName, Annotated[str | bool | int | float, BeforeValidator(_plain)]],
+    Field(max_length=50, json_schema_extra={"additionalProperties": False}),
+]
 Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
 
 
@@ -81,15 +84,27 @@ class ScheduleRequest(Model):
     )
 
 
-class ScheduleForm(BaseModel):
-    """A job with files, as a form: every other field as in ScheduleRequest; `steps`, `limits`… as JSON text."""
+#: Fields of a form that are text as they are; all others but the files are JSON.
+TEXT_FIELDS = ("prompt", "check", "network", "template")
 
-    prompt: str | None = Field(None, description="What is to be done.")
+
+def _as_texts(schema: dict[str, Any]) -> None:
+    """What a form says in JSON is, to it, a text."""
+    for name, field in schema["properties"].items():
+        if name not in (*TEXT_FIELDS, "files"):
+            content = {"contentMediaType": "application/json", "contentSchema": dict(field)}
+            field.clear()
+            field |= {"type": "string", **content}
+
+
+class ScheduleForm(ScheduleRequest):
+    """A job with files, as a form: every field but the texts and the files is JSON."""
+
     files: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] = Field(
         default_factory=list, description="Laid into /workspace under their base names."
     )
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(json_schema_extra=_as_texts)
 
 
 class UploadView(BaseModel):

@@ -14,20 +14,18 @@ from orchestrator.api.context import Context
 from orchestrator.errors import BadRequest
 from orchestrator.uploads import Form, read_form
 
-REQUEST = {"$ref": "#/components/schemas/ScheduleRequest"}
-FORM = {"$ref": "#/components/schemas/ScheduleForm"}
 BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": REQUEST}, "multipart/form-data": {"schema": FORM}},
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/ScheduleRequest"}},
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ScheduleForm"}},
+        },
     }
 }
 
 #: What `curl -d` says where it is told nothing else; the body is JSON all the same.
 JSON_TYPES = {"application/json", "application/x-www-form-urlencoded", "text/plain", ""}
-
-#: Fields of a form that are text as they are; all others are JSON.
-TEXT_FIELDS = ("prompt", "check", "network", "template")
 
 
 async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.ScheduleRequest, list[dict[str, Any]]]:
@@ -65,13 +63,13 @@ def _content(form: Form) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, text in form.fields.items():
         # of an unknown field it is said below that it is unknown
-        if name in TEXT_FIELDS or name not in schemas.ScheduleRequest.model_fields:
+        if name in schemas.TEXT_FIELDS or name not in schemas.ScheduleRequest.model_fields:
             content[name] = text
             continue
         try:
             content[name] = json.loads(text)
         except (ValueError, RecursionError) as error:
-            known = ", ".join(TEXT_FIELDS)
+            known = ", ".join(schemas.TEXT_FIELDS)
             message = f"is not JSON, as all fields of a form but {known} and the files: {str(error)[:200]}"
             detail = f"{name[:80]}: {message}."
             errors = [{"field": name[:80], "message": message}]
