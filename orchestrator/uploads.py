@@ -25,6 +25,9 @@ MOST_FILES, FIELD_BYTES = 1_000, 4 * 2**20
 #: Bytes of memory that a part of a form takes beside its content, roughly.
 PART_BYTES = 200
 
+#: Bytes of a form's boundary, see RFC 2046, section 5.1.1.
+BOUNDARY_BYTES = 70
+
 #: Bytes of a file's name that a Linux file system takes.
 NAME_BYTES = 255
 
@@ -164,8 +167,9 @@ async def read_form(
     Where it raises, nothing is left on disk.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    if not boundary:
-        raise BadRequest(400, "bad-form", "Bad form", "The form's Content-Type names no boundary.")
+    if not 0 < len(boundary) <= BOUNDARY_BYTES:
+        detail = f"The form's Content-Type names no boundary, or one longer than {BOUNDARY_BYTES} characters."
+        raise BadRequest(400, "bad-form", "Bad form", detail)
     try:
         form = Form(boundary, await to_thread.run_sync(records.uploads_folder, job_id), records, max_upload)
         waiting = bytearray()

@@ -267,6 +267,18 @@ def test_packaging_that_takes_too_long_is_cut_and_says_so(make_system: Callable[
     assert system.zip(job).text("a-small") == "s"
 
 
+def test_saving_what_is_left_of_a_killed_container_is_cut_too(make_system: Callable[..., System]) -> None:
+    system = make_system(PACKAGE_SECONDS="2").start()
+    job = system.shell("echo s > a-small; truncate -s 8T b-huge; echo ready; sleep 600")
+    system.says(job, "ready")
+    begun = time.monotonic()
+    docker("kill", f"containerized-agent-{system.status(job)['sandbox']}")
+    found = system.ended(job)
+    assert time.monotonic() - begun < 30
+    assert (found["reason"], found["artifact"]["partial"]) == ("agent_lost", True)
+    assert system.zip(job).left_out
+
+
 def test_a_full_disk_is_said_and_nothing_else_is_lost(make_system: Callable[..., System], tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(tmp_path)], check=True)
     try:
