@@ -23,7 +23,7 @@ from orchestrator.models import FINAL
 from orchestrator.store import Store
 
 #: Looks that go on at the same time, in all; and seconds that one more waits for its turn.
-LOOKS, TURN_SECONDS = 16, 5.0
+LOOKS, TURN_SECONDS = 16, 15.0
 
 #: Blocks of an answer that are held while its caller reads on; each is what was read of a socket at once.
 BLOCKS = 4

@@ -469,11 +469,16 @@ def test_who_does_not_read_holds_back_what_is_sent_and_others_are_told_to_come_b
 
 
 def test_twenty_callers_at_once_are_all_answered(site: System, job: str) -> None:
+    def answered(path: str) -> httpx.Response:
+        while (answer := site.http.get(path)).status_code == 429:  # on a busy machine one is told to ask again
+            assert int(answer.headers["retry-after"]) > 0
+        return answer
+
     def look(number: int) -> None:
         if number % 2:
-            assert get(site, job, "plain.txt").content == b"content of 'plain.txt'"
+            assert answered(f"/jobs/{job}/files/plain.txt").content == b"content of 'plain.txt'"
         else:
-            assert listed(site, job, under="charts")["files"]
+            assert answered(f"/jobs/{job}/files?under=charts").json()["files"]
 
     with ThreadPoolExecutor(20) as callers:
         list(callers.map(look, range(20)))
