@@ -18,6 +18,7 @@ from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem
 from orchestrator.link.app import create_link
+from orchestrator.llm import choose
 from orchestrator.logs import Access
 from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem
 from orchestrator.records import Records
@@ -51,19 +52,22 @@ class System:
     async def close(self) -> None:
         """Let go of the engine and of the record, when both doors are closed."""
         await self._context.engine.close()
+        if self._context.model:
+            await self._context.model.close()
         self._context.store.close()
         self._context.records.close()
 
 
 def create_system(settings: Settings) -> System:
     """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
+    model = choose(settings)
     predefined = Templates()
     records = Records(settings.agent_output_dir, settings.disk_reserve)
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
     scheduler = Scheduler(settings, store, engine, records)
-    diagnosis = Diagnosis(settings, store, engine, records)
-    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis)
+    diagnosis = Diagnosis(settings, store, engine, records, model)
+    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))

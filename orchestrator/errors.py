@@ -10,12 +10,23 @@ OrchestratorError
 │   ├── Conflict         409: not now (the job still runs), or not any more
 │   ├── Gone             410: the job's files have expired
 │   └── Unavailable      429, 503, 507: no room, or shutting down
-└── EngineError          the engine's own words
-    ├── EngineDown       it does not answer: jobs wait
-    └── ImageMissing     the image is not there, or of another version: jobs wait
+├── EngineError          the engine's own words
+│   ├── EngineDown       it does not answer: jobs wait
+│   └── ImageMissing     the image is not there, or of another version: jobs wait
+└── ModelError           a question to the model got no answer that can be used; never has a key in it
+    ├── ModelRefused     it will not answer this: a refusal, a safety block
+    ├── ModelRejected    the question cannot be taken as it is: mostly it is too long
+    ├── ModelCut         the answer was cut at its length limit
+    ├── ModelEmpty       there was nothing in the answer
+    ├── ModelBroken      the answer is not what was asked for, also after it was sent back once; or far too long
+    ├── ModelAway        not reached, or failing, after a bounded number of tries; or no answer in MODEL_SECONDS
+    ├── ModelBusy        429, still so after a bounded number of tries
+    └── ModelDenied      the key, the model's name, the address or the account: names the setting
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 
 class OrchestratorError(Exception):
@@ -86,6 +97,71 @@ class EngineDown(EngineError):
 
 class ImageMissing(EngineError):
     """The image is not there, or of another version than the orchestrator."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What questions to a model have used.
+
+    ``calls`` got an answer, whatever its worth. Tokens include the prompt of each call, and what the model thought.
+    ``estimated``: of some call the server did not say them, and they are taken from the length of the texts.
+    """
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.estimated or other.estimated,
+        )
+
+
+class ModelError(OrchestratorError):
+    """A question to the model got no answer that can be used.
+
+    ``usage`` is what it has cost nevertheless: a refusal, too, is paid for.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.usage = Usage()
+
+
+class ModelRefused(ModelError):
+    """It will not answer this: a refusal, or a safety block."""
+
+
+class ModelRejected(ModelError):
+    """The question cannot be taken as it is: mostly it is too long."""
+
+
+class ModelCut(ModelError):
+    """The answer was cut at its length limit."""
+
+
+class ModelEmpty(ModelError):
+    """There was nothing in the answer."""
+
+
+class ModelBroken(ModelError):
+    """The answer is not what was asked for, also after it was sent back once; or it is far too long."""
+
+
+class ModelAway(ModelError):
+    """Not reached, or failing, after a bounded number of tries; or no answer in MODEL_SECONDS."""
+
+
+class ModelBusy(ModelError):
+    """It said "too many requests", and still does after a bounded number of tries."""
+
+
+class ModelDenied(ModelError):
+    """The key, the model's name, the address or the account is wrong: the sentence names the setting."""
 
 
 def no_such_job(job_id: str) -> NotFound:

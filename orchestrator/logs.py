@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 _subject: ContextVar[tuple[str | None, str | None]] = ContextVar("subject", default=(None, None))
 
 #: Libraries of which only warnings are worth a line.
-CHATTY = ("alembic", "apscheduler", "docker", "python_multipart", "urllib3")
+CHATTY = (
+    "alembic", "apscheduler", "docker", "google_genai", "httpcore2", "httpx2", "openai", "python_multipart", "urllib3",
+)  # fmt: skip
 
 #: Characters of a path or an id that a caller gave, at most.
 GIVEN = 200

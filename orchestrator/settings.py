@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,13 +18,28 @@ from orchestrator.sizes import Size
 #: Bytes of a path that a Unix socket may have (sun_path, less its end), see unix(7).
 SOCKET_PATH_BYTES = 107
 
+#: Where Google's and OpenAI's own servers are.
+GEMINI_URL = "https://generativelanguage.googleapis.com"
+OPENAI_URL = "https://api.openai.com/v1"
+
 
 class Settings(BaseSettings):
     """What can be set. The name in the environment is the field's name in capitals."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini; not used by this version yet.")
+    llm_provider: Literal["auto", "gemini", "openai", "none"] = Field(
+        "auto",
+        description="Kind of model: auto (what is configured, Gemini first), gemini, openai or none; "
+        "not asked by this version yet.",
+    )
+    gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini.")
+    gemini_model: str = Field("gemini-3.8-flash", description="Which Gemini model.")
+    gemini_base_url: str = Field(GEMINI_URL, description="Where Gemini is asked; for a gateway in front of it.")
+    llm_base_url: str = Field(OPENAI_URL, description="Where a server with OpenAI's protocol is asked, with its /v1.")
+    llm_api_key: SecretStr | None = Field(None, description="Key for that server; a local one mostly needs none.")
+    llm_model: str = Field("", description="Name of the model at that server.")
+    model_seconds: float = Field(300, ge=1, le=3600, description="Time for an answer of the model, retries included.")
     agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
     agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
     retention_days: float = Field(1, gt=0, le=3650, description="Days that a job's files are kept after its end.")
@@ -62,6 +79,23 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.absolute()
+
+    @field_validator("gemini_api_key", "llm_api_key")
+    @classmethod
+    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("has a character that no key has (a space, a line end, a letter with an accent)")
+        return value
+
+    @field_validator("gemini_base_url", "llm_base_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[^\x21-\x7e]", value):
+            raise ValueError("must be an address such as http://127.0.0.1:11434/v1")
+        if url.username or url.password or url.query or url.fragment:
+            raise ValueError("must have no user, password, query or fragment: a key has a setting of its own")
+        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _key_for_others(self) -> Settings:

@@ -109,7 +109,7 @@ def test_a_sandbox_that_is_tried_while_the_system_ends_is_removed(make_system: C
 
 def test_which_key_is_set_is_said_and_never_its_value_and_what_is_worth_a_warning(bold: System) -> None:
     checks = full(bold, "settings")
-    assert "GEMINI_API_KEY is set" in checks["model"]["detail"]
+    assert "not asked yet" in checks["model"]["detail"]
     assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)
     found = checks["settings"]
     for words in (
@@ -348,7 +348,7 @@ def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
     async def never() -> Any:
         raise AssertionError
 
-    case = base.Case(Settings(), store, cast(Engine, None), records, cast(Callable[[], Any], never), never)
+    case = base.Case(Settings(), store, cast(Engine, None), records, None, cast(Callable[[], Any], never), never)
     case.clock -= 3600  # as it would be had somebody set the clock an hour on
     try:
         found = asyncio.run(record.clock(case))

@@ -210,7 +210,7 @@ def test_the_env_example_says_the_defaults() -> None:
             with environment(**{name: value}):
                 assert load() == defaults, name
     without = {name for name, value in env_example().items() if not value}
-    assert without == {"GEMINI_API_KEY", "API_KEY", "ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
+    assert without == {"GEMINI_API_KEY", "LLM_API_KEY", "LLM_MODEL", "API_KEY", "ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from orchestrator.engines.base import Engine, Facts
+from orchestrator.llm import Model
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.store import DAY, Store
@@ -42,6 +43,7 @@ class Case:
     store: Store
     engine: Engine
     records: Records
+    model: Model | None
     # both ask the engine, and raise EngineError, also where it takes too long
     facts: Callable[[], Awaitable[Facts]]
     image_id: Callable[[], Awaitable[str]]

@@ -11,6 +11,7 @@ from orchestrator.diagnosis import doors, engine, record, settings
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.llm import Model
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -57,9 +58,9 @@ CHECKS = {
 class Diagnosis:
     """How the system is, in brief and in full."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records) -> None:
+    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records, model: Model | None) -> None:
         self._settings, self._engine, self._records = settings, engine, records
-        self._case = Case(settings, store, engine, records, self._facts, self._image_id)
+        self._case = Case(settings, store, engine, records, model, self._facts, self._image_id)
         self._going: dict[str, asyncio.Task[Any]] = {}
 
     async def brief(self) -> dict[str, Finding]:
@@ -75,6 +76,7 @@ class Diagnosis:
             found["engine"] = engine.engine_away(error)
         short = self._records.disk_short()
         found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
+        found["model"] = await settings.model(self._case)
         return found
 
     async def full(self) -> dict[str, Finding]:

@@ -14,8 +14,17 @@ KEY_CHARACTERS = 16
 
 
 async def model(case: Case) -> Finding:
-    key = "is set" if case.settings.gemini_api_key else "is not set"
-    return Finding("ok", f"GEMINI_API_KEY {key}. This version asks no model: it plans from steps and templates.")
+    """Which model is set, and how the last question went. It is not asked for this: each answer costs money."""
+    model = case.model
+    if model is None:
+        return Finding("ok", "No model is set.")
+    named = f"{model.provider}: {model.name} at {model.setup.host}"
+    if model.last is None:
+        return Finding("ok", f"{named}; not asked yet.")
+    at = model.last.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if model.last.wrong:  # no more than a warning: jobs start without it
+        return Finding("warning", f"{named}; failed at {at}: {model.last.wrong}", "docs/models.md says what to do.")
+    return Finding("ok", f"{named}; answered at {at}.")
 
 
 async def settings(case: Case) -> Finding:

@@ -1,0 +1,86 @@
+"""Answers held to a schema: the JSON in a text, and what is wrong with it in words that a model can act on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a tenth of a second to import: done when it is needed, in a thread
+    from jsonschema import Draft202012Validator
+
+#: Places in a text at which a JSON value is looked for, at most: each may be read to the end of the text.
+PLACES = 50
+
+#: Some reasoning models think aloud before they answer.
+THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+
+FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
+
+#: A JSON object or array cannot begin otherwise.
+BEGIN = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\"\]\-0-9tfn])")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a text: ``value`` where ``wrong`` is empty, else what is wrong with it.
+
+    ``is_json``: there was JSON in it at all.
+    """
+
+    value: Any
+    wrong: str
+    is_json: bool
+
+
+def fit(text: str, schema: dict[str, Any]) -> Found:
+    """The first JSON value of a text that fits the schema: the whole of it, in a fence, or in the middle of prose."""
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(schema)
+    first: Found | None = None
+    for value in _values(THOUGHT.sub("", text, count=1)):
+        wrong = _wrong(value, validator)
+        if not wrong:
+            return Found(value, "", True)
+        first = first or Found(None, wrong, True)
+    return first or Found(None, "it has no JSON in it that can be read", False)
+
+
+def _values(text: str) -> Iterator[Any]:
+    for whole in (text, *(fenced[1] for fenced in FENCED.finditer(text))):
+        try:
+            yield json.loads(whole, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            continue
+    decoder = json.JSONDecoder(parse_constant=_no_number)
+    at = 0
+    for _ in range(PLACES):
+        begin = BEGIN.search(text, at)
+        if not begin:
+            return
+        try:
+            value, at = decoder.raw_decode(text, begin.start())
+            yield value
+        except (ValueError, RecursionError):
+            at = begin.start() + 1
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")  # Python's decoder would take NaN and Infinity
+
+
+def _wrong(value: Any, validator: Draft202012Validator) -> str:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return "it has half of a surrogate pair (\\ud800 to \\udfff) in a text"
+    from jsonschema.exceptions import best_match
+
+    error = best_match(validator.iter_errors(value))
+    if error is None:
+        return ""
+    message = error.message if len(error.message) <= 300 else error.message[:200] + " … " + error.message[-90:]
+    return f"at {error.json_path}: {message}" if error.path else message

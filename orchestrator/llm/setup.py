@@ -1,0 +1,29 @@
+"""What a kind of model needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from orchestrator.llm.retrying import Pace
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Whom to ask. ``name``, ``url`` and ``key`` come from the settings that ``named`` has for them.
+
+    ``seconds`` is the time for one question; ``secrets`` are what may be in no text that comes from here.
+    """
+
+    name: str
+    url: str
+    key: str = field(repr=False)
+    seconds: float
+    named: dict[Literal["name", "url", "key"], str]
+    secrets: tuple[str, ...] = field(repr=False)
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc

@@ -1,0 +1,13 @@
+"""Small local servers that speak the protocols of model providers, to be asked by the providers' own SDKs.
+
+One script for all kinds: see ``script.Turn``. A server checks what it is asked as strictly as the provider's reference
+has it, answers by its script, and keeps what it was asked.
+"""
+
+from __future__ import annotations
+
+from providers.gemini import GeminiServer
+from providers.openai import OpenAIServer
+from providers.script import Asked, Server, Turn
+
+__all__ = ["Asked", "GeminiServer", "OpenAIServer", "Server", "Turn"]

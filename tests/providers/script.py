@@ -1,0 +1,206 @@
+"""What a server of any kind is told to do, what it was asked, and what all of them do alike."""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+#: A server that is told to never answer lets go after so many seconds, should the client not.
+NEVER = 60.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer. Either ``answer`` (any JSON, written as the text) or ``text``; or no success:
+
+    - ``finish``: cut at the length limit, blocked by a filter, refused in words, or a reason that is new;
+    - ``status`` with ``words``, as the provider tells its errors, and ``retry_after``: seconds, or a whole header;
+    - ``fault``: what no provider would do on purpose.
+
+    ``delay`` are seconds before all of it.
+    """
+
+    answer: Any = None
+    text: str | None = None
+    finish: Literal["done", "cut", "blocked", "prompt blocked", "refused", "malformed"] = "done"
+    thought: str = ""
+    tokens: tuple[int, int, int] | None = (100, 20, 7)  # in, out, thought; None: it does not say
+    status: int = 200
+    words: str = ""
+    retry_after: float | str | None = None
+    delay: float = 0.0
+    fault: Literal["", "never", "drop", "half", "garbage", "page", "huge", "drip", "nothing", "zipped"] = ""
+
+    @property
+    def said(self) -> str:
+        return self.text if self.text is not None else json.dumps(self.answer, ensure_ascii=False)
+
+
+@dataclass
+class Asked:
+    """A request as a provider would understand it."""
+
+    headers: dict[str, str]
+    body: dict[str, Any]
+    model: str = ""
+    key: str = ""
+    messages: list[tuple[str, str]] = field(default_factory=list)  # system, user, assistant
+    form: Literal["schema", "json", "text"] = "text"
+    schema: dict[str, Any] | None = None
+    limit: int | None = None
+    hung_up: threading.Event = field(default_factory=threading.Event)  # the client left before it had its answer
+    sent: int = 0  # bytes of the answer that could be sent
+
+    @property
+    def prompt(self) -> str:
+        return "\n".join(text for _, text in self.messages)
+
+
+class Refused(Exception):
+    """The request is not as the reference has it."""
+
+    def __init__(self, status: int, words: str, code: str = "") -> None:
+        super().__init__(words)
+        self.status, self.words, self.code = status, words, code
+
+
+#: A list of turns, or a function of what was asked.
+Script = Sequence[Turn] | Callable[[Asked], Turn]
+
+
+class Server(ABC):
+    """A server in a thread. Once its list of turns is over it fails, and ``asked`` has one more than was wanted."""
+
+    def __init__(self, script: Script = (), key: str = "", models: Sequence[str] = ()) -> None:
+        self.script, self.key, self.models = script, key, models
+        self.asked: list[Asked] = []
+        self.refused = 0  # requests that were not as the reference has them
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self._http.server_address[1]}"
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """The settings with which an orchestrator asks this server."""
+
+    @abstractmethod
+    def read(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Asked:
+        """Understand a request; raises Refused."""
+
+    @abstractmethod
+    def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
+        """The body of a success."""
+
+    @abstractmethod
+    def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
+        """The body and the headers of an error."""
+
+    def turn(self, asked: Asked) -> Turn:
+        with self._lock:
+            self.asked.append(asked)
+            number = len(self.asked) - 1
+        if callable(self.script):
+            return self.script(asked)
+        return self.script[number] if number < len(self.script) else Turn(status=418, words="the script is over")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        """Tests have nobody who reads it."""
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        turn = Turn()
+        try:
+            asked = self.owner.read(self.path, headers, json.loads(raw))
+        except Refused as wrong:
+            self.owner.refused += 1
+            body, more = self.owner.failure(wrong.status, wrong.words, wrong.code, turn)
+            return self.answer(wrong.status, json.dumps(body).encode(), more)
+        turn = self.owner.turn(asked)
+        wait = NEVER if turn.fault == "never" else turn.delay
+        if wait and self.left(wait):
+            asked.hung_up.set()
+            return None
+        try:
+            self.act(asked, turn)
+        except OSError:
+            asked.hung_up.set()
+        return None
+
+    def left(self, seconds: float) -> bool:
+        """Wait; whether the client has gone meanwhile."""
+        if select.select([self.connection], [], [], seconds)[0]:
+            self.close_connection = True
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        return False
+
+    def act(self, asked: Asked, turn: Turn) -> None:
+        if turn.fault == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif turn.fault == "page":
+            self.answer(200, b"<!doctype html><title>Welcome</title>", {"Content-Type": "text/html"})
+        elif turn.fault == "garbage":
+            self.answer(200, random.Random(1).randbytes(2000))  # noqa: S311 - the same each time
+        elif turn.fault == "huge":
+            self.endless(asked, b"x" * 65536, 100 * 2**20 // 65536, 0)
+        elif turn.fault == "drip":
+            self.endless(asked, b" ", int(NEVER / 0.05), 0.05)
+        elif turn.status != 200:
+            body, headers = self.owner.failure(turn.status, turn.words or "no luck", "", turn)
+            self.answer(turn.status, json.dumps(body).encode(), headers)
+        else:
+            body = json.dumps(self.owner.success(asked, turn)).encode()
+            if turn.fault == "half":
+                self.head(200, len(body), {})
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+            else:
+                self.answer(200, body, {"Content-Encoding": "gzip"} if turn.fault == "zipped" else {})
+
+    def head(self, status: int, length: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(length), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.head(status, len(body), headers or {})
+        self.wfile.write(body)
+
+    def endless(self, asked: Asked, part: bytes, times: int, pause: float) -> None:
+        self.head(200, len(part) * times, {})
+        for _ in range(times):
+            self.wfile.write(part)
+            asked.sent += len(part)
+            time.sleep(pause)
