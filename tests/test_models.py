@@ -290,6 +290,12 @@ def test_what_may_pass_is_asked_again(asker: Callable[..., Asker], status: int) 
     assert len(one.server.asked) == 2
 
 
+def test_what_is_told_of_a_wait_has_no_key(asker: Callable[..., Asker]) -> None:
+    one = asker(Turn(status=503, words=f"overloaded, {KEY}"), Turn(PLAN))
+    one.ask()
+    assert [why for _, why in one.waits] == ["overloaded, ***"]
+
+
 @pytest.mark.parametrize("fault", ["drop", "half"])
 def test_a_connection_that_breaks_is_made_again(asker: Callable[..., Asker], fault: Any) -> None:
     one = asker(Turn(PLAN, fault=fault), Turn(PLAN))
@@ -380,6 +386,17 @@ def test_what_will_not_pass_is_asked_once(
         error = errors.ModelRejected
     one.fails(error, words, "The prompt *** is too long")
     assert len(one.server.asked) == 1
+
+
+def test_a_country_that_google_does_not_serve_is_told() -> None:
+    class Elsewhere(GeminiServer):
+        def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
+            body, headers = super().failure(status, words, code, turn)
+            body["error"]["status"] = "FAILED_PRECONDITION"
+            return body, headers
+
+    with Elsewhere([Turn(status=400, words="User location is not supported for the API use.")], KEY) as server:
+        Asker(server).fails(errors.ModelDenied, "GEMINI_API_KEY", "User location is not supported")
 
 
 def test_an_account_without_money_is_not_asked_again() -> None:
@@ -549,6 +566,28 @@ def test_a_local_server_needs_no_key_and_gets_none() -> None:
         assert "authorization" not in server.asked[0].headers
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"object": "error", "message": "response_format is not supported", "code": 400},
+        {"detail": [{"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}]},
+        {"error": "Failed to parse grammar", "error_type": "validation"},
+        {"error": {"code": 400, "message": "JSON schema conversion failed", "type": "invalid_request_error"}},
+    ],
+    ids=["vllm", "fastapi", "tgi", "llama.cpp"],
+)
+def test_other_servers_tell_in_their_own_way_that_they_do_not_know_a_form(body: dict[str, Any]) -> None:
+    class Other(OpenAIServer):
+        knows = frozenset({"json_object"})
+
+        def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
+            return body, {}
+
+    with Other([Turn(PLAN)], KEY) as server:
+        assert Asker(server).ask().value == PLAN
+        assert server.refused == 1
+
+
 def test_an_error_in_the_body_of_a_success_is_one() -> None:
     """OpenRouter does it where the server behind it fails."""
 
@@ -605,6 +644,11 @@ def test_openai_is_told_to_be_strict_where_it_can_be(schema: dict[str, Any]) -> 
         sent = server.asked[0].body["response_format"]["json_schema"]
         assert sent["strict"] is (schema is SCHEMA)
         assert ("default" in sent["schema"]["properties"]["summary"]) is (schema is not SCHEMA)
+
+
+def test_a_schema_is_fetched_from_nowhere() -> None:
+    with pytest.raises(Exception, match="Unresolvable"):
+        fit("{}", {"$ref": "http://127.0.0.1:9/schema.json"})
 
 
 def test_reading_what_is_no_answer_takes_no_time() -> None:

@@ -123,9 +123,10 @@ class Model(ABC):
         """
         spent: list[Usage] = []
         wrong: ModelError
+        told = on_wait and (lambda seconds, why: on_wait(seconds, redacted(why, self.setup.secrets)))
         try:
             async with asyncio.timeout(self.setup.seconds) as limit:
-                answer = await self._ask(question, on_wait, spent, limit.when() or 0)
+                answer = await self._ask(question, told, spent, limit.when() or 0)
             self.last = Heard(datetime.now(UTC), "")
             return answer
         except TimeoutError:

@@ -38,8 +38,10 @@ class Found:
 def fit(text: str, schema: dict[str, Any]) -> Found:
     """The first JSON value of a text that fits the schema: the whole of it, in a fence, or in the middle of prose."""
     from jsonschema import Draft202012Validator
+    from referencing import Registry
 
-    validator = Draft202012Validator(schema)
+    # an empty registry: a $ref to elsewhere is an error, and is not fetched from there
+    validator = Draft202012Validator(schema, registry=Registry())
     first: Found | None = None
     for value in _values(THOUGHT.sub("", text, count=1)):
         wrong = _wrong(value, validator)
