@@ -102,6 +102,7 @@ def test_the_two_planes_share_the_wire_and_what_makes_a_zip_alone() -> None:
     ("lower", "uppers"),
     [
         ("engines", ["api", "link", "scheduler", "closing", "store", "models", "plan", "app"]),
+        ("llm", ["api", "link", "scheduler", "closing", "store", "models", "engines", "app"]),
         ("store.py", ["api", "link", "scheduler", "closing", "engines", "app"]),
         ("models.py", ["api", "link", "scheduler", "closing", "store", "engines", "app"]),
         ("closing.py", ["api", "link", "scheduler", "app"]),

@@ -75,8 +75,8 @@ def test_of_a_system_that_is_well_all_is_said_and_nothing_is_left_behind(system:
     assert "its agent reached the link" in checks["sandbox"]["detail"]
     assert docker("version", "-f", "{{.Server.Version}}") in checks["versions"]["detail"]
     assert system.containers() == []
-    assert list(system.http.get("/health").json()["checks"]) == ["engine", "image", "disk"]
-    assert list(system.http.get("/health?full=false").json()["checks"]) == ["engine", "image", "disk"]
+    assert list(system.http.get("/health").json()["checks"]) == ["engine", "image", "disk", "model"]
+    assert list(system.http.get("/health?full=false").json()["checks"]) == ["engine", "image", "disk", "model"]
     assert list(system.http.get("/health?full=true").json()["checks"]) == ALL
     wrong = system.http.get("/health?full=perhaps")
     assert wrong.status_code == 422 and wrong.json()["detail"].startswith("full: Input should be a valid boolean")
@@ -107,7 +107,7 @@ def test_a_sandbox_that_is_tried_while_the_system_ends_is_removed(make_system: C
     assert not system.containers()
 
 
-def test_which_key_is_set_is_said_and_never_its_value_and_what_is_worth_a_warning(bold: System) -> None:
+def test_which_model_is_set_is_said_and_never_a_key_and_what_is_worth_a_warning(bold: System) -> None:
     checks = full(bold, "settings")
     assert "not asked yet" in checks["model"]["detail"]
     assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)

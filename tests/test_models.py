@@ -7,11 +7,13 @@ import contextlib
 import gc
 import json
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -273,8 +275,9 @@ def test_an_answer_that_is_none_says_which(
 
 
 def test_a_refusal_is_told_in_the_models_words() -> None:
-    with OpenAIServer([Turn(text="I'm sorry, I can't help with that.", finish="refused")], KEY) as server:
-        Asker(server).fails(errors.ModelRefused, "I'm sorry, I can't help with that.")
+    """Which may be anything: a prompt may have had a key in it."""
+    with OpenAIServer([Turn(text=f"I'm sorry, I can't help with {KEY}.", finish="refused")], KEY) as server:
+        Asker(server).fails(errors.ModelRefused, "I'm sorry, I can't help with ***.")
 
 
 # ── asked again ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -428,9 +431,14 @@ def test_what_is_no_models_server_is_told(asker: Callable[..., Asker], fault: An
     assert len(one.server.asked) == 1
 
 
-def test_nobody_is_sent_elsewhere_with_the_key(asker: Callable[..., Asker]) -> None:
-    one = asker(Turn(status=307, words="moved"))
-    one.fails(errors.ModelDenied, "is no model's server (307")
+def test_nobody_is_sent_elsewhere_with_the_key(asker: Callable[..., Asker], kind: str) -> None:
+    path = {"gemini": "/v1beta/models/gemini-3.8-flash:generateContent", "openai": "/v1/chat/completions"}[kind]
+    with SERVERS[kind]([Turn(PLAN)], KEY) as other:
+        one = asker(Turn(status=307, words="moved"))
+        one.server.failure = lambda *_: ({}, {"Location": f"http://{other.host}{path}"})  # type: ignore[method-assign]
+        one.fails(errors.ModelDenied, "is no model's server (307")
+        assert other.asked == []
+        assert other.refused == 0
     assert len(one.server.asked) == 1
 
 
@@ -647,8 +655,21 @@ def test_openai_is_told_to_be_strict_where_it_can_be(schema: dict[str, Any]) -> 
 
 
 def test_a_schema_is_fetched_from_nowhere() -> None:
-    with pytest.raises(Exception, match="Unresolvable"):
-        fit("{}", {"$ref": "http://127.0.0.1:9/schema.json"})
+    fetched = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        try:
+            with pytest.raises(Exception, match="Unresolvable"):
+                fit("{}", {"$ref": f"http://127.0.0.1:{server.server_address[1]}/schema.json"})
+        finally:
+            server.shutdown()
+    assert fetched == []
 
 
 def test_reading_what_is_no_answer_takes_no_time() -> None:
@@ -697,8 +718,9 @@ def test_google_is_told_to_store_nothing() -> None:
 
 
 def test_secrets_are_taken_out_of_texts() -> None:
-    assert redacted("a abcdef b abc", ("abc", "abcdef", "")) == "a *** b ***"
-    assert redacted("key provided: sk-ab******yz. Find", ()) == "key provided: *** Find"
+    assert redacted("a 12345678-9 b 12345678", ("12345678", "12345678-9", "")) == "a *** b ***"
+    assert redacted("no model x", ("x", "none")) == "no model x"  # such keys are no secrets
+    assert redacted("key provided: sk-ab******yz. Find", ()) == "key provided: ***. Find"
     assert redacted("x\ny\tz", ()) == "x y z"
     assert len(redacted("word " * 10_000, ())) < 1000
 

@@ -12,6 +12,9 @@ from orchestrator.llm.setup import Setup
 #: Characters of a server's own words in a sentence.
 WORDS = 300
 
+#: Characters of the shortest secret. What is given to a server of one's own that wants any key ("none") is none.
+SECRET = 8
+
 
 def explained(failure: Failure, setup: Setup) -> ModelError:
     """A failure as the error that it means."""
@@ -45,9 +48,10 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
     What a server has masked by itself goes too ("sk-ab***yz"): its first and last letters are the key's.
     """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = re.sub(r"[^\s\"'(]*\*{3,}[^\s\"')]*", "***", text[: 20 * WORDS])
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SECRET:
+            text = text.replace(secret, "***")
+    text = re.sub(r"[\w.-]*\*{3,}[\w-]*", "***", text[: 20 * WORDS])
     text = " ".join(text.split())
     return text if len(text) <= 3 * WORDS else text[: 3 * WORDS] + " …"
 
