@@ -1,11 +1,13 @@
 """The graph, on one screen.
 
-                 ┌──────────────┐
-    analyze ──┬──▶ shell        │
-              ├──▶ python       ├─┬─▶ check ─▶ package ─▶ end
-              ├──▶ file         │ │               ▲
-              │  └──▲────────┘  │ │               │
-              │     one after the other           │
+        ┌──────── a step of a model's plan failed ─────────┐
+        ▼        ┌──────────────┐                          │
+    analyze ──┬──▶ shell        │                          │
+              ├──▶ python       ├─┬─▶ check ─┬─▶ package ─▶│ end
+              ├──▶ file         │ │          │     ▲       │
+              │  └──▲──▲────────┘ │          ▼     │       │
+              │     │  └──────────┼────── review ──┤       │
+              │     one after the other            │
               └──────────── nothing to do, failed, stopped
 
 Each node returns the edge to take (``Job.next_action``). PocketFlow ends a flow silently where an edge is missing;
@@ -19,6 +21,7 @@ from pocketflow import BaseNode, Flow, Node
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
 from agent.nodes.package import END, Package
+from agent.nodes.review import Review
 from agent.nodes.steps import FileStep, PythonStep, ShellStep, StepNode
 
 
@@ -41,13 +44,17 @@ class StrictFlow(Flow):
 
 def build() -> StrictFlow:
     """The graph of one job."""
-    analyze, check, package = Analyze(), Check(), Package()
+    analyze, check, review, package = Analyze(), Check(), Review(), Package()
     steps: dict[str, StepNode] = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
     node: Node
-    for node in (analyze, *steps.values()):
+    for node in (analyze, review, *steps.values()):
         for kind, step in steps.items():
             node - kind >> step
         node - "check" >> check
         node - "package" >> package
+    for node in steps.values():
+        node - "analyze" >> analyze
+        node - "review" >> review
+    check - "review" >> review
     check - "package" >> package
     return StrictFlow(start=analyze)

@@ -42,6 +42,8 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
+    trouble: Failure | None = None  # what a model may still mend: a step or the check that failed
+    asked: int = 0  # questions to the model so far
     deadline: float = 0.0  # of all steps (time.monotonic)
 
     def fail(self, reason: wire.Reason, detail: str) -> None:
@@ -49,14 +51,25 @@ class Job:
         if self.failure is None:
             self.failure = Failure(reason, detail)
 
+    def fail_or_mend(self, reason: wire.Reason, detail: str) -> None:
+        """Note what failed: where a model made the plan it is asked to mend it, unless the job was stopped."""
+        if self.order.thinks and not self.processes.stopped:
+            self.trouble = Failure(reason, detail)
+        else:
+            self.fail(reason, detail)
+
     def begin(self) -> None:
         """Start the clock of ``limits.seconds``."""
         self.deadline = time.monotonic() + self.order.seconds
 
     def next_action(self) -> str:
-        """The edge to take when a node is through: the kind of the next step, ``check``, or ``package``."""
+        """The edge to take when a node is through: the kind of the next step, or one of the graph's other nodes."""
         if self.failure or self.processes.stopped:
             return "package"
+        if self.trouble:
+            return "analyze"
         if self.remaining:
             return self.remaining[0].kind
-        return "check" if self.order.check else "package"
+        if self.order.check:
+            return "check"
+        return "review" if self.order.thinks else "package"

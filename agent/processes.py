@@ -61,6 +61,8 @@ def environment(job_id: str, cpus: float) -> dict[str, str]:
         "JOB_ID": job_id,
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": WORKSPACE,
+        # a module that is written anew within the second, as long as before, would be run as it was
+        "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "Agg",
         # numerical libraries would start a thread for each CPU of the host
         "OMP_NUM_THREADS": str(max(1, round(cpus))),

@@ -43,14 +43,18 @@ LIVE_FILE_BYTES = 64 * 2**20
 LIST_ENTRIES = 1000
 
 StepKind = Literal["shell", "python", "file"]
-Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "package"]
+Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "review", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
 OutcomeStatus = Literal["completed", "failed", "cancelled"]
 
 #: Why a job failed: the reasons that an agent may give. The orchestrator has more of its own.
 Reason = Literal[
-    "plan_failed", "step_failed", "check_failed", "timed_out", "out_of_memory", "zip_too_big", "agent_lost"
-]
+    "plan_failed", "step_failed", "check_failed", "timed_out", "out_of_memory", "zip_too_big", "agent_lost",
+    "budget_exceeded", "model_unavailable",
+]  # fmt: skip
+
+#: What a model is asked for: the plan; the rest of the plan after a step or the check failed; what came out.
+Purpose = Literal["plan", "repair", "review"]
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class Order:
 
     job_id: str
     planned_by: str
+    thinks: bool  # a model makes the plan, mends it, and reviews what came out
     steps: list[PlannedStep]
     uploads: int  # files that came with the job; GET /uploads has them as a tar stream
     outputs: list[str]
@@ -225,6 +230,34 @@ class Packed:
     bytes: int
     left_out: int
     partial: bool
+
+
+@dataclass(slots=True)
+class Ask:
+    """A question for the model. The orchestrator knows the job; the agent adds what only it can see.
+
+    Asked again with the same number, it is the same question: an answer takes longer than a request is held.
+    """
+
+    number: int  # from 1
+    purpose: Purpose
+    workspace: str  # what is there: paths, sizes, and the heads of texts
+
+
+@dataclass(slots=True)
+class Answered:
+    """What the model said, as the orchestrator took it.
+
+    ``waiting``: not yet, ask again. ``planned``: go on with these steps, outputs and check. ``accepted``: what came out
+    is what was asked for. ``failed``: the job is to end, for this reason.
+    """
+
+    state: Literal["waiting", "planned", "accepted", "failed"]
+    steps: list[PlannedStep] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    check: str = ""
+    reason: Reason | None = None
+    detail: str = ""
 
 
 @dataclass(slots=True)

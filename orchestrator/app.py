@@ -65,7 +65,7 @@ def create_system(settings: Settings) -> System:
     records = Records(settings.agent_output_dir, settings.disk_reserve)
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
-    scheduler = Scheduler(settings, store, engine, records)
+    scheduler = Scheduler(settings, store, engine, records, model)
     diagnosis = Diagnosis(settings, store, engine, records, model)
     context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model)
 

@@ -52,6 +52,7 @@ class Closing:
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
         self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
+        self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
@@ -201,6 +202,7 @@ class Closing:
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._bell.ring(job.id)
         self._locks.pop(job.id, None)
+        self.on_end(job.id)
         self.on_free()
         if job.sandbox_id:
             task = asyncio.create_task(self._remove(job.sandbox_id))

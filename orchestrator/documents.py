@@ -52,7 +52,15 @@ def limits(job: Job) -> dict[str, Any]:
         "cpus": job.cpus,
         "processes": job.processes,
         "zip": job.zip_bytes,
+        "calls": job.max_calls,
+        "tokens": job.max_tokens,
+        "cost": job.max_cost,
     }
+
+
+def usage(job: Job) -> dict[str, Any]:
+    """What a job has used of the model; ``cost`` in US$, where the price is known."""
+    return {"model": job.model, "calls": job.calls, "tokens": job.tokens, "cost": job.cost, "repairs": job.repairs}
 
 
 def timings(job: Job) -> dict[str, float | None]:
@@ -86,8 +94,8 @@ def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         "plan": plan(job, steps),
         "steps": results,
         "check": check,
-        "model": None,
-        "cost": None,
+        "usage": usage(job),
+        "summary": job.summary,
         "image": job.image,
         "image_id": job.image_id,
         "sandbox": job.sandbox_id,
@@ -113,6 +121,8 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         lines += [ending["detail"], ""]
     if job.prompt:
         lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
+    if job.summary:
+        lines += ["## What came of it", "", *(f"> {line}" for line in job.summary.splitlines()), ""]
     lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", ""]
     lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:

@@ -16,6 +16,9 @@ STATES = {
     "cancelled": "a person asked",
 }
 
+#: What ``planned_by`` says where a model makes the plan.
+MODEL = "model"
+
 #: From each state, the states that it may become. A state without a way on is final and never changes.
 MOVES = {
     "scheduled": ("running", "cancelled", "failed"),
@@ -35,6 +38,8 @@ REASONS = {
     "out_of_memory": "the container's memory was used up",
     "disk_full": "the host's disk is full",
     "zip_too_big": "a declared output did not fit into the ZIP",
+    "budget_exceeded": "the model's calls, tokens or cost have passed the job's limit",
+    "model_unavailable": "the model's provider was away or busy for too long, or refused the key",
     "agent_lost": "the agent or its container was ended from outside, or fell silent",
     "engine_error": "the engine could not start the container; its own words are in `detail`",
 }
@@ -45,6 +50,7 @@ WAITING_FOR = {
     "engine": "the Docker engine does not answer",
     "image": "the agent's image is not there, or of another version",
     "disk": "the host's disk has less room than DISK_RESERVE",
+    "model": "the model's provider is busy or away, and is asked again (the job runs meanwhile)",
 }
 
 
@@ -69,6 +75,12 @@ class Job(SQLModel, table=True):
     keep_days: float | None = None  # after its end; RETENTION_DAYS where it says nothing
     labels: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
+    given: list[str] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False)
+    )  # outputs, check: not a model's
+    max_calls: int = 20  # of a model
+    max_tokens: int = 500_000
+    max_cost: float = 1.0  # US$
     inputs: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))  # of its template
     uploads: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
 
@@ -94,6 +106,13 @@ class Job(SQLModel, table=True):
 
     last_event: int = 0
     acknowledged: int = 0  # the agent's own numbers
+
+    model: str | None = None  # the one that answered last
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    repairs: int = 0
+    summary: str = ""  # what the review says of what came out
 
     outcome: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     artifact: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))

@@ -129,6 +129,9 @@ class Limits(Model):
     )
     cpus: float = Field(1.0, ge=0.1, le=CPUS_OF_MACHINE, description="CPUs, also in parts.")
     processes: int = Field(256, ge=32, le=32_768, description="Processes and threads at the same time.")
+    calls: int = Field(20, ge=1, le=1000, description="Calls of the model.")
+    tokens: int = Field(500_000, ge=1, le=10**9, description="Tokens of the model, in and out together.")
+    cost: float = Field(1.0, ge=0, le=10_000, description="US$ of the model; where its price is known.")
     zip: Annotated[Size, Field(ge=LEAST_ZIP, le=MOST_ZIP), size_schema(LEAST_ZIP, MOST_ZIP)] = Field(
         2**30, description="Size of the ZIP's workspace part; past it the largest files are left out."
     )

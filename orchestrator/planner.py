@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadRequest
 from orchestrator.inputs import Value
+from orchestrator.models import MODEL
 from orchestrator.plan import STEPS, FileStep, PythonStep, ShellStep, Steps
 from orchestrator.templates import Files, Template, Templates
 
@@ -58,8 +59,11 @@ class Plan:
     sample: list[Path] = field(default_factory=list)
 
 
-def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model_key: bool) -> Plan:
-    """The plan of a request and the names of its uploads; raises BadRequest (422) that says what would make one."""
+def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bool) -> Plan:
+    """The plan of a request and the names of its uploads; raises BadRequest (422) that says what would make one.
+
+    Where there is a model, a prompt is for it.
+    """
     prompt = wanted.prompt or ""
     if wanted.template is not None:
         if wanted.template not in templates.all:
@@ -69,13 +73,17 @@ def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model_key
         return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
     if wanted.steps:
         return Plan("request", wanted.steps)
+    if model:
+        if wanted.inputs:
+            raise _invalid("inputs", "only a template has inputs; name it as template")
+        return Plan(MODEL, [])
     if blocks := fenced_steps(prompt):
         if wanted.inputs:
             raise _invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
         return Plan("code-blocks", blocks)
     if match := templates.match(prompt):
         return _of_template(match[0], match[1], wanted.inputs, uploads, templates)
-    raise _no_plan(prompt, templates, model_key)
+    raise _no_plan(prompt, templates)
 
 
 def _of_template(
@@ -180,20 +188,16 @@ def _bad_block(line: int, what: str) -> BadRequest:
     )
 
 
-def _no_plan(prompt: str, templates: Templates, model_key: bool) -> BadRequest:
-    key = (
-        "GEMINI_API_KEY is set, but this version does not ask a model yet."
-        if model_key
-        else "Free text needs a model (GEMINI_API_KEY), which this version does not ask yet."
-    )
+def _no_plan(prompt: str, templates: Templates) -> BadRequest:
     near = templates.nearest(prompt)
     meant = f' The nearest is "{near.text}" ({near.template}).' if near else ""
     return BadRequest(
         422,
         "no-plan",
         "No plan",
-        f"No plan could be made of the prompt. {key} Without a model, give `steps`, or put code blocks (```bash, "
-        f"```python) into the prompt, or use the phrase of a template as the whole prompt.{meant} Templates: "
-        f"{', '.join(templates.all)}; GET /templates says their phrases.",
+        "No plan could be made of the prompt. Free text needs a model: set GEMINI_API_KEY, or LLM_BASE_URL and "
+        "LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) into the prompt, "
+        f"or use the phrase of a template as the whole prompt.{meant} Templates: {', '.join(templates.all)}; "
+        "GET /templates says their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

@@ -22,13 +22,16 @@ from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import Unavailable, no_such_job
+from orchestrator.llm import Model
 from orchestrator.looks import Looks
-from orchestrator.models import FINAL, Job, Step
+from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.records import Records
+from orchestrator.rows import planned_step
 from orchestrator.settings import Settings
 from orchestrator.starting import Starting, digest
 from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
+from orchestrator.thinking import Thinking
 from orchestrator.uploads import tar
 from orchestrator.watching import LATE_SECONDS, Watching
 
@@ -45,7 +48,7 @@ COMMAND_SECONDS = 25.0
 class Scheduler:
     """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records) -> None:
+    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records, model: Model | None) -> None:
         self._settings, self._store, self._records = settings, store, records
         self.bell = Bell()
         self.looks = Looks(store, self.bell)
@@ -55,6 +58,8 @@ class Scheduler:
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
+        self._thinking = Thinking(settings, store, self.bell, self._tasks, model)
+        self._closing.on_end = self._thinking.forget
         self._clock = AsyncIOScheduler()
 
     @property
@@ -147,14 +152,11 @@ class Scheduler:
             return None
         self.bell.ring(job.id)
         steps = await self._store.steps(job.id)
-        planned = [
-            wire.PlannedStep(s.number, s.kind, s.title, s.source, s.seconds, s.path, s.background)  # type: ignore[arg-type]
-            for s in steps
-            if s.number != wire.CHECK
-        ]
+        planned = [planned_step(step) for step in steps if step.number != wire.CHECK]
         return wire.Order(
             job_id=job.id,
             planned_by=job.planned_by,
+            thinks=job.planned_by == MODEL,
             steps=planned,
             uploads=len(job.uploads),
             outputs=job.outputs,
@@ -195,6 +197,10 @@ class Scheduler:
     def uploads(self, job: Job) -> Iterator[bytes]:
         """The files that came with a job, as a tar stream. Blocks."""
         return tar(job.uploads, partial(self._records.upload, job.id))
+
+    async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
+        """What the model says to the agent's question. None where the job has ended meanwhile."""
+        return await self._thinking.answer(job, ask)
 
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""

@@ -29,9 +29,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     llm_provider: Literal["auto", "gemini", "openai", "none"] = Field(
-        "auto",
-        description="Kind of model: auto (what is configured, Gemini first), gemini, openai or none; "
-        "not asked by this version yet.",
+        "auto", description="Kind of model: auto (what is configured, Gemini first), gemini, openai or none."
     )
     gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini.")
     gemini_model: str = Field("gemini-3.8-flash", description="Which Gemini model.")
@@ -63,6 +61,7 @@ class Settings(BaseSettings):
     disk_reserve: Size = Field(
         512 * 2**20, ge=0, description="Free disk below which old files go, no job starts and no ZIP grows."
     )
+    max_repairs: int = Field(3, ge=0, le=100, description="Times that a model may mend its plan, in one job.")
     run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of the link's socket, on the host too.")
     docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")

@@ -285,6 +285,67 @@ class Store:
 
         return await self._database.write(work)
 
+    async def called(self, job_id: str, data: dict[str, Any], calls: int, tokens: int, cost: float) -> Job | None:
+        """Note a call of the model and what it used; the job waits for it no more."""
+
+        def work(session: Session) -> Job | None:
+            values = {"calls": Job.calls + calls, "tokens": Job.tokens + tokens, "cost": Job.cost + cost}
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            change = change.values(**values, model=data["model"], waiting_for=None, detail="")
+            if not _changed(session, change):
+                return None
+            _append(session, job_id, "model_call", data)
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def model_waits(self, job_id: str, detail: str) -> None:
+        """Note that a running job waits for the model's provider."""
+
+        def work(session: Session) -> None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            if _changed(session, change.values(waiting_for="model", detail=detail)):
+                _append(session, job_id, "waiting", {"waiting_for": "model", "detail": detail})
+
+        await self._database.write(work)
+
+    async def reviewed(self, job_id: str, accept: bool, summary: str) -> None:
+        """Note what the review says."""
+
+        def work(session: Session) -> None:
+            session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary))
+            _append(session, job_id, "reviewed", {"accept": accept, "summary": summary})
+
+        await self._database.write(work)
+
+    async def replan(
+        self, job_id: str, purpose: str, steps: Sequence[Step], check: Step | None, outputs: list[str]
+    ) -> Job | None:
+        """Put further steps in the place of those that wait; None where the job does not run (any more).
+
+        ``check`` is the acceptance command that is to be run after them, anew.
+        """
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            values = {
+                "steps_count": steps[-1].number,
+                "outputs": outputs,
+                "check_command": check.source if check else "",
+                "repairs": Job.repairs + (purpose != "plan"),
+            }
+            if not _changed(session, change.values(**values)):
+                return None
+            mine = (col(Step.job_id) == job_id, col(Step.number) > 0, col(Step.status) == "waiting")
+            session.execute(update(Step).where(*mine).values(status="skipped", detail="Another plan took its place."))
+            session.execute(delete(Step).where(col(Step.job_id) == job_id, col(Step.number) == 0))
+            session.add_all([*steps, *([check] if check else [])])
+            told = [{"number": step.number, "kind": step.kind, "title": step.title} for step in steps]
+            _append(session, job_id, "planned", {"purpose": purpose, "steps": told, "outputs": outputs})
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
     async def expire(self, job_id: str) -> None:
         """Mark the files of a job that has ended as gone, once; what its steps printed goes too."""
 

@@ -209,10 +209,11 @@ def test_the_answer_names_the_nearest_phrase(parked: System) -> None:
     assert "nearest" not in no_plan(parked, "Fix my printer")["detail"]
 
 
-def test_with_a_model_key_the_answer_does_not_ask_for_one(make_system: Callable[..., System]) -> None:
+def test_with_a_model_a_prompt_is_for_it_and_its_key_is_told_to_nobody(make_system: Callable[..., System]) -> None:
     system = make_system(GEMINI_API_KEY="key-of-nobody", DOCKER_HOST="unix:///nonexistent.sock").start()
-    found = no_plan(system, "Fix my printer", "GEMINI_API_KEY is set, but this version does not ask a model yet")
-    assert "needs a model" not in found["detail"]
     job_id = system.submit(prompt=HELLO)
+    assert system.status(job_id)["planned_by"] == "model"
+    by_name = system.http.post("/schedule", json={"template": "hello-world"}).json()
+    assert by_name["planned_by"] == "template:hello-world"
     for path in ("/", "/health", f"/status/{job_id}", "/jobs"):
         assert "key-of-nobody" not in system.http.get(path).text

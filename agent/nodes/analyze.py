@@ -6,6 +6,7 @@ import http.client
 
 from pocketflow import Node
 
+from agent import thinking, wire
 from agent.job import Job
 from agent.processes import Stopped
 
@@ -18,22 +19,29 @@ class NotUnpacked(Exception):
 
 
 class Analyze(Node):
-    """Starts the clock, lays the files that came with the job into the workspace, and takes the plan of the order."""
+    """Makes the plan, and mends it.
+
+    First it starts the clock and lays the files that came with the job into the workspace. The plan is the order's, or,
+    where a model is to think, the model's; it comes here again when a step of a model's plan has failed.
+    """
 
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("analyze")
-        shared.begin()
         return shared
 
-    def exec(self, prep_res: Job) -> str | None:
-        if prep_res.order.uploads:
-            fetch_uploads(prep_res)
-        return None if prep_res.order.steps else "The plan has no step."
+    def exec(self, prep_res: Job) -> wire.Answered:
+        job, order = prep_res, prep_res.order
+        if job.trouble:
+            return thinking.ask(job, "repair")
+        job.begin()
+        if order.uploads:
+            fetch_uploads(job)
+        if order.thinks:
+            return thinking.ask(job, "plan")
+        return wire.Answered("planned", list(order.steps), order.outputs, order.check)
 
-    def post(self, shared: Job, prep_res: Job, exec_res: str | None) -> str:
-        if exec_res:
-            shared.fail("plan_failed", exec_res)
-        shared.remaining = list(shared.order.steps)
+    def post(self, shared: Job, prep_res: Job, exec_res: wire.Answered) -> str:
+        thinking.follow(shared, exec_res)
         return shared.next_action()
 
 

@@ -10,7 +10,10 @@ from agent.nodes.steps import Result, report, run
 
 
 class Check(Node):
-    """Runs the command as a step would run, with the job's time limit anew; a non-zero exit fails the job."""
+    """Runs the command as a step would run, with the job's time limit anew; a non-zero exit fails the job.
+
+    Where a model made the plan, the review sees the result first.
+    """
 
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("check")
@@ -26,4 +29,6 @@ class Check(Node):
         if exec_res.reason == "step_failed":
             exec_res.reason = "check_failed"
         report(shared, wire.CHECK, exec_res)
-        return "package"
+        if shared.failure or shared.processes.stopped or not shared.order.thinks:
+            return "package"
+        return "review"

@@ -43,6 +43,8 @@ class Package(Node):
         shared.processes.kill_for_packing()
         shared.outbox.phase("package")  # for the orchestrator, the word that no process of the job lives
         end_background(shared)
+        if shared.trouble:  # nobody mends it any more
+            shared.fail(shared.trouble.reason, shared.trouble.detail)
         shared.outbox.flush()
         return shared
 

@@ -94,7 +94,7 @@ def report(job: Job, number: int, result: Result) -> None:
     """Tell how a step ended, and let the job fail with it."""
     job.outbox.step_ended(number, result.status, result.exit_code, result.detail, result.output_bytes)
     if result.reason:
-        job.fail(result.reason, result.detail)
+        job.fail_or_mend(result.reason, result.detail)
 
 
 def describe(step: wire.PlannedStep) -> str:

@@ -11,16 +11,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import WithJsonSchema
 
-from agent import wire
 from orchestrator.api import schemas
 from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
-from orchestrator.models import FINAL, Job, Step
-from orchestrator.plan import FileStep, ShellStep, default_title
+from orchestrator.models import FINAL, Job
 from orchestrator.planner import Plan, plan
+from orchestrator.rows import rows_of
 from orchestrator.uploads import keep_files
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
@@ -44,11 +43,11 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     wanted, uploads = await read(request, here, job_id)
     try:
         names = [upload["name"] for upload in uploads]
-        planned = plan(wanted, names, here.templates, here.settings.gemini_api_key is not None)
+        planned = plan(wanted, names, here.templates, here.model is not None)
         if planned.sample:
             uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
         job = _job(job_id, wanted, planned, uploads, here)
-        await here.scheduler.submit(job, _steps(job, planned))
+        await here.scheduler.submit(job, rows_of(job, planned.steps, 1))
     except BaseException:
         if uploads:
             await asyncio.to_thread(here.records.remove, job_id)
@@ -170,6 +169,10 @@ def _job(
         processes=wanted.limits.processes,
         zip_bytes=wanted.limits.zip,
         steps_count=len(planned.steps),
+        given=[name for name in ("outputs", "check") if getattr(wanted, name)],
+        max_calls=wanted.limits.calls,
+        max_tokens=wanted.limits.tokens,
+        max_cost=wanted.limits.cost,
         check_command=wanted.check or "",
         outputs=wanted.outputs or planned.outputs,
         labels=wanted.labels,
@@ -177,33 +180,6 @@ def _job(
         inputs=planned.inputs,
         uploads=uploads,
         created_at=time.time(),
-    )
-
-
-def _steps(job: Job, planned: Plan) -> list[Step]:
-    steps = [_step(job, number, step) for number, step in enumerate(planned.steps, 1)]
-    if job.check_command:
-        title, source = "Acceptance command", job.check_command
-        check = Step(job_id=job.id, number=wire.CHECK, kind="check", title=title, source=source, seconds=job.seconds)
-        steps.append(check)
-    return steps
-
-
-def _step(job: Job, number: int, step: Any) -> Step:
-    if isinstance(step, FileStep):
-        source, path, background = step.content, step.path, False
-    else:
-        source, path, background = (step.script if isinstance(step, ShellStep) else step.code), "", step.background
-    return Step(
-        job_id=job.id,
-        number=number,
-        kind=step.kind,
-        title=step.title or default_title(step),
-        source=source,
-        path=path,
-        background=background,
-        seconds=step.seconds or job.seconds,
-        seconds_given=step.seconds is not None,
     )
 
 

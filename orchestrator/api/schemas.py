@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.documents import iso, limits, timings
+from orchestrator.documents import iso, limits, timings, usage
 from orchestrator.inputs import VALUE_CHARACTERS
 from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
@@ -149,6 +149,16 @@ class ArtifactView(BaseModel):
     expired: bool
 
 
+class Usage(BaseModel):
+    """What a job has used of the model."""
+
+    model: str | None = Field(description="The one that answered last.")
+    calls: int
+    tokens: int = Field(description="In and out together.")
+    cost: float = Field(description="US$, of the calls whose price is known.")
+    repairs: int = Field(description="Times that it has mended its plan.")
+
+
 class Timings(BaseModel):
     """Seconds of each part of the job's life so far."""
 
@@ -165,7 +175,7 @@ class StatusView(BaseModel):
     job_id: str
     status: Status = Field(description=_list(STATES))
     phase: str | None = Field(
-        description="Where a running job is: starting, analyze, shell, python, file, check, package"
+        description="Where a running job is: starting, analyze, shell, python, file, check, review, package"
     )
     reason: str | None = Field(description=f"Why it failed, in a fixed word.\n\n{_list(REASONS)}")
     detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
@@ -173,7 +183,7 @@ class StatusView(BaseModel):
     queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
     cancel_requested: bool
     prompt: str
-    planned_by: str = Field(description="request, code-blocks, or template:<name>")
+    planned_by: str = Field(description="request, code-blocks, template:<name>, or model")
     progress: Progress
     steps: list[StepView]
     check: StepView | None
@@ -191,6 +201,8 @@ class StatusView(BaseModel):
     expired: str | None = Field(description="When its files were removed.")
     keep_days: float | None
     timings: Timings
+    usage: Usage
+    summary: str = Field(description="What the model's review says of what came out.")
     artifact: ArtifactView | None
     links: Links
 
@@ -291,6 +303,8 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         expired=iso(job.expired_at),
         keep_days=job.keep_days,
         timings=Timings(**timings(job)),
+        usage=Usage(**usage(job)),
+        summary=job.summary,
         artifact=artifact,
         links=links(job.id),
     )

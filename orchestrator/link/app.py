@@ -19,7 +19,7 @@ from agent import wire
 from orchestrator import logs
 from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, Unavailable
 from orchestrator.link import messages
-from orchestrator.models import Job
+from orchestrator.models import MODEL, Job
 from orchestrator.problems import on_crash, on_problem
 from orchestrator.records import DiskFull, TooBig
 from orchestrator.scheduler import Scheduler
@@ -58,6 +58,13 @@ def create_link(scheduler: Scheduler) -> Starlette:
     async def commands(request: Request) -> JSONResponse:
         return _answer(await scheduler.commands(await caller(request)))
 
+    async def ask(request: Request) -> JSONResponse:
+        job = await caller(request)
+        question = messages.ask(await _body(request))
+        if job.planned_by != MODEL:
+            raise Forbidden(403, "no-model", "No model", "The plan of this job was made without a model.")
+        return _answer(await scheduler.answer(job, question))
+
     async def outcome(request: Request) -> JSONResponse:
         job = await caller(request)
         return _answer(await scheduler.settle(job, messages.outcome(await _body(request))))
@@ -91,6 +98,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
         Route("/uploads", uploads, methods=["GET"]),
         Route("/events", events, methods=["POST"]),
         Route("/commands", commands, methods=["GET"]),
+        Route("/ask", ask, methods=["POST"]),
         Route("/outcome", outcome, methods=["POST"]),
         Route("/artifact", artifact, methods=["PUT"]),
         Route("/looks/{look_id}", look, methods=["PUT"]),

@@ -25,18 +25,21 @@ DETAIL_CHARACTERS = 20_000
 
 #: Characters of a path, and of what a link leads to or what went wrong.
 PATH_CHARACTERS, LINK_CHARACTERS = 4_000, 1_000
+#: Characters of what an agent tells of the workspace.
+WORKSPACE_CHARACTERS = 100_000
 
 _strict = ConfigDict(extra="forbid", strict=True)
 _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
-    wire.Take, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
+    wire.Take, wire.Ask, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
     wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
 
 _take = TypeAdapter(wire.Take)
+_ask = TypeAdapter(wire.Ask)
 _outcome = TypeAdapter(wire.Outcome)
 _events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
     dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], Field(max_length=256)]]
@@ -46,6 +49,14 @@ _found: TypeAdapter[wire.Found] = TypeAdapter(Annotated[wire.Found, Field(discri
 
 def take(body: bytes) -> wire.Take:
     return _check(_take, body)
+
+
+def ask(body: bytes) -> wire.Ask:
+    """Raises BadRequest also where more is told of the workspace than a question takes."""
+    found = _check(_ask, body)
+    if not 1 <= found.number <= 2**31 or len(found.workspace) > WORKSPACE_CHARACTERS:
+        raise _bad("a question is out of bounds")
+    return found
 
 
 def outcome(body: bytes) -> wire.Outcome:

@@ -1,0 +1,62 @@
+"""Tells what a workspace holds: a child process with the identity of the job's user.
+
+    python -I -m agent.survey FOLDER BYTES
+
+stdout: a line for each file with its size, then the heads of texts, in BYTES at most; what is left out is said.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from agent.artifact import readable
+from agent.names import shown
+from agent.walk import OPEN_FLAGS, walk
+
+#: Files that are looked at, that are listed, and whose head is told; and bytes of a head.
+MOST, LISTED, TOLD, HEAD = 20_000, 300, 20, 2_000
+
+
+def survey(root: str, room: int) -> str:
+    """The text of the module's docstring."""
+    found = sorted(walk(root, [], lambda *_, **__: None, MOST), key=lambda item: item.path)
+    if not found:
+        return "The workspace is empty."
+    parts = [f"The workspace has {len(found):,} entries:"]
+    for item in found[:LISTED]:
+        size = f" ({readable(item.size)})" if item.kind == "file" else f" ({item.kind})"
+        parts.append(f"- {shown(item.path)}{size}")
+    if len(found) > LISTED:
+        parts.append(f"[… {len(found) - LISTED:,} more entries are left out …]")
+    left = room - sum(len(part.encode()) + 1 for part in parts)
+    newest = sorted((item for item in found if item.kind == "file"), key=lambda item: -item.mtime)
+    for item in newest[:TOLD]:
+        head = _head(f"{root}/{item.path}")
+        if head is None:
+            continue
+        cut = "" if item.size <= HEAD else f"\n[… the rest of {readable(item.size)} is left out …]"
+        part = f"\nBeginning of {shown(item.path)}:\n{head}{cut}"
+        left -= len(part.encode()) + 1
+        if left < 0:
+            parts.append("[… the beginnings of further files are left out …]")
+            break
+        parts.append(part)
+    return "\n".join(parts)
+
+
+def _head(path: str) -> str | None:
+    """The beginning of a text; None where the file is none."""
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, OPEN_FLAGS)) as file:
+            content = file.read(HEAD)
+    except OSError:
+        return None
+    if b"\0" in content:
+        return None
+    text = content.decode("utf-8", "ignore")
+    return text if len(text) > 0.7 * len(content) else None
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(survey(sys.argv[1], int(sys.argv[2])).encode("utf-8", "backslashreplace"))

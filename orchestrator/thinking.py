@@ -1,0 +1,202 @@
+"""The model's part of a job: each question is put once, within the job's budget, and its answer becomes the plan.
+
+The agent asks over the link. What is asked is made here from the record, and what is answered is checked here before
+any of it runs; the keys stay on this side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+
+from pydantic import ValidationError
+
+from agent import wire
+from orchestrator import logs, questions
+from orchestrator.bell import Bell, heard_within
+from orchestrator.errors import ModelAway, ModelBusy, ModelDenied, ModelError
+from orchestrator.llm.base import Answer, Message, Model, Question
+from orchestrator.llm.prices import cost
+from orchestrator.models import Job, Step
+from orchestrator.questions import AnsweredPlan, AnsweredReview, Unusable
+from orchestrator.rows import check_row, planned_step, rows_of, source_of
+from orchestrator.settings import Settings
+from orchestrator.store import Store
+from orchestrator.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+#: Seconds that an agent's question is held; it asks again.
+HOLD_SECONDS = 25.0
+
+#: Characters of what a review says.
+SUMMARY = 4_000
+
+#: Times that a model is asked for an answer of which a plan can be made.
+TRIES = 2
+
+
+class Ended(Exception):
+    """The job is to end: the reason (None: as it failed before), and a sentence."""
+
+    def __init__(self, reason: wire.Reason | None, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+class Thinking:
+    """Asks the model for running jobs."""
+
+    def __init__(self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, model: Model | None) -> None:
+        self._settings, self._store, self._bell, self._tasks, self._model = settings, store, bell, tasks, model
+        self._asked: dict[str, tuple[int, asyncio.Task[wire.Answered]]] = {}
+
+    async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
+        """The answer to a question; ``waiting`` after a while without one. None where the job has ended meanwhile.
+
+        The same number is the same question: it is put to the model once, whatever the link does.
+        """
+        number, task = self._asked.get(job.id, (0, None))
+        if task is None or number != ask.number:
+            task = asyncio.create_task(self._think(job, ask))
+            task.add_done_callback(lambda _: self._bell.ring(job.id))
+            self._asked[job.id] = (ask.number, task)
+        left = (job.taken_at or 0) + job.seconds - time.time()
+        end = time.monotonic() + min(HOLD_SECONDS, max(0.5, left))
+        with self._bell.listening(job.id) as heard:
+            while True:
+                heard.clear()
+                if task.done():
+                    return task.result()
+                now = await self._store.job(job.id)
+                if now is None or now.status != "running" or now.cancel_requested_at or self._bell.closed:
+                    self.forget(job.id)
+                    return wire.Answered("waiting") if now and now.status == "running" else None
+                left = end - time.monotonic()
+                if left <= 0 or not await heard_within(heard, left):
+                    return task.result() if task.done() else wire.Answered("waiting")
+
+    def forget(self, job_id: str) -> None:
+        """Break off what is asked for a job."""
+        _, task = self._asked.pop(job_id, (0, None))
+        if task is not None:
+            task.cancel()
+
+    async def _think(self, job: Job, ask: wire.Ask) -> wire.Answered:
+        logs.concerns(job.id, job.sandbox_id)
+        try:
+            return await self._settled(job.id, ask)
+        except Ended as ended:
+            log.info("the model's part ends: %s", ended.detail)
+            return wire.Answered("failed", reason=ended.reason, detail=ended.detail)
+        except Exception:
+            log.exception("a question to the model failed")
+            detail = "The orchestrator made a mistake while it asked the model; its log says more."
+            return wire.Answered("failed", reason="model_unavailable", detail=detail)
+
+    async def _settled(self, job_id: str, ask: wire.Ask) -> wire.Answered:
+        job = await self._store.job(job_id)
+        assert job is not None and self._model is not None  # noqa: S101 - it runs, and was planned by a model
+        steps = await self._store.steps(job_id)
+        if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
+            raise Ended(None, f"It was mended {job.repairs} times, as often as may be (MAX_REPAIRS).")
+        system, text = questions.question(job, steps, await self._store.outputs(job_id), ask)
+        messages = [Message("system", system), Message("user", text)]
+        for left in reversed(range(TRIES)):
+            answer = await self._call(job_id, ask, messages)
+            try:
+                return await self._taken(job, steps, ask, answer)
+            except (Unusable, ValidationError) as error:
+                log.info("the model's answer cannot be used: %s", error)
+                if not left:
+                    raise Ended(_or_none(ask, "plan_failed"), f"The model's answer cannot be used: {error}.") from None
+                again = f"This answer cannot be used: {error}. Answer again, whole."
+                messages += [Message("assistant", answer.text), Message("user", again)]
+        raise AssertionError  # the loop ends in one of its ways out
+
+    async def _call(self, job_id: str, ask: wire.Ask, messages: list[Message]) -> Answer:
+        """Ask once, within the budget; every call is an event, whatever comes of it."""
+        job = await self._store.job(job_id)
+        assert job is not None and self._model is not None  # noqa: S101 - see _settled
+        _check_budget(job, before=True)
+        question = Question(tuple(messages), questions.SHAPES[ask.purpose].model_json_schema())
+        begun, model, error = time.time(), self._model.name, None
+        try:
+            answer = await self._model.ask(question, partial(self._waits, job_id))
+            usage, model = answer.usage, answer.model
+        except ModelError as failed:
+            usage, error = failed.usage, failed
+        price = cost(model, usage.tokens_in, usage.tokens_out)
+        called = {
+            "purpose": ask.purpose,
+            "model": model,
+            "seconds": round(time.time() - begun, 3),
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "cost": price,
+            "error": str(error) if error else None,
+        }
+        used = await self._store.called(
+            job_id, called, max(1, usage.calls), usage.tokens_in + usage.tokens_out, price or 0.0
+        )
+        self._bell.ring(job_id)
+        if error:
+            away = isinstance(error, ModelAway | ModelBusy | ModelDenied)
+            raise Ended("model_unavailable" if away else _or_none(ask, "plan_failed"), str(error)) from None
+        if used is not None:
+            _check_budget(used, before=False)
+        return answer
+
+    def _waits(self, job_id: str, seconds: float, why: str) -> None:
+        self._tasks.spawn(self._note_wait(job_id, f"{why} It is asked again in {seconds:.0f} s."))
+
+    async def _note_wait(self, job_id: str, detail: str) -> None:
+        await self._store.model_waits(job_id, detail)
+        self._bell.ring(job_id)
+
+    async def _taken(self, job: Job, steps: list[Step], ask: wire.Ask, answer: Answer) -> wire.Answered:
+        """Make an answer the job's plan; raises Unusable, and Ended where there is no way on."""
+        shape = questions.SHAPES[ask.purpose].model_validate(answer.value)
+        if isinstance(shape, AnsweredReview):
+            await self._store.reviewed(job.id, shape.accept, shape.summary[:SUMMARY])
+            if shape.accept:
+                return wire.Answered("accepted")
+            if job.repairs >= self._settings.max_repairs:
+                often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
+                raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary[:SUMMARY]}")
+        planned = questions.steps_of(shape.steps)
+        outputs, check = job.outputs, job.check_command
+        if isinstance(shape, AnsweredPlan):
+            outputs = job.outputs if "outputs" in job.given else questions.outputs_of(shape.outputs)
+            check = job.check_command if "check" in job.given else questions.check_of(shape.check)
+        failed = [step for step in steps if step.status == "failed" and step.number != wire.CHECK][-1:]
+        first = (planned[0].kind, source_of(planned[0]))
+        if ask.purpose == "repair" and first in [(step.kind, step.source) for step in failed]:
+            raise Ended(None, "The model answered with the step that had just failed, so it was asked no more.")
+        last = max((step.number for step in steps), default=0)
+        rows = rows_of(job.model_copy(update={"check_command": ""}), planned, last + 1)
+        again = check_row(job, check) if check else None
+        told = [planned_step(row) for row in rows]  # before the rows belong to the store
+        if await self._store.replan(job.id, ask.purpose, rows, again, outputs) is None:
+            raise Ended(None, "The job has ended meanwhile.")
+        self._bell.ring(job.id)
+        return wire.Answered("planned", told, outputs, check)
+
+
+def _or_none(ask: wire.Ask, reason: wire.Reason) -> wire.Reason | None:
+    """Where a step has failed already, that is why the job fails."""
+    return None if ask.purpose == "repair" else reason
+
+
+def _check_budget(job: Job, *, before: bool) -> None:
+    """Raise Ended where the job has used up what it may: a call more is refused, a sum that is passed ends it."""
+    for used, most, what in (
+        (job.calls, job.max_calls, "calls"),
+        (job.tokens, job.max_tokens, "tokens"),
+        (job.cost, job.max_cost, "cost"),
+    ):
+        if used > most or (before and used == most):
+            shown = f"{used:,.4f} of {most:g} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
+            raise Ended("budget_exceeded", f"The model's budget is used up: {shown}. Ask for more with limits.{what}.")
