@@ -129,7 +129,7 @@ class Link:
     @staticmethod
     def _answer(response: http.client.HTTPResponse) -> Any:
         body = response.read()
-        if response.status >= 500 and response.status != 507:
+        if response.status in (408, 429) or (response.status >= 500 and response.status != 507):
             raise http.client.HTTPException(f"the orchestrator answered {response.status}")
         content = json.loads(body) if body else None
         if response.status >= 400:

@@ -75,21 +75,18 @@ class Closing:
             raise
         async with self._locks[job.id]:
             now = await self._store.job(job.id)
-            if now is None or now.status != "running" or now.outcome is None:
+            if now is None or now.status != "running" or now.outcome is None or "packed" not in now.outcome:
                 part.discard()
                 return None
             await asyncio.to_thread(self._records.keep, part)
-            packed = now.outcome["packed"]
-            facts = {name: packed[name] for name in ("files", "left_out", "partial")}
-            facts["partial"] = facts["partial"] or now.outcome["status"] != "completed"
-            await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **facts})
+            await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **_told(now.outcome)})
             return wire.Stored(part.size, part.sha256)
 
     async def finish_stored(self, job: Job) -> bool:
         """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""
         if job.outcome is None:
             return False
-        facts = await asyncio.to_thread(self._facts, job.id)
+        facts = await asyncio.to_thread(self._facts, job.id, job.outcome)
         if facts is None:
             return False
         async with self._locks[job.id]:
@@ -220,16 +217,18 @@ class Closing:
         outputs = await self._store.outputs(job.id)
         return await asyncio.to_thread(documents.all_of, job, steps, outputs)
 
-    def _facts(self, job_id: str) -> dict[str, Any] | None:
+    def _facts(self, job_id: str, outcome: dict[str, Any]) -> dict[str, Any] | None:
         measured = self._records.measure(job_id)
         if measured is None:
             return None
+        size = {"bytes": measured[0], "sha256": measured[1]}
+        if "packed" in outcome:
+            return {**size, **_told(outcome)}  # the agent's ZIP, which may be anything: it is not opened
         with zipfile.ZipFile(self._records.artifact(job_id)) as archive:
             manifest = json.loads(archive.read("manifest.json"))
         left_out = [item for item in manifest["left_out"] if not item["reason"].startswith("junk")]
         return {
-            "bytes": measured[0],
-            "sha256": measured[1],
+            **size,
             "files": len(manifest["files"]),
             "left_out": len(left_out),
             "partial": manifest["partial"],
@@ -240,3 +239,10 @@ class Closing:
         self._locks.pop(job_id, None)
         if not task.cancelled() and task.exception():
             log.error("closing it failed, it is tried again", exc_info=task.exception())
+
+
+def _told(outcome: dict[str, Any]) -> dict[str, Any]:
+    """What an agent has told of its ZIP."""
+    packed = outcome["packed"]
+    partial = packed["partial"] or outcome["status"] != "completed"
+    return {"files": packed["files"], "left_out": packed["left_out"], "partial": partial}

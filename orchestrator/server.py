@@ -15,6 +15,7 @@ import uvicorn
 
 from orchestrator import logs
 from orchestrator.app import create_system
+from orchestrator.connections import bounded
 from orchestrator.errors import SettingsError
 from orchestrator.records import hold
 from orchestrator.settings import Settings
@@ -98,6 +99,8 @@ def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=uds,
+        http=bounded(),
+        ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # whoever calls could say that he is somebody else

@@ -58,6 +58,7 @@ class Guard:
             if length.isdigit() and int(length) > limit:
                 raise BadRequest(413, "too-large", "Too large", too_large)
         except Problem as problem:
+            problem.headers["Connection"] = "close"  # the body is not read, and who may not call keeps no connection
             await answer(problem)(scope, receive, send)
             return
         await self._app(scope, bounded, send)

@@ -14,11 +14,12 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator import logs
 from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, Unavailable
 from orchestrator.link import messages
+from orchestrator.link.guard import Guard
 from orchestrator.models import MODEL, Job
 from orchestrator.problems import on_crash, on_problem
 from orchestrator.records import DiskFull, TooBig
@@ -26,20 +27,19 @@ from orchestrator.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
+#: Seconds that a message may take, once its headers are there.
+MESSAGE_SECONDS = 30.0
 
-def create_link(scheduler: Scheduler) -> Starlette:
+
+def create_link(scheduler: Scheduler) -> ASGIApp:
     """The application that listens on the link's socket."""
 
-    async def caller(request: Request) -> Job:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        job = await scheduler.job_of_token(token) if scheme.lower() == "bearer" else None
-        if job is None:
-            raise Forbidden(401, "no-such-sandbox", "No such sandbox", "This token belongs to no running job.")
-        logs.concerns(job.id, job.sandbox_id)
+    def caller(request: Request) -> Job:
+        job: Job = request.scope["job"]  # the guard has found it
         return job
 
     async def take(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         version = messages.take(await _body(request)).version
         if version != wire.VERSION:
             detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {wire.VERSION!r}."
@@ -48,29 +48,29 @@ def create_link(scheduler: Scheduler) -> Starlette:
         return _answer(await scheduler.take(job))
 
     async def uploads(request: Request) -> StreamingResponse:
-        return StreamingResponse(scheduler.uploads(await caller(request)), media_type="application/x-tar")
+        return StreamingResponse(scheduler.uploads(caller(request)), media_type="application/x-tar")
 
     async def events(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         reports = messages.batch(await _body(request), job.steps_count, time.time())
         return _answer(wire.Acknowledged(await scheduler.record(job, reports)))
 
     async def commands(request: Request) -> JSONResponse:
-        return _answer(await scheduler.commands(await caller(request)))
+        return _answer(await scheduler.commands(caller(request)))
 
     async def ask(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         question = messages.ask(await _body(request))
         if job.planned_by != MODEL:
             raise Forbidden(403, "no-model", "No model", "The plan of this job was made without a model.")
         return _answer(await scheduler.answer(job, question))
 
     async def outcome(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         return _answer(await scheduler.settle(job, messages.outcome(await _body(request))))
 
     async def artifact(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         try:
             return _answer(await scheduler.receive(job, _stream(request)))
         except TooBig as error:
@@ -82,7 +82,7 @@ def create_link(scheduler: Scheduler) -> Starlette:
             raise BadRequest(400, "broken-off", "Broken off", "The stream ended before the ZIP did.") from None
 
     async def look(request: Request) -> JSONResponse:
-        job = await caller(request)
+        job = caller(request)
         with scheduler.looks.answering(job.id, request.path_params["look_id"]) as answer:
             try:
                 async with asyncio.timeout_at(answer.over):
@@ -103,7 +103,8 @@ def create_link(scheduler: Scheduler) -> Starlette:
         Route("/artifact", artifact, methods=["PUT"]),
         Route("/looks/{look_id}", look, methods=["PUT"]),
     ]
-    return Starlette(routes=routes, exception_handlers={Problem: on_problem, Exception: on_crash})
+    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, Exception: on_crash})
+    return Guard(app, scheduler)
 
 
 def _answer(message: Any) -> JSONResponse:
@@ -114,10 +115,18 @@ def _answer(message: Any) -> JSONResponse:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > messages.MESSAGE_BYTES:
-            raise BadRequest(413, "too-long", "Too long", f"A message has {messages.MESSAGE_BYTES:,} bytes at most.")
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > messages.MESSAGE_BYTES:
+                    detail = f"A message has {messages.MESSAGE_BYTES:,} bytes at most."
+                    raise BadRequest(413, "too-long", "Too long", detail)
+    except TimeoutError:
+        detail = f"A message may take {MESSAGE_SECONDS:g} s."
+        raise BadRequest(408, "too-slow", "Too slow", detail) from None
+    except ClientDisconnect:
+        raise BadRequest(400, "broken-off", "Broken off", "The message was not whole.") from None
     return bytes(body)
 
 

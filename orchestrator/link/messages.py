@@ -7,9 +7,10 @@ code to run, a path to write, or a name to import.
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
 from agent import wire
 from orchestrator.errors import BadRequest
@@ -19,6 +20,11 @@ T = TypeVar("T")
 
 #: Bytes of one message. A batch is 512 Ki characters of output at the most, and JSON makes six bytes of some of them.
 MESSAGE_BYTES = 8 * 2**20
+
+#: Strings of one message, and bytes of all that is not in strings. A list of files takes half of both.
+STRINGS, STRUCTURE_BYTES = 16_384, 96 * 1024
+
+_UP_TO_STRING = re.compile(rb'([^"]*+)"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 #: Characters of the sentence in which an agent says how something ended.
 DETAIL_CHARACTERS = 20_000
@@ -42,7 +48,7 @@ _take = TypeAdapter(wire.Take)
 _ask = TypeAdapter(wire.Ask)
 _outcome = TypeAdapter(wire.Outcome)
 _events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
-    dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], Field(max_length=256)]]
+    dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], FailFast(), Field(max_length=256)]]
 )
 _found: TypeAdapter[wire.Found] = TypeAdapter(Annotated[wire.Found, Field(discriminator="kind")])
 
@@ -134,11 +140,24 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
 
 
 def _check(adapter: TypeAdapter[T], body: bytes) -> T:
+    _check_structure(body)
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise _bad(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _check_structure(body: bytes) -> None:
+    """Refuse JSON that is more structure than text: a few bytes of it can be a hundred times as much in memory.
+
+    Each of a million unknown keys would be an error of its own, for one. Reads a body once, from its begin to its end.
+    """
+    end = structure = strings = 0
+    while (part := _UP_TO_STRING.match(body, end)) and strings <= STRINGS:
+        structure, strings, end = structure + len(part[1]), strings + 1, part.end()
+    if strings > STRINGS or structure + len(body) - end > STRUCTURE_BYTES:
+        raise _bad("it has more parts than any message has")
 
 
 def _bad(what: str) -> BadRequest:
