@@ -12,8 +12,8 @@ from orchestrator.errors import Forbidden, Unavailable
 from orchestrator.problems import answer
 from orchestrator.scheduler import Scheduler
 
-#: Requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an outcome,
-#: a ZIP, two looks; and the same once more where its connections broke and we have not noticed yet.
+#: Requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an outcome
+#: or a question, a ZIP, two looks; and the same once more where its connections broke and we have not noticed yet.
 REQUESTS = 16
 
 #: Of these, ZIPs: each may take as much of the disk as the job may.
