@@ -80,16 +80,26 @@ def test_a_submitted_job_is_answered_with_202_and_where_it_is(parked: System) ->
     assert found["progress"] == {"done": 0, "of": 2}
     assert [step["status"] for step in found["steps"]] == ["waiting", "waiting"]
     assert found["check"]["status"] == "waiting"
-    assert found["limits"] == {"seconds": 600.0, "memory": 2**30, "cpus": 1.0, "processes": 256, "zip": 2**30}
+    ours = {"seconds": 600.0, "memory": 2**30, "cpus": 1.0, "processes": 256, "zip": 2**30}
+    assert found["limits"] == {**ours, "calls": 20, "tokens": 500_000, "cost": 1.0}
     assert found["network"] == "none"
     assert found["artifact"] is None
     assert parked.status(job_id)["created"] == found["created"]
 
 
 def test_limits_are_taken_as_given(parked: System) -> None:
-    wanted = {"seconds": 5, "memory": "64m", "cpus": 0.5, "processes": 32, "zip": "64K"}
+    wanted = {
+        "seconds": 5,
+        "memory": "64m",
+        "cpus": 0.5,
+        "processes": 32,
+        "zip": "64K",
+        "calls": 3,
+        "tokens": 9,
+        "cost": 0.5,
+    }
     answer = parked.http.post("/schedule", json={"prompt": HELLO, "limits": wanted, "network": "internet"})
-    assert answer.json()["limits"] == {"seconds": 5, "memory": 2**26, "cpus": 0.5, "processes": 32, "zip": 2**16}
+    assert answer.json()["limits"] == {**wanted, "memory": 2**26, "zip": 2**16}
     assert answer.json()["network"] == "internet"
 
 

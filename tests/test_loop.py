@@ -294,8 +294,8 @@ def test_a_provider_that_is_busy_is_waited_for_and_the_status_says_so(ask: Askin
     assert "waiting" in [event["event"] for event in system.events(job_id)]
 
 
-def test_a_provider_that_stays_away_ends_the_job(own: Asking) -> None:
-    system, _ = own(*[Turn(status=503, words="over capacity", retry_after=0.1)] * 50, MODEL_SECONDS="2")
+def test_a_provider_that_stays_away_ends_the_job(ask: Asking) -> None:
+    system, _ = ask(*[Turn(status=503, words="over capacity", retry_after=0.1)] * 50)
     found = system.ended(system.submit(prompt="Do it"))
     assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "over capacity" in found["detail"]
 

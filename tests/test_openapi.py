@@ -84,6 +84,7 @@ def ends(place: Place) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.timeout(600)
 def test_no_request_gets_an_answer_that_is_not_in_the_document(place: Place, ends: None) -> None:
     url = str(place.system.http.base_url)
     program = Path(sys.executable).with_name("schemathesis")
