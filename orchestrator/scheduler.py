@@ -10,7 +10,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -224,8 +225,12 @@ class Scheduler:
         self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
         self._clock.start()
 
-    def _every(self, seconds: float, call: object, **options: object) -> None:
-        self._clock.add_job(call, "interval", seconds=seconds, max_instances=1, **options)
+    def _every(self, seconds: float, call: Callable[[], Awaitable[None]], **options: object) -> None:
+        async def called() -> None:
+            with suppress(asyncio.CancelledError):  # the clock is shut down: to it, that would be an error of the job
+                await call()
+
+        self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
     async def expire(self) -> None:
         """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""

@@ -181,7 +181,15 @@ def test_no_other_token_opens_the_link(target: System, prey: Hostile, doomed: Ho
         f"{mine}.{secret},{neighbour}.{theirs}", "%", "' OR 1=1 --", "null", "0", "x" * 50_000, "é",
         "\xff" * 40, "", "..",
     ):  # fmt: skip
-        for request in ("GET /commands", "POST /outcome", "PUT /artifact", "GET /uploads", "PUT /looks/x", "GET /x"):
+        for request in (
+            "GET /commands",
+            "POST /outcome",
+            "PUT /artifact",
+            "GET /uploads",
+            "PUT /looks/x",
+            "POST /ask",
+            "GET /x",
+        ):
             answer = asked(target, head(None, request, f"Authorization: Bearer {token}", "Content-Length: 2") + b"{}")
             assert answer.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 ")), (token, answer)
 
@@ -258,7 +266,7 @@ BODIES = {
 def test_bodies_that_no_agent_would_send_are_refused(prey: Hostile) -> None:
     for what, body in BODIES.items():
         headers = {"Content-Encoding": "gzip"} if what == "packed" else {}
-        for path in ("/events", "/outcome", "/take"):
+        for path in ("/events", "/outcome", "/take", "/ask"):
             answer = prey.http.post(path, content=body, headers=headers)
             assert answer.status_code == 400, f"{path}, {what}: {answer.text}"
 
