@@ -185,7 +185,7 @@ def test_the_health_says_what_was_checked(system: System) -> None:
     answer = system.http.get("/health")
     assert answer.status_code == 200
     found = answer.json()
-    assert set(found["checks"]) == {"engine", "image", "disk"}
+    assert set(found["checks"]) == {"engine", "image", "disk", "model"}
     assert set(found["jobs"]) == {"scheduled", "running", "completed", "failed", "cancelled"}
     assert found["slots"] >= 1
 
