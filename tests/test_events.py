@@ -123,7 +123,8 @@ def test_a_hundred_followers_do_not_slow_anybody_else(system: System) -> None:
         crowded = median_of_status(system, job_id)
         system.cancel(job_id)
         texts = [end.result() for end in ends]
-    assert crowded < 0.5, f"{alone * 1000:.0f} ms alone, {crowded * 1000:.0f} ms with {FOLLOWERS} followers"
+    # not a figure, which a busy machine would make its own: followers who blocked would hold this up until their end
+    assert crowded < 5, f"{alone * 1000:.0f} ms alone, {crowded * 1000:.0f} ms with {FOLLOWERS} followers"
     last = f"id: {system.events(job_id)[-1]['id']}\n"
     assert all("event: cancelled\n" in text and last in text for text in texts)
 

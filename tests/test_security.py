@@ -703,8 +703,10 @@ def test_memory_is_limited_and_its_end_hurts_no_one_else(guarded: System, neighb
     peak = partial(lambda: int(re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) // 1024)
     before = peak()
     job = guarded.python(f"TARGETS = {TARGETS!r}\n{SUICIDE}", limits={"memory": "128m"})
-    until(lambda: guarded.status(job)["sandbox"], "it has a container")
-    host = inspect(container(guarded, job))["HostConfig"]
+    until(lambda: guarded.status(job)["sandbox"], "it has a sandbox")
+    name = container(guarded, job)
+    until(lambda: name in guarded.containers(), "the container is there")
+    host = inspect(name)["HostConfig"]
     assert host["Memory"] == 128 * 2**20 and host["PidsLimit"] == 256
     assert host["MemorySwap"] in (host["Memory"], -1)  # -1: a kernel that does not count swap
     found = guarded.ended(job)
