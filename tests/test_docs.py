@@ -94,7 +94,9 @@ def test_the_two_planes_share_the_wire_and_what_makes_a_zip_alone() -> None:
     for file in (ROOT / "orchestrator").rglob("*.py"):
         shared |= modules(imports(file), "agent")
     assert shared == {"agent.wire", "agent.artifact", "agent.names"}
+    image = (ROOT / "orchestrator/Dockerfile").read_text()
     for name in shared:
+        assert f"{name.replace('.', '/')}.py" in image, f"{name} is not in the orchestrator's image"
         assert not modules(imports(ROOT / (name.replace(".", "/") + ".py")), "agent") - shared
 
 
