@@ -180,7 +180,8 @@ async def read_form(
                 waiting.clear()
         await to_thread.run_sync(form.feed, bytes(waiting))
         await to_thread.run_sync(form.close)
-        await to_thread.run_sync(records.keep_uploads, job_id)
+        # a form without files leaves no folder: a template's sample may have it yet
+        await to_thread.run_sync(records.keep_uploads if form.uploads else records.remove, job_id)
         return form
     except BaseException as error:
         await to_thread.run_sync(records.remove, job_id)

@@ -149,6 +149,12 @@ def test_an_agent_gets_its_files_also_where_the_orchestrator_dies_meanwhile(make
     assert system.output(job_id).split()[0] == hashlib.sha256(content).hexdigest()
 
 
+def test_a_form_without_files_gets_the_sample_of_its_template(parked: System) -> None:
+    answer = parked.http.post("/schedule", files=[("prompt", (None, "Create a chart from this CSV"))])
+    assert answer.status_code == 202, answer.text
+    assert [upload["sample"] for upload in answer.json()["uploads"]] == [True]
+
+
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SAFE = {
