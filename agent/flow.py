@@ -21,8 +21,9 @@ from pocketflow import BaseNode, Flow, Node
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
 from agent.nodes.package import END, Package
+from agent.nodes.python import PythonStep
 from agent.nodes.review import Review
-from agent.nodes.steps import FileStep, PythonStep, ShellStep, StepNode
+from agent.nodes.steps import FileStep, ShellStep, StepNode
 
 
 class MissingEdge(Exception):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from subprocess import Popen
 
 from agent import wire
+from agent.kernel import Kernel
 from agent.link import Link
 from agent.outbox import Outbox
 from agent.output import Budget, StepOutput
-from agent.processes import Processes
+from agent.processes import Processes, users_processes
 
 
 @dataclass
@@ -40,6 +41,9 @@ class Job:
     processes: Processes
     remaining: list[wire.PlannedStep]
     budget: Budget = field(default_factory=Budget)
+    results: Budget = field(default_factory=lambda: Budget(wire.RESULTS_JOB))
+    kernel: Kernel | None = None  # of the python steps, from the first on
+    kernel_lost: bool = False  # there was one, and its variables are gone
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
     trouble: Failure | None = None  # what a model may still mend: a step or the check that failed
@@ -57,6 +61,26 @@ class Job:
             self.trouble = Failure(reason, detail)
         else:
             self.fail(reason, detail)
+
+    def before_step(self) -> set[int]:
+        """The processes that go on when the next step ends: those of background steps."""
+        return set(users_processes()) - {self._kernel_pid} if self.background else set()
+
+    def end_step(self, keep: set[int]) -> None:
+        """Kill what a step left running; the kernel goes on, and so do the processes in ``keep``."""
+        if not self.processes.end_step(keep, self._kernel_pid):
+            self.lose_kernel()  # what it starts cannot be ended but with it
+            self.processes.end_step(keep)
+
+    @property
+    def _kernel_pid(self) -> int | None:
+        return self.kernel.process.pid if self.kernel else None
+
+    def lose_kernel(self) -> None:
+        """Let go of a kernel that has ended, or that must: the next python step gets a fresh one."""
+        if self.kernel:
+            self.kernel.end()
+            self.kernel, self.kernel_lost = None, True
 
     def begin(self) -> None:
         """Start the clock of ``limits.seconds``."""

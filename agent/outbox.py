@@ -47,6 +47,16 @@ class Outbox:
     def _output(step: int, text: str, number: int, at: float) -> wire.Output:
         return wire.Output(number, at, step, text)
 
+    def result(
+        self,
+        step: int,
+        data: dict[wire.ResultKind, str],
+        file: str = "",
+        display: str = "",
+        error: list[str] | None = None,
+    ) -> None:
+        self._add(lambda number, at: wire.Result(number, at, step, data, file, display, error or []))
+
     def step_ended(
         self, step: int, status: wire.StepStatus, exit_code: int | None, detail: str, output_bytes: int
     ) -> None:
@@ -87,8 +97,14 @@ class Outbox:
         batch: list[wire.AgentEvent] = []
         characters = 0
         for event in self._waiting:
-            characters += len(event.text) if isinstance(event, wire.Output) else 0
+            characters += _characters(event)
             if len(batch) == BATCH or (batch and characters > BATCH_CHARACTERS):
                 break
             batch.append(event)
         return batch
+
+
+def _characters(event: wire.AgentEvent) -> int:
+    if isinstance(event, wire.Result):
+        return sum(len(part) for part in event.data.values())
+    return len(event.text) if isinstance(event, wire.Output) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,15 @@ INTERVAL = 0.1
 
 #: Bytes of the end that ``last_lines`` looks at.
 RECENT = 4096
+
+
+#: A line that is drawn again at once, as a progress bar is: what comes before its last drawing is never seen.
+REDRAWN = re.compile(r"\r[^\r\n]*(?=\r[^\r\n])")
+
+
+def redrawn(text: str) -> str:
+    """A text with each line as it was drawn last; what was drawn before this text begins is not known here."""
+    return REDRAWN.sub("", text)
 
 
 class Budget:
@@ -76,7 +86,7 @@ class StepOutput:
         """Send what waits, if its moment has come."""
         due = self.due
         if due is not None and time.monotonic() >= due:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Send the rest; called once, after the last ``feed``."""
@@ -88,10 +98,11 @@ class StepOutput:
             self._text.append(tail.decode("utf-8", "replace"))
         else:
             self._text.append(self._decoder.decode(b"", True))
-        self._flush()
+        self.flush()
 
-    def _flush(self) -> None:
-        text = "".join(self._text)
+    def flush(self) -> None:
+        """Send what waits."""
+        text = redrawn("".join(self._text))
         self._text.clear()
         if text:
             self._send(text)

@@ -13,7 +13,9 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +29,9 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 #: The first words of every child: it offers itself to the kernel before the agent when memory ends, and works in the
 #: workspace. The text on its standard input is for the command, which reads it or not.
 PRELUDE = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
+
+#: How often what a step left running is looked for again, where something else is to go on.
+KILL_ROUNDS = 1000
 
 #: With no memory left to the container, its kernel counts what it killed here: cgroup v2, then v1.
 OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
@@ -136,7 +141,9 @@ class Processes:
         self._outputs: dict[int, StepOutput] = {}
         self.stopped: str | None = None  # why: "cancelled", "timed_out" or "lost"
 
-    def start(self, command: list[str], text: str, output: StepOutput) -> subprocess.Popen[bytes]:
+    def start(
+        self, command: list[str], text: str, output: StepOutput, pass_fds: tuple[int, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         """Run a command as the job's user in the workspace, with ``text`` on its standard input.
 
         Both of its streams go to ``output`` through one pipe, which keeps their order. Raises Stopped, and OSError
@@ -150,12 +157,28 @@ class Processes:
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
         assert process.stdout  # noqa: S101 - a pipe
         os.set_blocking(process.stdout.fileno(), False)
-        self._outputs[process.stdout.fileno()] = output
-        self._selector.register(process.stdout, selectors.EVENT_READ, process)
+        self.listen(process, output)
         return process
+
+    def listen(self, process: subprocess.Popen[bytes], output: StepOutput) -> None:
+        """From now on, pass what a process prints on to ``output``."""
+        assert process.stdout  # noqa: S101 - a pipe
+        fd = process.stdout.fileno()
+        self._outputs[fd] = output
+        self._selector.register(fd, selectors.EVENT_READ, partial(self._read, fd, rounds=4))
+
+    def watch(self, fd: int, hear: Callable[[], None]) -> None:
+        """While a process is waited for, call ``hear`` when there is something to read."""
+        self._selector.register(fd, selectors.EVENT_READ, hear)
+
+    def forget(self, fd: int) -> None:
+        """Watch a file descriptor no more; of one that is not watched: nothing."""
+        if self._selector.get_map().get(fd) is not None:
+            self._selector.unregister(fd)
 
     def feed(self, command: list[str]) -> subprocess.Popen[bytes]:
         """Run a command as the job's user, with a pipe on its standard input; what it prints goes to the agent's log.
@@ -201,12 +224,17 @@ class Processes:
         if self.stopped or self._packing:
             raise Stopped(self.stopped or "packing")
 
-    def wait(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
-        """Pass output on until the process ended (True) or the deadline (``time.monotonic``) came (False)."""
+    def wait(
+        self, process: subprocess.Popen[bytes], deadline: float, through: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Pass output on until the process ended, or is ``through`` (True), or the deadline came (False).
+
+        The deadline is a ``time.monotonic``.
+        """
         watch = os.pidfd_open(process.pid)
         self._selector.register(watch, selectors.EVENT_READ)
         try:
-            while process.poll() is None:
+            while process.poll() is None and not through():
                 now = time.monotonic()
                 if now >= deadline:
                     return False
@@ -220,7 +248,7 @@ class Processes:
     def _pump(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):
             if key.data is not None:
-                self._read(key.fd, rounds=4)
+                key.data()
         for output in self._outputs.values():
             output.tick()
 
@@ -232,35 +260,53 @@ class Processes:
             except BlockingIOError:
                 return
             if not data:
-                if self._selector.get_map().get(fd) is not None:
-                    self._selector.unregister(fd)
+                self.forget(fd)
                 return
             self._outputs[fd].feed(data)
+
+    def drain(self, process: subprocess.Popen[bytes]) -> None:
+        """Pass on what a process's pipe holds at this moment: a pipe holds 64 KiB."""
+        assert process.stdout  # noqa: S101 - a pipe
+        self._read(process.stdout.fileno(), rounds=2)
+
+    def hush(self, process: subprocess.Popen[bytes]) -> None:
+        """Pass on what a process has printed so far, and close its output: what comes later waits in the pipe.
+
+        Where its output is closed: nothing.
+        """
+        assert process.stdout  # noqa: S101 - a pipe
+        fd = process.stdout.fileno()
+        output = self._outputs.get(fd)
+        if output:
+            self._read(fd, rounds=64)  # whoever could write more is dead, or waits: what the pipe holds is bounded
+            self.forget(fd)
+            del self._outputs[fd]
+            output.close()
 
     def close(self, process: subprocess.Popen[bytes]) -> None:
         """Pass on the rest of an ended process's output and let go of its pipe."""
         assert process.stdout  # noqa: S101 - a pipe
-        fd = process.stdout.fileno()
-        self._read(fd, rounds=64)  # whoever could write more is dead: what the pipe holds is bounded
-        if self._selector.get_map().get(fd) is not None:
-            self._selector.unregister(fd)
-        self._outputs.pop(fd).close()
+        self.hush(process)
         process.stdout.close()
 
-    def end_step(self, keep: set[int]) -> None:
-        """Kill what a step left running; processes in ``keep`` and their descendants go on."""
-        if not keep:
+    def end_step(self, keep: set[int], alone: int | None = None) -> bool:
+        """Kill what a step left running; processes in ``keep`` and their descendants go on, and so does ``alone``.
+
+        False where ``alone`` started new ones as fast as they were killed.
+        """
+        if not keep and alone is None:
             kill_all()
-            return
-        while True:
+            return True
+        for _ in range(KILL_ROUNDS):
             parents = users_processes()
-            doomed = [pid for pid in parents if not _descends(pid, parents, keep)]
+            doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, keep)]
             if not doomed:
-                return
+                return True
             for sign in (signal.SIGSTOP, signal.SIGKILL):
                 for pid in doomed:
                     with suppress(ProcessLookupError):
                         os.kill(pid, sign)
+        return False
 
     def stop(self, why: str) -> None:
         """Kill every process of the job and let none start again; the first reason stays."""

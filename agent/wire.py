@@ -7,8 +7,9 @@ until proven otherwise. All times are seconds since the epoch, all sizes are byt
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 #: The version of both images. They carry it as the label ``containerized-agent.version``; unequal ones do not talk.
 VERSION = "0.1.0"
@@ -31,6 +32,28 @@ OUTPUT_TAIL = 64 * 1024
 
 #: Bytes of output kept of one job, over all its steps; past it each step keeps its last TAIL bytes only.
 OUTPUT_JOB = 8 * 1024 * 1024
+
+#: What a step shows beside what it prints, as Jupyter names it: the same thing in different ways.
+ResultKind = Literal[
+    "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json", "image/png",
+    "image/jpeg",
+]  # fmt: skip
+RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
+
+#: Those of them that are pictures, in base64.
+PICTURES: tuple[ResultKind, ...] = ("image/png", "image/jpeg")
+
+#: Where the kernel keeps pictures, and how they are written in a message.
+PICTURE_FILE = re.compile(r"figures/figure-\d{1,9}\.(png|jpg)")
+BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+
+#: Of one result: characters of a text and of all its texts together, bytes of a picture; characters of a display's
+#: name, and of an error's name and message.
+RESULT_TEXT, RESULT_TEXTS, RESULT_PICTURE = 128 * 1024, 512 * 1024, 1024 * 1024
+DISPLAY_NAME, ERROR_CHARACTERS = 100, 2_000
+
+#: Results of one step, and characters of all of one job.
+RESULTS_STEP, RESULTS_JOB = 200, 16 * 1024 * 1024
 
 #: Looks into one job's workspace that go on at the same time: the agent has a thread for each, from its start on.
 LOOKS = 2
@@ -66,7 +89,8 @@ class PlannedStep:
     title: str
     source: str  # the shell script, the python code or the content of the file
     seconds: float
-    path: str = ""  # of a file step, relative to the workspace
+    path: str = ""  # of a file step, or of a python step that is a script; relative to the workspace
+    args: list[str] = field(default_factory=list)  # of the script
     background: bool = False  # goes on until packing, while later steps run
 
 
@@ -122,6 +146,20 @@ class Output:
 
 
 @dataclass(slots=True)
+class Result:
+    """A figure, a table, a value, or (with ``error`` alone) the error that a python step ended with."""
+
+    number: int
+    at: float
+    step: int
+    data: dict[ResultKind, str]
+    file: str  # where a picture is in the workspace
+    display: str  # its name, where it takes the place of an earlier one of that name
+    error: list[str]  # the exception's name and its message, or nothing
+    kind: Literal["result"] = "result"
+
+
+@dataclass(slots=True)
 class StepEnded:
     number: int
     at: float
@@ -133,7 +171,12 @@ class StepEnded:
     kind: Literal["step_ended"] = "step_ended"
 
 
-AgentEvent = PhaseBegan | StepStarted | Output | StepEnded
+AgentEvent = PhaseBegan | StepStarted | Output | Result | StepEnded
+
+
+def most_of(kind: ResultKind) -> int:
+    """Characters that a part of a result may have."""
+    return RESULT_PICTURE * 4 // 3 + 4 if kind in PICTURES else RESULT_TEXT
 
 
 @dataclass(slots=True)

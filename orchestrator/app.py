@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator.api import afterwards, events, files, jobs, openapi, system, templates
+from orchestrator.api import afterwards, events, files, jobs, notebook, openapi, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.diagnosis.run import Diagnosis
@@ -78,7 +78,7 @@ def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, afterwards, templates, system):
+    for module in (jobs, events, files, notebook, afterwards, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(HTTPException, on_http_error)

@@ -11,6 +11,7 @@ from typing import Any
 
 from agent import wire
 from orchestrator.models import Event, Job, Step
+from orchestrator.notebook import drawn, in_words, notebook
 from orchestrator.sizes import show_size
 
 #: The words of the report for each way to end.
@@ -164,7 +165,7 @@ def _code(value: object) -> str:
 
 
 def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
-    """All that the steps printed, each under its title."""
+    """All that the steps printed and showed, each under its title."""
     titles = {step.number: step.title for step in steps}
     count = sum(step.number != wire.CHECK for step in steps)
     parts: list[str] = []
@@ -177,13 +178,26 @@ def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
             heading = "check" if number == wire.CHECK else f"step {number} of {count}"
             parts.append(f"=== {heading}: {titles.get(number, '')} ===\n")
             current = number
-        parts.append(event.data["text"])
-    return "".join(parts)
+        parts.append(printed(event))
+    return drawn("".join(parts))
+
+
+def printed(event: Event) -> str:
+    """What an event of a step has in words: what it printed, or a line for what it showed."""
+    if event.kind == "output":
+        return str(event.data["text"])
+    words = in_words(event.data)
+    return f"{words}\n" if words else ""
 
 
 def all_of(job: Job, steps: Sequence[Step], outputs: Sequence[Event]) -> tuple[dict[str, Any], dict[str, str]]:
     """The manifest and the texts for the ZIP of a job whose outcome is settled."""
-    return manifest(job, steps), {"report.md": report(job, steps), "output.log": output_log(steps, outputs)}
+    texts = {
+        "report.md": report(job, steps),
+        "output.log": output_log(steps, outputs),
+        "session.ipynb": notebook(job, steps, outputs),
+    }
+    return manifest(job, steps), texts
 
 
 def _planned(step: Step) -> dict[str, Any]:
@@ -191,6 +205,8 @@ def _planned(step: Step) -> dict[str, Any]:
     match step.kind:
         case "shell":
             found["script"] = step.source
+        case "python" if step.path:
+            found |= {"file": step.path, "args": step.args}
         case "python":
             found["code"] = step.source
         case _:

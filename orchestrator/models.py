@@ -126,7 +126,8 @@ class Step(SQLModel, table=True):
     kind: str
     title: str
     source: str
-    path: str = ""
+    path: str = ""  # of a file, or of a python step's script
+    args: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # of the script
     seconds: float  # at the most; the job's limit where the plan gave none
     seconds_given: bool = False
     background: bool = False

@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.sizes import Size, show_size, size_schema
 
@@ -15,6 +15,9 @@ PROMPT_CHARACTERS, SOURCE_CHARACTERS, CHECK_CHARACTERS = 100_000, 500_000, 10_00
 
 #: Steps of a plan, declared outputs, labels.
 STEPS, OUTPUTS, LABELS = 100, 50, 32
+
+#: Arguments of a script.
+ARGUMENTS = 100
 
 #: Seconds that a job or a step may ask for.
 MOST_SECONDS = 86_400
@@ -69,6 +72,7 @@ Prompt = Annotated[
 Command = Annotated[
     str, Field(min_length=1, max_length=CHECK_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
 ]
+Argument = Annotated[str, Field(max_length=10_000, json_schema_extra=TEXT), AfterValidator(_text)]
 Line = Annotated[str, Field(max_length=200, json_schema_extra=ONE_LINE), AfterValidator(one_line)]
 Path = Annotated[
     str,
@@ -100,11 +104,32 @@ class ShellStep(_Step):
 
 
 class PythonStep(_Step):
-    """Python code, run in the workspace."""
+    """Python: `code`, which shares its variables with the job's other python steps, or a `file` that is a script."""
 
     kind: Literal["python"]
-    code: Source
-    background: bool = Field(False, description="Goes on until packaging, while later steps run.")
+    code: Source | None = Field(None, description="A cell of the job's notebook.")
+    file: Path | None = Field(None, description="A script in the workspace, run by itself: `python file args`.")
+    args: Annotated[list[Argument], Field(max_length=ARGUMENTS)] = Field(
+        default_factory=list, description="Arguments of the script."
+    )
+    background: bool = Field(False, description="Goes on until packaging, while later steps run; by itself, too.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PythonStep:
+        if (self.code is None) == (self.file is None):
+            raise ValueError("code or file is needed, and not both")
+        if self.args and self.file is None:
+            raise ValueError("args without file: only a script has arguments")
+        return self
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["code"], "properties": {"code": {"type": "string"}, "args": {"maxItems": 0}}},
+                {"required": ["file"], "properties": {"file": {"type": "string"}}},
+            ]
+        }
+    )
 
 
 class FileStep(_Step):
@@ -141,7 +166,9 @@ def default_title(step: ShellStep | PythonStep | FileStep) -> str:
     """A title for a step that was given none."""
     if isinstance(step, FileStep):
         return f"Write {step.path}"[:200]
-    source = step.script if isinstance(step, ShellStep) else step.code
+    if isinstance(step, PythonStep) and step.file:
+        return f"Run {step.file}"[:200]
+    source = step.script if isinstance(step, ShellStep) else step.code or ""
     first = next((line.strip() for line in source.splitlines() if line.strip()), step.kind)
     printable = "".join(character if character.isprintable() else " " for character in first)
     return printable if len(printable) <= 80 else printable[:79] + "…"

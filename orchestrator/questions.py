@@ -10,7 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from agent import wire
+from orchestrator.documents import printed
 from orchestrator.models import Event, Job, Step
+from orchestrator.notebook import drawn
 from orchestrator.plan import STEPS, Command, FileStep, Outputs, PythonStep, ShellStep, Steps
 from orchestrator.sizes import show_size
 
@@ -164,4 +166,4 @@ def _check(steps: Sequence[Step]) -> str:
 
 
 def _printed(outputs: Sequence[Event], number: int) -> str:
-    return "".join(event.data["text"] for event in outputs if event.data["step"] == number)
+    return drawn("".join(printed(event) for event in outputs if event.data["step"] == number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from agent import wire
@@ -24,24 +25,28 @@ def check_row(job: Job, command: str) -> Step:
 def planned_step(row: Step) -> wire.PlannedStep:
     """A step as the agent gets it."""
     kind: wire.StepKind = row.kind  # type: ignore[assignment]
-    return wire.PlannedStep(row.number, kind, row.title, row.source, row.seconds, row.path, row.background)
+    return wire.PlannedStep(row.number, kind, row.title, row.source, row.seconds, row.path, row.args, row.background)
 
 
 def source_of(step: ShellStep | PythonStep | FileStep) -> str:
     """What a step does, whatever its kind."""
     if isinstance(step, FileStep):
         return step.content
-    return step.script if isinstance(step, ShellStep) else step.code
+    if isinstance(step, ShellStep):
+        return step.script
+    return step.code or shlex.join(["python", step.file or "", *step.args])
 
 
 def _row(job: Job, number: int, step: ShellStep | PythonStep | FileStep) -> Step:
+    script = isinstance(step, PythonStep) and step.file
     return Step(
         job_id=job.id,
         number=number,
         kind=step.kind,
         title=step.title or default_title(step),
         source=source_of(step),
-        path=step.path if isinstance(step, FileStep) else "",
+        path=step.path if isinstance(step, FileStep) else script or "",
+        args=step.args if isinstance(step, PythonStep) else [],
         background=False if isinstance(step, FileStep) else step.background,
         seconds=step.seconds or job.seconds,
         seconds_given=step.seconds is not None,

@@ -21,6 +21,9 @@ from orchestrator.models import FINAL, MOVES, Event, Job, Step
 #: Seconds.
 DAY = 86_400
 
+#: The events that have what steps print and show.
+PRINTED = ("output", "result")
+
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
 
@@ -110,8 +113,8 @@ class Store:
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def outputs(self, job_id: str) -> list[Event]:
-        """The output events of a job, in order."""
-        query = select(Event).where(Event.job_id == job_id, Event.kind == "output").order_by(col(Event.number))
+        """What the steps of a job have printed and shown, in order."""
+        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:
@@ -352,7 +355,7 @@ class Store:
         def work(session: Session) -> None:
             ended = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL), col(Job.expired_at).is_(None))
             if _changed(session, ended.values(expired_at=time.time())):
-                session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind) == "output"))
+                session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind).in_(PRINTED)))
 
         await self._database.write(work)
 

@@ -172,8 +172,10 @@ def _check(step: ShellStep | PythonStep | FileStep, known: set[str]) -> set[str]
         placeholders.check_shell(step.script, known)
         return placeholders.names(step.script)
     if isinstance(step, PythonStep):
-        placeholders.check_python(step.code, known)
-        return placeholders.names(step.code)
+        if any(placeholders.names(argument) for argument in step.args):
+            raise ValueError("args: no placeholder can stand there; a shell step can run the script with it")
+        placeholders.check_python(step.code or "", known)
+        return placeholders.names(step.code or "")
     return set()
 
 
@@ -199,7 +201,7 @@ def _filled(
 ) -> ShellStep | PythonStep | FileStep:
     if isinstance(step, ShellStep):
         return step.model_copy(update={"script": placeholders.fill_shell(step.script, values, files)})
-    if isinstance(step, PythonStep):
+    if isinstance(step, PythonStep) and step.code:
         return step.model_copy(update={"code": placeholders.fill_python(step.code, values, files)})
     return step
 

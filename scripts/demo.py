@@ -93,6 +93,9 @@ def follow(api: Api, job_id: str, titles: dict[int, str]) -> str:
         elif kind == "output":
             *lines, line = (line + data["text"]).split("\n")
             print("".join(f"      | {printable(whole)}\n" for whole in lines), end="")
+        elif kind == "result":
+            shown = data.get("data", {}).get("text/plain") or data.get("file", "")
+            print("".join(f"      = {printable(whole)}\n" for whole in shown.splitlines()), end="")
         elif kind == "step_ended":
             print(f"      | {printable(line)}\n" if line else "", end="")
             line = ""

@@ -72,6 +72,7 @@ def test_a_submitted_job_is_answered_with_202_and_where_it_is(parked: System) ->
         "status": f"/status/{job_id}",
         "events": f"/jobs/{job_id}/events",
         "files": f"/jobs/{job_id}/files",
+        "notebook": f"/jobs/{job_id}/notebook",
         "cancel": f"/cancel/{job_id}",
         "download": f"/download/{job_id}",
     }
@@ -303,7 +304,7 @@ def test_a_queued_job_is_cancelled_with_a_zip_of_report_and_manifest(make_system
     assert ended["detail"] == "The job was cancelled before it started."
     assert [step["status"] for step in ended["steps"]] == ["skipped", "skipped"]
     archive = system.zip(queued)
-    assert set(archive.namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log"}
+    assert set(archive.namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log", "session.ipynb"}
     assert archive.manifest["partial"]
     assert archive.manifest["status"] == "cancelled"
     assert archive.left_out == {".": "the job never had a container"}

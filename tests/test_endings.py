@@ -91,7 +91,7 @@ def test_cancel_of_a_waiting_job_gives_a_zip_of_report_and_manifest(make_system:
     found = system.cancel(waiting).json()
     assert found["status"] == "cancelled"
     artifact = system.zip(waiting)
-    assert set(artifact.namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log"}
+    assert set(artifact.namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log", "session.ipynb"}
     assert artifact.manifest["partial"] and "container" in artifact.left_out["."]
     assert system.cancel(waiting).json() == found
     system.cancel(first)

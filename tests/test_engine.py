@@ -100,7 +100,13 @@ def test_without_an_engine_jobs_are_taken_and_wait_and_the_status_says_what_to_d
     problem(system.http.get(f"/download/{job_id}"), 409, "is scheduled")
     ended = system.cancel(job_id).json()
     assert ended["status"] == "cancelled"
-    assert set(system.zip(job_id).namelist()) == {"report.md", "manifest.json", "SHA256SUMS", "output.log"}
+    assert set(system.zip(job_id).namelist()) == {
+        "report.md",
+        "manifest.json",
+        "SHA256SUMS",
+        "output.log",
+        "session.ipynb",
+    }
 
 
 # ── the image ────────────────────────────────────────────────────────────────────────────────────────────────────────

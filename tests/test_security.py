@@ -35,7 +35,8 @@ DENIED = {"EACCES", "EPERM"}
 
 #: The first lines of every attack.
 TOOLS = r"""
-import ctypes, errno, glob, http.client, json, os, platform, re, signal, socket, stat, subprocess, sys, threading, time
+import ctypes, errno, glob, http.client, json, os, platform, re, signal, socket, stat, struct, subprocess, sys
+import threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 found = {}
 
@@ -78,7 +79,15 @@ agent = next(pid for pid in pids if pid != 1 and fields(pid)["Uid"].split()[0] =
 
 #: Looks at everything that there is to look at, without network.
 SPY = r"""
-found["inherited"] = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+found["inherited"] = {}
+for fd in os.listdir("/proc/self/fd"):
+    if os.path.exists(f"/proc/self/fd/{fd}"):
+        found["inherited"][fd] = where = os.readlink(f"/proc/self/fd/{fd}")
+        if where.startswith("socket:"):
+            with socket.socket(fileno=os.dup(int(fd))) as other:
+                own = other.family != socket.AF_UNIX or other.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                peer = 0 if own else struct.unpack("3i", other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+                found["inherited"][fd] = {0: "own", os.getpid(): "own", agent: "agent"}.get(peer, peer)
 SHAPES = re.compile(rb"[0-9a-f]{12}\.[A-Za-z0-9_-]{43}|canary-[0-9a-f]{32}")
 decoys = {"token": os.urandom(6).hex() + "." + os.urandom(32).hex()[:43], "key": "canary-" + os.urandom(16).hex()}
 with open("decoy", "w") as file:
@@ -361,8 +370,8 @@ for path in glob.glob("*-*"):
 #: Says and writes what only the system may say and write.
 FORGE = r"""
 os.makedirs("workspace")
-for path in ("manifest.json", "report.md", "SHA256SUMS", "output.log", "workspace/x", "..\\..\\out.txt", "%2e%2e",
-             "a\nb", "C:\\out.txt", "...", "../home/user/out.txt"):
+for path in ("manifest.json", "report.md", "SHA256SUMS", "output.log", "session.ipynb", "workspace/x",
+             "..\\..\\out.txt", "%2e%2e", "a\nb", "C:\\out.txt", "...", "../home/user/out.txt"):
     with open(path, "w") as file:
         file.write("forged")
 for path in ("../manifest.json", "/report.md"):
@@ -485,11 +494,16 @@ class Spied:
     log: str
     artifact: Artifact
     events: str
+    kernel: bool
 
 
-@pytest.fixture(scope="module")
-def spied(guarded: System) -> Spied:
-    job = guarded.python(TOOLS + SPY)
+@pytest.fixture(scope="module", params=["script", "cell"])
+def spied(guarded: System, request: pytest.FixtureRequest) -> Spied:
+    """What a job finds, as a process of its own and from within the kernel."""
+    steps = [{"kind": "python", "code": "True"}, {"kind": "python", "code": TOOLS + SPY}]
+    if request.param == "script":
+        steps = [{"kind": "file", "path": "spy.py", "content": TOOLS + SPY}, {"kind": "python", "file": "spy.py"}]
+    job = guarded.submit(steps=steps)
     guarded.says(job, "READY")
     name = container(guarded, job)
     inspected, log = inspect(name), docker("logs", name)
@@ -497,7 +511,9 @@ def spied(guarded: System) -> Spied:
     guarded.completed(job)
     artifact = guarded.zip(job)
     events = guarded.http.get(f"/jobs/{job}/events").text
-    return Spied(job, found_by(artifact), token_of(inspected), inspected, log, artifact, events)
+    return Spied(
+        job, found_by(artifact), token_of(inspected), inspected, log, artifact, events, request.param == "cell"
+    )
 
 
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -535,7 +551,13 @@ def test_a_job_cannot_reach_the_link(guarded: System, spied: Spied) -> None:
     assert link.pop("list") in DENIED and link.pop("write") in {*DENIED, "EROFS"}
     assert len(link) == 4 and {came for both in link.values() for came in both} <= DENIED
     assert (guarded.run_dir / "link").stat().st_mode & 0o777 == 0o750
-    assert spied.found["inherited"] == ["0", "1", "2"]
+    inherited = spied.found["inherited"]
+    if spied.kernel:  # it has sockets of its own, and one to the agent, which takes what comes from it for data
+        assert list(inherited.values()).count("agent") == 1
+        others = {where for fd, where in inherited.items() if int(fd) > 2} - {"own", "agent"}
+        assert all(re.fullmatch(r"(anon_inode|pipe):.*|/home/user/.*", where) for where in others), others
+    else:
+        assert set(inherited) == {"0", "1", "2"}
 
 
 def test_only_the_token_of_a_running_sandbox_opens_the_link(guarded: System, spied: Spied, neighbour: str) -> None:
@@ -786,7 +808,7 @@ def test_output_forges_no_event_and_no_outcome(forged: tuple[dict[str, Any], Art
     kinds = [event["event"] for event in events if event["event"] != "output"]
     assert kinds == ["scheduled", "running", "phase", "phase", "step_started", "step_ended", "phase", "failed"]
     printed = "".join(json.loads(event["data"])["text"] for event in events if event["event"] == "output")
-    assert printed.count("event: completed") == 9
+    assert printed.count("event: completed") == 8  # between carriage returns it is drawn over
     headings = [line for line in artifact.report.splitlines() if line.startswith("#")]
     assert headings[0] == f"# Job {status['job_id']} failed" and "# Job forged completed" not in headings
     assert "| 1 | python | forged | completed | 0 |" not in artifact.report.splitlines()
@@ -797,7 +819,7 @@ def test_files_forge_no_manifest_and_no_report(forged: tuple[dict[str, Any], Art
     assert set(found_by(artifact).values()) <= DENIED  # next to the workspace, in the container
     names = artifact.namelist()
     assert len(names) == len(set(names))
-    ours = {"manifest.json", "report.md", "SHA256SUMS", "output.log"}
+    ours = {"manifest.json", "report.md", "SHA256SUMS", "output.log", "session.ipynb"}
     assert {name for name in names if not name.startswith("workspace/")} == ours
     for name in ours:
         assert artifact.text(name) == "forged" and artifact.read(name) != b"forged"

@@ -95,7 +95,7 @@ def test_a_python_traceback_shows_the_line(system: System) -> None:
 
 
 def test_too_much_output_is_cut_with_a_marker_that_says_how_much(system: System) -> None:
-    job = system.python("import sys\nsys.stdout.write('begin\\n' + 'x' * 5_000_000 + '\\nend\\n')")
+    job = system.python("import sys\n_ = sys.stdout.write('begin\\n' + 'x' * 5_000_000 + '\\nend\\n')")
     found = system.completed(job)
     text = system.output(job)
     assert text.startswith("begin\n") and text.endswith("\nend\n")

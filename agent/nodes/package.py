@@ -15,6 +15,7 @@ from pocketflow import Node
 
 from agent import wire
 from agent.job import Failure, Job
+from agent.nodes.python import leave_kernel
 from agent.nodes.steps import end_background
 from agent.processes import WORKSPACE
 
@@ -40,6 +41,7 @@ class Package(Node):
     """Kills what still runs, packs as the job's user, and settles how the job ended."""
 
     def prep(self, shared: Job) -> Job:
+        leave_kernel(shared)
         shared.processes.kill_for_packing()
         shared.outbox.phase("package")  # for the orchestrator, the word that no process of the job lives
         end_background(shared)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from subprocess import Popen
 
 from pocketflow import Node
 
 from agent import wire
 from agent.job import Job, Running
 from agent.output import StepOutput
-from agent.processes import HOME, Stopped, exit_code, oom_kills, users_processes
+from agent.processes import HOME, Stopped, exit_code, oom_kills
 
 #: The exit code, as a shell shows it, of a process that SIGKILL ended.
 KILLED = 137
@@ -41,12 +40,8 @@ class Result:
 
 def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float) -> Result:
     """Run a command to its end and pass its output on; what it leaves running is killed."""
-    keep = set(users_processes()) if job.background else set[int]()
-    kills = oom_kills()
-    output = StepOutput(lambda part: job.outbox.output(number, part), job.budget)
-    limit = time.monotonic() + seconds
-    deadline = min(limit, job.deadline) if number != wire.CHECK else limit
-    whose = f"its time limit of {seconds:g} s" if deadline == limit else f"the job's limit of {job.order.seconds:g} s"
+    keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
+    deadline, whose = time_limit(job, number, seconds)
     try:
         process = job.processes.start(command, text, output)
     except Stopped:
@@ -55,17 +50,30 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
         return Result("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
     in_time = job.processes.wait(process, deadline)
     if in_time:
-        job.processes.end_step(keep)
+        job.end_step(keep)
     else:
         job.processes.stop("timed_out")
         process.wait()
     job.processes.close(process)
-    return _result(job, name, process, output, kills, whose)
+    return result_of(job, name, exit_code(process), output, kills, whose)
+
+
+def output_of(job: Job, number: int) -> StepOutput:
+    """What a step prints becomes events of the job."""
+    return StepOutput(lambda part: job.outbox.output(number, part), job.budget)
+
+
+def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
+    """When a step must have ended (``time.monotonic``), and whose limit that is."""
+    limit = time.monotonic() + seconds
+    if number == wire.CHECK or limit <= job.deadline:
+        return limit, f"its time limit of {seconds:g} s"
+    return job.deadline, f"the job's limit of {job.order.seconds:g} s"
 
 
 def start_background(job: Job, step: wire.PlannedStep, command: list[str]) -> Result | None:
     """Start a command that goes on until packing; a result only where it could not be started."""
-    output = StepOutput(lambda part: job.outbox.output(step.number, part), job.budget)
+    output = output_of(job, step.number)
     try:
         process = job.processes.start(command, step.source, output)
     except (Stopped, OSError) as error:
@@ -101,8 +109,8 @@ def describe(step: wire.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
-def _result(job: Job, name: str, process: Popen[bytes], output: StepOutput, kills: int, limit: str) -> Result:
-    code = exit_code(process)
+def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str) -> Result:
+    """How a step ended that has this exit code; ``kills`` is what ``oom_kills`` was before it."""
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
@@ -158,13 +166,6 @@ class ShellStep(StepNode):
 
     def command(self, step: wire.PlannedStep) -> list[str]:
         return save_and_run(step, "sh", "bash", "--noprofile", "--norc", "-eo", "pipefail")
-
-
-class PythonStep(StepNode):
-    """Python code, run as a script of its own in the users' virtual environment."""
-
-    def command(self, step: wire.PlannedStep) -> list[str]:
-        return save_and_run(step, "py", "python")
 
 
 class FileStep(StepNode):

@@ -21,7 +21,7 @@ ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
     "check_command", "outputs", "labels", "keep_days", "inputs", "uploads",
 }  # fmt: skip
-PLANNED = {"number", "kind", "title", "source", "path", "seconds", "seconds_given", "background"}
+PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"}
 
 
 @router.post(

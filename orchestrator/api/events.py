@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from agent import wire
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.documents import iso
-from orchestrator.models import FINAL
+from orchestrator.models import FINAL, Event
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -37,6 +38,7 @@ async def events(
     """All events of a job from the first on, then each as it happens; ends after the final one.
 
     `id` is the event's number, `event` its kind, `data` a JSON object. A comment line comes every 15 s as heartbeat.
+    Of a `result`, its pictures are not in the stream: `file` says where they are in the workspace.
     """
     last = after if last_event_id is None else last_event_id
     with here.scheduler.bell.listening(job.id) as heard:
@@ -44,7 +46,7 @@ async def events(
             heard.clear()
             page = await here.store.events(job.id, last, PAGE)
             for event in page:
-                data = {"at": iso(event.at), **event.data}
+                data = {"at": iso(event.at), **seen(event)}
                 yield ServerSentEvent(id=str(event.number), event=event.kind, data=data)
                 last = event.number
                 if event.kind in FINAL:
@@ -57,3 +59,11 @@ async def events(
             if here.scheduler.bell.closed:
                 return  # the system stops; the follower comes back with Last-Event-ID
             await heard.wait()
+
+
+def seen(event: Event) -> dict[str, Any]:
+    """What a follower gets of an event."""
+    if event.kind != "result":
+        return event.data
+    texts = {kind: part for kind, part in event.data.get("data", {}).items() if kind not in wire.PICTURES}
+    return {**event.data, "data": texts}

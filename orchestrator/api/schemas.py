@@ -118,6 +118,7 @@ class Links(BaseModel):
     status: str
     events: str
     files: str
+    notebook: str
     cancel: str
     download: str
 
@@ -262,6 +263,7 @@ def links(job_id: str) -> Links:
         status=f"/status/{job_id}",
         events=f"/jobs/{job_id}/events",
         files=f"/jobs/{job_id}/files",
+        notebook=f"/jobs/{job_id}/notebook",
         cancel=f"/cancel/{job_id}",
         download=f"/download/{job_id}",
     )

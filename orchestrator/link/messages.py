@@ -39,7 +39,7 @@ _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
     wire.Take, wire.Ask, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
-    wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
+    wire.Result, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
@@ -131,12 +131,30 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
         if len(event.text) > wire.OUTPUT_EVENT_CHARACTERS:
             raise _bad("the text of an output event is too long")
         return Report(event.number, at, event.kind, {**data, "text": event.text})
+    if isinstance(event, wire.Result):
+        _check_result(event)
+        shown = {"data": event.data, "file": event.file, "display": event.display, "error": event.error}
+        return Report(event.number, at, event.kind, {**data, **{name: part for name, part in shown.items() if part}})
     if (event.exit_code is not None and not 0 <= event.exit_code <= 255) or not 0 <= event.output_bytes < 2**60:
         raise _bad("an exit code or a size is out of bounds")
     detail = event.detail[:DETAIL_CHARACTERS]
     ended = {"status": event.status, "exit_code": event.exit_code, "detail": detail}
     changes = {**ended, "output_bytes": event.output_bytes, "ended_at": at}
     return Report(event.number, at, event.kind, {**data, **ended}, step_number=event.step, step=changes)
+
+
+def _check_result(event: wire.Result) -> None:
+    for kind, part in event.data.items():
+        if len(part) > wire.most_of(kind):
+            raise _bad(f"the {kind} of a result is too long")
+        if kind in wire.PICTURES and (len(part) % 4 or not wire.BASE64.fullmatch(part)):
+            raise _bad(f"the {kind} of a result is not in base64")
+    if event.file and not wire.PICTURE_FILE.fullmatch(event.file):
+        raise _bad("a result names a file that is no picture")
+    if len(event.display) > wire.DISPLAY_NAME or len(event.error) not in (0, 2):
+        raise _bad("a result is out of bounds")
+    if any(len(part) > wire.ERROR_CHARACTERS for part in event.error):
+        raise _bad("the error of a step is too long")
 
 
 def _check(adapter: TypeAdapter[T], body: bytes) -> T:

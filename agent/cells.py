@@ -1,0 +1,350 @@
+"""The kernel: the process in which a job's python steps run as the cells of one notebook. It is the job's user's own.
+
+    python -P cells.py FD TEXT PICTURE
+
+It runs in the users' environment, so it knows nothing of the agent's package. FD is a socket to the agent, with one
+JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have. From the agent:
+
+    {"run": number, "source": text}   run a step; the answer is {"ended": exit code, "error": [name, message] or null}
+    {"heard": true}                   a result is where it belongs: what is printed next comes after it
+    {"exit": true}                    end as a script ends, with all that is to be done at its exit
+
+To the agent: {"result": {kind: text}, "file": path, "id": text}, and {"ended": …}. What a step prints goes to file
+descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to the viewer.
+
+A thread drives the kernel through its own door, as any client does, so whoever is attached to it sees what happens.
+What a script may do works as in a script, where a notebook would have it differently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import io
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import traceback
+import types
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+#: A debugger would take a fifth of the start: whoever imports it later gets it all the same.
+sys.modules["debugpy"] = None  # type: ignore[assignment]
+import zmq  # noqa: E402
+from ipykernel.compiler import XCachingCompiler  # noqa: E402
+from ipykernel.displayhook import ZMQShellDisplayHook  # noqa: E402
+from ipykernel.iostream import OutStream  # noqa: E402
+from ipykernel.ipkernel import IPythonKernel  # noqa: E402
+from ipykernel.kernelapp import IPKernelApp  # noqa: E402
+from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa: E402
+from IPython.core.error import UsageError  # noqa: E402
+from jupyter_client.session import Session  # noqa: E402
+from traitlets import Type  # noqa: E402
+
+FOLDER = Path.home() / "kernel"
+SOURCES = Path.home() / "steps"
+WORKSPACE = Path.cwd()
+
+#: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
+HEARD_SECONDS = 5.0
+
+#: What of a result is kept, as texts and as pictures; and the names of pictures as files.
+TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
+PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
+
+NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
+
+
+class Steps:
+    """The steps of the job: each is run as a cell, and the agent hears what comes of it."""
+
+    def __init__(self, fd: int, text: int, picture: int) -> None:
+        self._text, self._picture = text, picture
+        self._agent = socket.socket(fileno=fd)
+        self._sending = threading.Lock()
+        self._heard = threading.Event()
+        self.current: str | None = None  # the file of the step that runs
+        self.session = ""  # of the thread that drives the kernel
+        self._pictures = 0
+
+    # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
+
+    def drive(self, app: IPKernelApp) -> None:
+        """Do what the agent says, until it has gone; a second thread runs the steps."""
+        session = Session(key=app.session.key)
+        self.session = session.session
+        door = zmq.Context().socket(zmq.DEALER)
+        door.connect(f"{app.transport}://{app.ip}-{app.shell_port}")
+        for line in self._agent.makefile("rb"):
+            told = json.loads(line)
+            if "run" in told:
+                threading.Thread(target=self._run, args=(session, door, told["run"], told["source"])).start()
+            elif "exit" in told:
+                app.io_loop.add_callback(app.io_loop.stop)
+            else:
+                self._heard.set()
+
+    def _run(self, session: Session, door: Any, number: int, source: str) -> None:
+        SOURCES.mkdir(exist_ok=True)
+        path = SOURCES / f"step-{number}.py"
+        path.write_text(source, "utf-8")
+        # a viewer's cell that fails takes what waits behind it along: it is asked for again
+        content = {"code": source, "allow_stdin": False, "stop_on_error": False}
+        status = "aborted"
+        while status == "aborted":
+            session.send(door, "execute_request", content, metadata={"step": str(path)})
+            _, frames = session.feed_identities(door.recv_multipart())
+            reply = session.deserialize(frames)["content"]
+            status = reply["status"]
+        error = [reply["ename"], reply["evalue"]] if status == "error" else None
+        self._send({"ended": self.code(error), "error": error})
+
+    # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
+
+    def is_mine(self, parent: Mapping[str, Any]) -> bool:
+        """Whether what goes on is a step's, and not a viewer's."""
+        return bool(self.session) and parent.get("session") == self.session
+
+    def tell(self, data: Mapping[str, Any], display_id: str = "") -> None:
+        """Tell the agent of a result; returns when it has heard of it."""
+        kept: dict[str, str] = {}
+        notes: list[str] = []
+        file = ""
+        for kind, suffix in PICTURES.items():
+            if kind in data:
+                content = data[kind] if isinstance(data[kind], bytes) else base64.b64decode(data[kind])
+                file = self._save(content, suffix)
+                if len(content) <= self._picture:
+                    kept[kind] = base64.b64encode(content).decode()
+                else:
+                    notes.append(f"a picture of {len(content):,} bytes is kept as {file} alone")
+        for kind in TEXTS:
+            if kind in data:
+                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind])
+                if len(text) <= self._text:
+                    kept[kind] = text
+                elif kind == "text/plain":
+                    half = self._text // 3
+                    left_out = len(text) - 2 * half
+                    kept[kind] = f"{text[:half]}\n[… {left_out:,} characters are left out here …]\n{text[-half:]}"
+                else:
+                    notes.append(f"{kind} of {len(text):,} characters is left out")
+        if notes:
+            kept["text/plain"] = "\n".join([kept.get("text/plain", ""), *(f"[… {note} …]" for note in notes)]).strip()
+        self._heard.clear()
+        self._send({"result": kept, "file": file, "id": display_id})
+        self._heard.wait(HEARD_SECONDS)
+
+    def _save(self, content: bytes, suffix: str) -> str:
+        """Keep a picture under the next number; where that is not to be had, it is in the notebook alone."""
+        with suppress(OSError):
+            (WORKSPACE / "figures").mkdir(exist_ok=True)
+            while True:
+                self._pictures += 1
+                name = f"figures/figure-{self._pictures}.{suffix}"
+                with suppress(FileExistsError), open(WORKSPACE / name, "xb") as file:
+                    file.write(content)
+                    return name
+        return ""
+
+    def code(self, error: list[str] | None) -> int:
+        """The exit code of a script that ends like this."""
+        if error is None:
+            return 0
+        return _exit_code(self.exited) if error[0] == "SystemExit" else 1
+
+    exited: object = None  # what a step has given to sys.exit
+
+    def _send(self, content: dict[str, Any]) -> None:
+        with self._sending, suppress(OSError):  # the agent has gone: so will we
+            self._agent.sendall(json.dumps(content).encode() + b"\n")
+
+
+STEPS: Steps
+
+
+def _exit_code(value: object) -> int:
+    """As Python ends a script, see sys.exit."""
+    if value is None:
+        return 0
+    return value & 0xFF if isinstance(value, int) else 1
+
+
+class Printed(io.TextIOWrapper):
+    """Standard output, or error: a step's is the process's own, a viewer's goes to the viewer."""
+
+    def __init__(self, fd: int, like: io.TextIOWrapper, viewer: OutStream) -> None:
+        file = io.FileIO(fd, "w", closefd=False)
+        super().__init__(io.BufferedWriter(file), like.encoding, like.errors, write_through=True)
+        self._viewer = viewer
+
+    def write(self, text: str) -> int:
+        if STEPS.current is None and threading.current_thread() is threading.main_thread():
+            return int(self._viewer.write(text) or 0)
+        written = super().write(text)
+        super().flush()
+        return written
+
+    def flush(self) -> None:
+        super().flush()
+        if STEPS.current is None:
+            self._viewer.flush()
+
+
+class Compiler(XCachingCompiler):
+    """Names the code of a step after its file, so that a traceback shows its lines."""
+
+    def get_code_name(self, raw_code: str, code: str, number: int) -> str:
+        return STEPS.current or str(super().get_code_name(raw_code, code, number))
+
+
+class Displayed(ZMQDisplayPublisher):
+    def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
+        super().publish(data, metadata, **more)
+        if STEPS.is_mine(self.parent_header):
+            STEPS.tell(data, str((more.get("transient") or {}).get("display_id", "")))
+
+
+class Values(ZMQShellDisplayHook):
+    def finish_displayhook(self) -> None:
+        data = self.msg["content"]["data"] if self.msg else None
+        super().finish_displayhook()
+        if data and STEPS.is_mine(self.parent_header):
+            STEPS.tell(data)
+
+
+class Shell(ZMQInteractiveShell):
+    """Shows the errors of a step as Python shows those of a script."""
+
+    displayhook_class = Type(Values)
+    display_pub_class = Type(Displayed)
+
+    def init_user_ns(self) -> None:
+        super().init_user_ns()
+        self.user_ns["exit"] = self.user_ns["quit"] = sys.exit
+
+    def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
+        if STEPS.current is None:
+            super().showtraceback(exc_tuple, *arguments, **options)
+            return
+        kind, error, trace = self._get_exc_info(exc_tuple)
+        if isinstance(error, SystemExit):
+            STEPS.exited = error.code
+            said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
+        elif isinstance(error, UsageError):
+            said = f"UsageError: {error}\n"
+        else:
+            said = _words(error, trace)
+        print(said, end="", file=sys.stderr)
+        self._showtraceback(kind, error, said.splitlines())  # for viewers, and for the answer
+
+    def showsyntaxerror(self, *arguments: Any, **options: Any) -> None:
+        if STEPS.current is None:
+            super().showsyntaxerror(*arguments, **options)
+        else:
+            self.showtraceback()
+
+
+def _words(error: BaseException, trace: types.TracebackType | None) -> str:
+    """What Python prints of an error that ends a script: from the step's own code on, without what is ours."""
+    while trace and trace.tb_frame.f_code.co_filename != STEPS.current:
+        trace = trace.tb_next
+    if type(error).__name__ == "_IncompleteInputError":  # what IPython asks for; as a script, it is told in more words
+        try:
+            compile(Path(str(STEPS.current)).read_text("utf-8"), str(STEPS.current), "exec")
+        except SyntaxError as plain:
+            plain.__context__ = None
+            error, trace = plain, None
+    shown: traceback.TracebackException | None = traceback.TracebackException(type(error), error, trace)
+    whole, link = shown, shown
+    while link:
+        link.stack = traceback.StackSummary.from_list([frame for frame in link.stack if frame.filename != __file__])
+        link = link.__cause__ or link.__context__
+    return "".join(whole.format()) if whole else ""
+
+
+class Kernel(IPythonKernel):
+    """Runs steps as scripts run, and viewers' cells as cells."""
+
+    shell_class = Type(Shell)
+    compiler_class = Type(Compiler)
+
+    async def do_execute(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
+        header = self.get_parent("shell").get("header", {})
+        if not STEPS.is_mine(header):
+            return await super().do_execute(code, silent, *arguments, **options)
+        path = str(options["cell_meta"]["step"])
+        STEPS.current, STEPS.exited = path, None
+        sys.argv = [path]
+        self.shell.user_ns["__file__"] = path
+        loop = asyncio.get_running_loop()
+        if not self.shell.should_run_async(code, transformed_cell=self.shell.transform_cell(code)):
+            # asyncio.run works as in a script: this loop stands still until the step is through
+            asyncio._set_running_loop(None)
+        try:
+            return await super().do_execute(code, silent, *arguments, **options)
+        finally:
+            asyncio._set_running_loop(loop)
+            asyncio.set_event_loop(loop)
+            _flush_files()
+            STEPS.current = None
+
+    def raw_input(self, prompt: object = "") -> str:
+        if STEPS.current is None:
+            return str(super().raw_input(prompt))
+        raise EOFError(f"input(): {NOBODY}")
+
+    def getpass(self, prompt: object = "", stream: object = None, **options: Any) -> str:
+        if STEPS.current is None:
+            return str(super().getpass(prompt, stream, **options))
+        raise EOFError(f"getpass(): {NOBODY}")
+
+
+def _flush_files() -> None:
+    """What a step has written is in its files, though they are open: its end would have closed those of a script."""
+    for found in gc.get_objects():
+        if type(found) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            with suppress(Exception):
+                if not found.closed and found.writable():
+                    found.flush()
+
+
+class App(IPKernelApp):
+    kernel_class = Type(Kernel)
+
+    def init_io(self) -> None:
+        super().init_io()
+        sys.stdout = Printed(1, sys.__stdout__, sys.stdout)  # type: ignore[arg-type]
+        sys.stderr = Printed(2, sys.__stderr__, sys.stderr)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    global STEPS
+    fd, text, picture = (int(argument) for argument in sys.argv[1:])
+    shutil.rmtree(FOLDER, ignore_errors=True)  # of a kernel before this one
+    FOLDER.mkdir(mode=0o700)
+    STEPS = Steps(fd, text, picture)
+    os.environ.pop("MPLBACKEND", None)  # figures are shown in the notebook
+    # a process with threads may be forked here: multiprocessing does, and a script's has none
+    warnings.filterwarnings("ignore", message=".*is multi-threaded, use of fork.*", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'.*")
+    app = App.instance(
+        connection_file=str(FOLDER / "kernel-job.json"), transport="ipc", capture_fd_output=False, log_level=50
+    )
+    app.initialize(["--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor"])
+    del sys.modules["debugpy"]
+    threading.Thread(target=STEPS.drive, args=(app,), daemon=True).start()
+    app.start()
+    STEPS.current = "exit"  # what is printed now is the job's
+
+
+if __name__ == "__main__":
+    main()

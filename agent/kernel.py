@@ -1,0 +1,181 @@
+"""The kernel as the agent sees it: a process of the job's user that runs python steps one after the other.
+
+What comes from it is data: it may have been made to say anything, by a job that is the same user.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from agent import wire
+from agent.output import StepOutput
+from agent.processes import Processes
+
+COMMAND = ["/opt/venv/bin/python", "-P", str(Path(__file__).with_name("cells.py"))]
+
+#: Bytes of one line that it may send: a result with all parts that it can have.
+LINE = 8 * 2**20
+
+#: Seconds until a kernel must have read what it is told, and until one that is to end has ended.
+SEND_SECONDS, EXIT_SECONDS = 10.0, 5.0
+
+
+class Broken(Exception):
+    """The kernel has not kept to what was agreed; a sentence that says how."""
+
+
+@dataclass
+class Result:
+    """A figure, a table, a value: something that a step has shown. The parts say the same in different ways."""
+
+    data: dict[wire.ResultKind, str]
+    file: str  # of a picture, in the workspace
+    display: str  # where it takes the place of an earlier one of this name
+
+
+@dataclass
+class Ended:
+    """How a step ended, as the kernel says it."""
+
+    code: int
+    error: tuple[str, str] | None  # the exception's name, and its message
+
+
+@dataclass
+class Kernel:
+    """One kernel, from its first step to its end. Raises what ``Processes.start`` raises when it is made.
+
+    What it prints goes to ``output`` until the processes are told to hush it, and again when they are told to listen.
+    """
+
+    processes: Processes
+    output: StepOutput
+    process: Popen[bytes] = field(init=False)
+    number: int = field(init=False, default=0)  # of the step that ran last
+
+    def __post_init__(self) -> None:
+        self._socket, its = socket.socketpair()
+        with its:
+            command = [*COMMAND, *(str(number) for number in (its.fileno(), wire.RESULT_TEXT, wire.RESULT_PICTURE))]
+            self.process = self.processes.start(command, "", self.output, pass_fds=(its.fileno(),))
+        self._socket.settimeout(SEND_SECONDS)
+        self._received = bytearray()
+        self._ended: Ended | None = None
+        self._broken: Broken | None = None
+        self._show: Callable[[Result], None] = lambda result: None
+
+    def run(self, number: int, source: str, show: Callable[[Result], None], deadline: float) -> Ended | None:
+        """Run a step; ``show`` is called with each result, in order with what is printed.
+
+        None where the deadline came before its end, or the kernel's own process ended: its exit code is the step's.
+        Raises Broken.
+        """
+        self.number, self._show = number, show
+        self._ended = self._broken = None
+        self.processes.watch(self._socket.fileno(), self._hear)
+        try:
+            self._tell({"run": number, "source": source})
+            self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
+        finally:
+            self.processes.forget(self._socket.fileno())
+        if self._broken:
+            raise self._broken
+        return self._ended
+
+    def leave(self, output: StepOutput) -> None:
+        """Have it end as a script ends, with all that is to be done and said then; after a while it is killed."""
+        self.processes.listen(self.process, output)
+        with suppress(Broken):
+            self._tell({"exit": True})
+            self.processes.wait(self.process, time.monotonic() + EXIT_SECONDS)
+        self.end()
+
+    def end(self) -> None:
+        """Kill it, if it lives, and let go of it."""
+        self.process.kill()
+        self.process.wait()
+        self.processes.close(self.process)
+        self._socket.close()
+
+    def _tell(self, content: dict[str, Any]) -> None:
+        try:
+            self._socket.sendall(json.dumps(content).encode() + b"\n")
+        except TimeoutError:
+            raise Broken(f"it did not listen for {SEND_SECONDS:g} s") from None
+        except OSError:
+            pass  # it has ended: its exit code says how
+
+    def _hear(self) -> None:
+        """Take what it has sent."""
+        try:
+            data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:  # its end of the socket is closed: it ends, or a step has closed it
+            self.processes.forget(self._socket.fileno())
+            return
+        self._received += data
+        while not self._broken and (end := self._received.find(b"\n")) >= 0:
+            line = bytes(self._received[:end])
+            del self._received[: end + 1]
+            try:
+                self._take(line)
+            except Broken as broken:
+                self._broken = broken
+        if len(self._received) > LINE:
+            self._broken = Broken("it sent more than a result can have")
+
+    def _take(self, line: bytes) -> None:
+        try:
+            told = json.loads(line)
+        except (ValueError, RecursionError):
+            raise Broken("it sent what is no message") from None
+        if not isinstance(told, dict):
+            raise Broken("it sent what is no message")
+        if "ended" in told:
+            code, error = told["ended"], told.get("error")
+            names = None
+            if isinstance(error, list) and len(error) == 2:
+                names = (_text(error[0], wire.ERROR_CHARACTERS), _text(error[1], wire.ERROR_CHARACTERS))
+            if not isinstance(code, int) or not 0 <= code <= 255:
+                raise Broken("it sent an exit code that is none")
+            self._ended = Ended(code, names)
+        else:
+            self.processes.drain(self.process)  # what was printed before comes before
+            self._show(result_of(told))
+            self._tell({"heard": True})
+
+
+def result_of(told: Mapping[str, Any]) -> Result:
+    """A result as it may go on: of what a kernel has sent, that which has a known kind and its size."""
+    sent = told.get("result")
+    data: dict[wire.ResultKind, str] = {}
+    left = wire.RESULT_TEXTS
+    for kind in wire.RESULT_KINDS:
+        part = sent.get(kind) if isinstance(sent, dict) else None
+        if not isinstance(part, str) or len(part) > wire.most_of(kind):
+            continue
+        if kind in wire.PICTURES:
+            if part and len(part) % 4 == 0 and wire.BASE64.fullmatch(part):
+                data[kind] = part
+        elif len(part) <= left:
+            data[kind] = _text(part, len(part))
+            left -= len(part)
+    file = told.get("file")
+    found = file if isinstance(file, str) and wire.PICTURE_FILE.fullmatch(file) else ""
+    return Result(data, found, _text(told.get("id"), wire.DISPLAY_NAME))
+
+
+def _text(value: object, most: int) -> str:
+    """A text that can be sent: without halves of surrogate pairs."""
+    return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -1,0 +1,158 @@
+"""Python steps: the cells of one notebook, run by one kernel. Where nobody could tell, a process of its own does it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+from agent import kernel, wire
+from agent.job import Job
+from agent.kernel import Broken, Kernel
+from agent.nodes.steps import (
+    Result,
+    StepNode,
+    describe,
+    output_of,
+    result_of,
+    run,
+    save_and_run,
+    start_background,
+    time_limit,
+)
+from agent.output import StepOutput
+from agent.processes import Stopped, exit_code, oom_kills
+
+#: What is printed first in the kernel that takes the place of one.
+FRESH = "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\n"
+
+#: Names that only a kernel knows.
+OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
+
+
+class PythonStep(StepNode):
+    """Code for the kernel, or a script that is in the workspace."""
+
+    def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
+        job, step = prep_res
+        if step.background:
+            return start_background(job, step, self.command(step))
+        if step.path or is_script(job, step):
+            return run(job, step.number, describe(step), self.command(step), step.source, step.seconds)
+        return run_cell(job, step)
+
+    def command(self, step: wire.PlannedStep) -> list[str]:
+        """As a process of its own."""
+        if step.path:
+            return ["python", f"./{step.path}", *step.args]
+        return save_and_run(step, "py", "python")
+
+
+def is_script(job: Job, step: wire.PlannedStep) -> bool:
+    """Whether a step may as well be a process of its own, which starts faster: nobody could tell the difference.
+
+    No other step shares its variables, nobody could look at them afterwards, because the job ends with it; and it shows
+    nothing: it imports the standard library alone, and does not end with a value.
+    """
+    steps = job.order.steps
+    if job.order.thinks or step is not steps[-1] or sum(one.kind == "python" for one in steps) > 1:
+        return False
+    try:
+        tree = ast.parse(step.source)
+    except (SyntaxError, ValueError, RecursionError):
+        return False  # it may be IPython's: a magic, or an await
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr) and not _is_print(last.value):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imported = [node.module or ""]
+        elif isinstance(node, ast.Name) and node.id in OF_A_KERNEL:
+            return False
+        else:
+            continue
+        if any(name.partition(".")[0] not in sys.stdlib_module_names for name in imported):
+            return False
+    return True
+
+
+def _is_print(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+
+
+def run_cell(job: Job, step: wire.PlannedStep) -> Result:
+    """Run a step in the job's kernel, which is started where there is none."""
+    keep, kills, output = job.before_step(), oom_kills(), output_of(job, step.number)
+    deadline, whose = time_limit(job, step.number, step.seconds)
+    name = describe(step)
+    try:
+        if job.kernel:
+            job.processes.listen(job.kernel.process, output)
+        else:
+            job.kernel = Kernel(job.processes, output)
+    except Stopped:
+        return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
+    except OSError as error:
+        return Result("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
+    used = job.kernel
+    if job.kernel_lost:
+        job.kernel_lost = False
+        output.feed(FRESH.encode())
+    ended, broken = None, ""
+    try:
+        ended = used.run(step.number, step.source, Shown(job, step.number, output).show, deadline)
+    except Broken as error:
+        broken = str(error)
+    if ended is None and not broken and used.process.poll() is None:
+        job.processes.stop("timed_out")
+    if not job.processes.stopped:
+        job.end_step(keep)
+    if ended is None:
+        job.lose_kernel()
+    elif job.kernel is used:
+        job.processes.hush(used.process)
+    if ended and ended.error and ended.error[0] != "SystemExit":
+        job.outbox.result(step.number, {}, error=list(ended.error))
+    if broken and not job.processes.stopped:
+        return Result("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
+    result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose)
+    if ended is None and result.reason == "step_failed":
+        result.detail = f"The kernel's process has ended. {result.detail}"
+    return result
+
+
+def leave_kernel(job: Job) -> None:
+    """End the kernel as a script ends, or at once where the job was stopped."""
+    if job.kernel is None:
+        return
+    if job.processes.stopped:
+        job.kernel.end()
+    else:
+        job.kernel.leave(output_of(job, job.kernel.number))
+    job.kernel = None
+
+
+class Shown:
+    """What a step has shown so far, beside what it has printed."""
+
+    def __init__(self, job: Job, number: int, output: StepOutput) -> None:
+        self._job, self._number, self._output = job, number, output
+        self._count = 0
+
+    def show(self, result: kernel.Result) -> None:
+        """Pass a result on, in order with what is printed; of too many, and of too large ones, it is said."""
+        self._count += 1
+        if self._count > wire.RESULTS_STEP:
+            if self._count == wire.RESULTS_STEP + 1:
+                self._output.feed(f"\n[… a step has {wire.RESULTS_STEP} results: more are left out …]\n".encode())
+            return
+        data, budget = result.data, self._job.results
+        size = sum(len(part) for part in data.values())
+        if size > budget.left:
+            said = f"[… a result of {size:,} characters is left out: a job has {wire.RESULTS_JOB:,} together …]"
+            data = {"text/plain": said}
+        else:
+            budget.left -= size
+        self._output.flush()
+        self._job.outbox.result(self._number, data, result.file, result.display)

@@ -1,0 +1,31 @@
+"""A job's notebook as it is at this moment: the ZIP has it as it was in the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from orchestrator.api.contents import SAFE_HEADERS
+from orchestrator.api.context import Here, KnownJob
+from orchestrator.api.jobs import PROBLEM, check_not_expired
+from orchestrator.notebook import notebook
+
+router = APIRouter(responses={422: PROBLEM})
+
+MEDIA_TYPE = "application/x-ipynb+json"
+
+
+@router.get(
+    "/jobs/{job_id}/notebook",
+    response_class=Response,
+    summary="The session as a notebook",
+    responses={200: {"description": "nbformat 4.5.", "content": {MEDIA_TYPE: {}}}, 404: PROBLEM, 410: PROBLEM},
+)
+async def session(job: KnownJob, here: Here) -> Response:
+    """What the steps have done so far, with what they have printed and shown; 410 once the job's files have expired."""
+    steps, outputs = await here.store.steps(job.id), await here.store.outputs(job.id)
+    await check_not_expired(here, job.id)
+    text = await asyncio.to_thread(notebook, job, steps, outputs)
+    name = {"Content-Disposition": f'attachment; filename="{job.id}.ipynb"'}
+    return Response(text, media_type=MEDIA_TYPE, headers={**SAFE_HEADERS, **name})

@@ -1,0 +1,192 @@
+"""``session.ipynb``: the work itself, step by step, as a notebook that can be read and run again.
+
+Made from the record, like the other documents, so there is one on every ending, and at any moment before. The format is
+nbformat 4.5 (nbformat.readthedocs.io, "The notebook file format").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from agent import wire
+from orchestrator.models import Event, Job, Step
+
+#: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
+SHOWN = 20_000
+
+#: Finds the files, where the notebook is run again beside them.
+SETUP = """\
+# The steps ran in the workspace, which is beside this notebook in the job's ZIP.
+import os
+
+if os.path.isdir("workspace"):
+    os.chdir("workspace")"""
+
+#: Languages of fenced blocks.
+FENCES = {"shell": "bash", "python": "python", "check": "bash"}
+
+
+def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
+    """The notebook of a job as it is now, as JSON."""
+    told: dict[int, list[Event]] = {}
+    for event in events:
+        told.setdefault(event.data["step"], []).append(event)
+    ran = [step for step in steps if step.number != wire.CHECK]
+    cells = [_markdown("job", _heading(job))]
+    if any(_is_cell(step) for step in ran):
+        names = '\n__file__ = "session.ipynb"' if any("__file__" in step.source for step in ran) else ""
+        cells.append(_code("setup", SETUP + names, 0, [], []))
+    for step in [*ran, *(step for step in steps if step.number == wire.CHECK)]:
+        outputs = told.get(step.number, [])
+        if _is_cell(step):
+            cells.append(_markdown(f"step-{step.number}-title", _title(step)))
+            cells.append(_step(step, sum(cell["cell_type"] == "code" for cell in cells), outputs))
+        else:
+            cells.append(_markdown(f"step-{step.number}", _story(step, outputs)))
+    about = {"job_id": job.id, "status": (job.outcome or {}).get("status", job.status), "version": wire.VERSION}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+        "containerized-agent": about,
+    }
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def drawn(text: str) -> str:
+    """A text as a terminal shows it in the end: what follows a carriage return is drawn over its line."""
+    text = text.replace("\r\n", "\n")
+    if "\r" not in text:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown)
+    return "\n".join(lines)
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """What stands for a result (the data of its event) where there is only text."""
+    lines = [f"[{result['file']}]"] if result.get("file") else []
+    kinds = result.get("data", {})
+    if "text/plain" in kinds:
+        lines.append(kinds["text/plain"])
+    elif kinds and not lines:
+        lines.append(f"[{', '.join(kinds)}]")
+    return "\n".join(lines)
+
+
+def _is_cell(step: Step) -> bool:
+    """Whether a step is code of the notebook: a script of its own is not, nor is what did not run."""
+    return step.kind == "python" and not step.path and not step.background and step.started_at is not None
+
+
+def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
+    outputs: list[dict[str, Any]] = []
+    displays: dict[str, dict[str, Any]] = {}
+    printed = ""
+    for event in [*events, None]:
+        if event is not None and event.kind == "output":
+            printed += event.data["text"]
+            continue
+        if printed:
+            outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(printed)})
+            printed = ""
+        if event is None:
+            break
+        if error := event.data.get("error"):
+            name, message = error
+            outputs.append(
+                {"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
+            )
+            continue
+        data = _data(event.data.get("data", {}))
+        display = event.data.get("display", "")
+        if display in displays:
+            displays[display]["data"] = data
+        elif data:
+            outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+            if display:
+                displays[display] = outputs[-1]
+    # a cell that failed, or that ended itself, does so again: what comes after it is to run all the same
+    stops = step.status != "completed" or "exit" in step.source
+    return _code(f"step-{step.number}", step.source, count, outputs, ["raises-exception"] if stops else [])
+
+
+def _data(kinds: dict[str, str]) -> dict[str, Any]:
+    """The parts of a result as a notebook has them: JSON is JSON there."""
+    found: dict[str, Any] = dict(kinds)
+    if "application/json" in found:
+        try:
+            found["application/json"] = json.loads(found["application/json"])
+        except ValueError:
+            del found["application/json"]
+    return found
+
+
+def _heading(job: Job) -> str:
+    ending = job.outcome or {}
+    lines = [f"# Job {job.id}", ""]
+    if job.prompt:
+        lines += [_fenced(job.prompt, ""), ""]
+    ended = ending.get("status", job.status)
+    if ending.get("reason"):
+        ended += f" ({ending['reason']})"
+    return "\n".join([*lines, f"Status: **{ended}**. Planned by: {job.planned_by}."])
+
+
+def _title(step: Step) -> str:
+    name = "Check" if step.number == wire.CHECK else f"Step {step.number}"
+    return f"## {name}: {_plain(step.title)}\n\n{_ending(step)}"
+
+
+def _plain(title: str) -> str:
+    """A title that is no markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", title)
+
+
+def _ending(step: Step) -> str:
+    code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
+    return f"*{step.kind}, {step.status}{code}*"
+
+
+def _story(step: Step, events: Sequence[Event]) -> str:
+    """A step that is no code of the notebook."""
+    parts = [_title(step)]
+    if step.kind == "file":
+        parts.append(f"The file `{step.path}`:")
+    parts.append(_fenced(step.source, FENCES.get(step.kind, "")))
+    printed = drawn("".join(event.data["text"] for event in events if event.kind == "output"))
+    if printed.strip():
+        parts += ["It printed:", _fenced(printed, "")]
+    return "\n\n".join(parts)
+
+
+def _fenced(text: str, language: str) -> str:
+    """A text as a block that it cannot leave."""
+    if len(text) > SHOWN:
+        half = SHOWN // 2
+        text = f"{text[:half]}\n[… {len(text) - SHOWN:,} characters are left out here …]\n{text[-half:]}"
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip(chr(10))}\n{fence}"
+
+
+def _markdown(name: str, source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
+
+
+def _code(name: str, source: str, count: int, outputs: list[dict[str, Any]], tags: list[str]) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "id": name,
+        "metadata": {"tags": tags} if tags else {},
+        "execution_count": count or None,
+        "outputs": outputs,
+        "source": source,
+    }

@@ -1,0 +1,546 @@
+"""Python steps as the cells of one notebook: what they share, show and leave, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import System, docker, until
+from test_steps import file, python, shell
+
+from agent import wire
+
+
+def cells(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The cells of a notebook by their ids."""
+    return {cell["id"]: cell for cell in found["cells"]}
+
+
+def session(system: System, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(system.zip(job).read("session.ipynb"))
+    return found
+
+
+def ended(system: System, *steps: dict[str, Any], **more: Any) -> tuple[str, dict[str, Any]]:
+    job = system.submit(steps=list(steps), **more)
+    return job, system.ended(job)
+
+
+def kernels(system: System, job: str) -> list[str]:
+    """The command lines of the kernels that a job's sandbox has at this moment."""
+    sandbox = system.status(job)["sandbox"]
+    lines = docker("top", f"containerized-agent-{sandbox}", "-o", "pid,args").splitlines()
+    return [line for line in lines if "cells.py" in line]
+
+
+# ── what steps share ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_state_lives_from_step_to_step_past_shell_and_file_steps(system: System) -> None:
+    job, found = ended(
+        system,
+        python("import os\nnumbers = [1, 2, 3]\nos.makedirs('inner'); os.chdir('inner')"),
+        shell("echo from the shell > word.txt"),
+        file("data.txt", "from a file\n"),
+        python("print(sum(numbers), open('../word.txt').read() + open('../data.txt').read(), os.getcwd())"),
+    )
+    assert found["status"] == "completed", found
+    assert system.output(job, 4) == "6 from the shell\nfrom a file\n /workspace/inner\n"
+
+
+def test_a_job_without_code_for_a_notebook_starts_no_kernel(system: System) -> None:
+    script = "import json, sys\nprint(json.dumps(sys.argv[1:]))\nprint(__name__)\nsys.exit(4 if sys.argv[1:] else 0)"
+    gate = "while [ ! -e go ]; do sleep 0.05; done"
+    job = system.submit(
+        steps=[
+            file("tools/main.py", script),
+            {"kind": "python", "file": "tools/main.py"},
+            shell(f"echo ready; {gate}"),
+            {"kind": "python", "file": "tools/main.py", "args": ["--name", "a b", "$HOME"]},
+        ]
+    )
+    system.says(job, "ready")
+    assert kernels(system, job) == []
+    docker("exec", "-u", "10001", f"containerized-agent-{system.status(job)['sandbox']}", "touch", "/workspace/go")
+    found = system.ended(job)
+    assert [step["exit_code"] for step in found["steps"]] == [0, 0, 0, 4]
+    assert system.output(job, 4) == '["--name", "a b", "$HOME"]\n__main__\n'
+    plan = system.zip(job).manifest["plan"]["steps"]
+    assert plan[3] | {"title": ""} == {
+        "kind": "python", "title": "", "file": "tools/main.py", "args": ["--name", "a b", "$HOME"],
+    }  # fmt: skip
+
+
+def test_one_kernel_runs_all_steps_and_ends_with_the_job(system: System) -> None:
+    job = system.submit(
+        steps=[python("import os\nfirst = os.getpid()"), python("print(os.getpid() == first)"), shell("sleep 600")]
+    )
+    system.says(job, "True")
+    until(lambda: system.status(job)["phase"] == "shell", "the shell step runs")
+    assert len(kernels(system, job)) == 1
+    system.cancel(job)
+    assert system.ended(job)["status"] == "cancelled"
+    assert "step-1" in cells(session(system, job))
+
+
+# ── what steps show ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_figures_tables_values_and_prints_stand_in_their_order(system: System) -> None:
+    code = """
+import matplotlib.pyplot as plt, pandas as pd
+print("before")
+plt.plot([1, 2, 3]); plt.show()
+print("between")
+display(pd.DataFrame({"city": ["Oslo", "Rome"], "degrees": [3, 21]}))
+plt.bar([1, 2], [3, 4])
+print("after")
+40 + 2
+"""
+    job, found = ended(system, python(code))
+    assert found["status"] == "completed", found
+    artifact = system.zip(job)
+    assert artifact.paths == {"figures/figure-1.png", "figures/figure-2.png"}
+    assert artifact.read("workspace/figures/figure-1.png").startswith(b"\x89PNG")
+    outputs = cells(session(system, job))["step-1"]["outputs"]
+    seen = [output.get("text") or sorted(output["data"]) for output in outputs]
+    assert seen == [
+        "before\n",
+        ["image/png", "text/plain"],
+        "between\n",
+        ["text/html", "text/plain"],
+        "after\n",
+        ["text/plain"],
+        ["image/png", "text/plain"],
+    ]
+    assert "<td>Oslo</td>" in outputs[3]["data"]["text/html"] and outputs[5]["data"]["text/plain"] == "42"
+    log = artifact.output_log
+    places = [log.index(word) for word in ("before", "figure-1.png", "between", "Oslo", "after", "42", "figure-2.png")]
+    assert places == sorted(places)
+    results = [event["data"] for event in system.events(job) if event["event"] == "result"]
+    assert [result.get("file", "") for result in results] == ["figures/figure-1.png", "", "", "figures/figure-2.png"]
+    assert all("image/png" not in result["data"] for result in results), "the stream names pictures, and has none"
+
+
+def test_a_figure_never_takes_the_place_of_a_file(system: System) -> None:
+    job, _ = ended(
+        system,
+        file("figures/figure-1.png", "mine"),
+        python("import matplotlib.pyplot as plt\n_ = plt.plot([1])"),
+        python("_ = plt.plot([2])"),
+    )
+    artifact = system.zip(job)
+    assert artifact.text("figures/figure-1.png") == "mine"
+    assert artifact.paths == {f"figures/figure-{number}.png" for number in (1, 2, 3)}
+
+
+def test_a_display_that_is_updated_is_shown_as_it_was_last(system: System) -> None:
+    code = "from IPython.display import display\nhandle = display('first', display_id=True)\nhandle.update('second')"
+    job, _ = ended(system, python(code))
+    outputs = cells(session(system, job))["step-1"]["outputs"]
+    assert [output["data"]["text/plain"] for output in outputs] == ["'second'"]
+
+
+def test_results_are_bounded_and_what_is_left_out_is_said(system: System) -> None:
+    code = """
+from IPython.display import HTML, display
+display(HTML("<p>" + "x" * 300_000 + "</p>"))
+display("y" * 300_000)
+for number in range(300):
+    display(number)
+print("end")
+"""
+    job, found = ended(system, python(code))
+    assert found["status"] == "completed", found
+    outputs = cells(session(system, job))["step-1"]["outputs"]
+    results = [output["data"] for output in outputs if output["output_type"] == "display_data"]
+    assert len(results) == wire.RESULTS_STEP
+    assert "text/html" not in results[0] and "text/html of 300,007 characters is left out" in results[0]["text/plain"]
+    assert (
+        len(results[1]["text/plain"]) < wire.RESULT_TEXT and "characters are left out here" in results[1]["text/plain"]
+    )
+    assert f"a step has {wire.RESULTS_STEP} results: more are left out" in system.output(job)
+    assert system.output(job).endswith("end\n")
+
+
+def test_all_results_of_a_job_are_bounded_together(system: System) -> None:
+    code = "import os, base64\nfor _ in range(190):\n    display(base64.b64encode(os.urandom(90_000)).decode())"
+    job, found = ended(system, python(code))
+    assert found["status"] == "completed", found
+    results = [event["data"]["data"]["text/plain"] for event in system.events(job) if event["event"] == "result"]
+    assert sum(map(len, results)) < wire.RESULTS_JOB + 100_000
+    assert "characters is left out: a job has 16,777,216 together" in results[-1]
+
+
+def test_an_error_is_shown_as_python_shows_that_of_a_script(system: System) -> None:
+    code = "def half(n):\n    return n / 0  # here\n\ntry:\n    half(3)\nexcept ZeroDivisionError as error:\n"
+    job, found = ended(system, python("x = 1"), python(code + "    raise KeyError('what') from error\n"))
+    assert (found["reason"], found["steps"][1]["exit_code"]) == ("step_failed", 1)
+    assert system.output(job) == (
+        "Traceback (most recent call last):\n"
+        '  File "/home/user/steps/step-2.py", line 5, in <module>\n    half(3)\n    ~~~~^^^\n'
+        '  File "/home/user/steps/step-2.py", line 2, in half\n    return n / 0  # here\n           ~~^~~\n'
+        "ZeroDivisionError: division by zero\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "/home/user/steps/step-2.py", line 7, in <module>\n'
+        "    raise KeyError('what') from error\nKeyError: 'what'\n"
+    )
+    assert "KeyError: 'what'" in found["detail"]
+    error = cells(session(system, job))["step-2"]["outputs"][-1]
+    assert (error["output_type"], error["ename"], error["evalue"]) == ("error", "KeyError", "'what'")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("values = (1,\n", "SyntaxError: '(' was never closed"), ("if True:\nx = 1\n", "IndentationError: expected an")],
+)
+def test_an_error_in_the_syntax_is_shown_as_pythons_own(system: System, code: str, words: str) -> None:
+    job, found = ended(system, python("x = 1"), python(code))
+    assert found["steps"][1]["exit_code"] == 1
+    said = system.output(job)
+    assert words in said and 'File "/home/user/steps/step-2.py", line' in said and "IPython" not in said
+
+
+# ── what a script may do ─────────────────────────────────────────────────────────────────────────────────────────────
+
+#: What a script does, what it prints, and its exit code. Each runs after another step, so in the kernel.
+LIKE_SCRIPTS: dict[str, tuple[str, str, int]] = {
+    "exit": ("import sys\nprint(1)\nsys.exit(3)", "1\n", 3),
+    "exit well": ("import sys\nprint(1)\nsys.exit()\nprint(2)", "1\n", 0),
+    "exit with words": ("import sys\nsys.exit('the reason')", "the reason\n", 1),
+    "exit by name": ("exit(5)", "", 5),
+    "exit code that wraps": ("raise SystemExit(-1)", "", 255),
+    "main": ("def main():\n    print('main')\nif __name__ == '__main__':\n    main()", "main\n", 0),
+    "argparse": (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', default=3)\nprint(p.parse_args().n)",
+        "3\n",
+        0,
+    ),
+    "file": ("print(open(__file__).read() == 'print(open(__file__).read() == ' + repr(1) + ')')", "False\n", 0),
+    "threads": (
+        "import threading\nt = threading.Thread(target=print, args=['thread'])\nt.start(); t.join()\nprint('end')",
+        "thread\nend\n",
+        0,
+    ),
+    "processes": (
+        "from multiprocessing import Pool\ndef square(n):\n    return n * n\nif __name__ == '__main__':\n"
+        "    with Pool(2) as pool:\n        print(pool.map(square, range(4)))",
+        "[0, 1, 4, 9]\n",
+        0,
+    ),
+    "futures": (
+        "from concurrent.futures import ProcessPoolExecutor\ndef twice(n):\n    return 2 * n\n"
+        "with ProcessPoolExecutor(2) as pool:\n    print(list(pool.map(twice, [1, 2])))",
+        "[2, 4]\n",
+        0,
+    ),
+    "fork": (
+        "import os, sys\nif (pid := os.fork()) == 0:\n    print('child'); sys.stdout.flush(); os._exit(0)\n"
+        "os.waitpid(pid, 0)\nprint('parent')",
+        "child\nparent\n",
+        0,
+    ),
+    "asyncio": (
+        "import asyncio\nasync def work():\n    await asyncio.sleep(0.01)\n    return 'done'\n"
+        "print(asyncio.run(work()))",
+        "done\n",
+        0,
+    ),
+    "await": ("import asyncio\nawait asyncio.sleep(0.01)\nprint('awaited')", "awaited\n", 0),
+    "subprocess": (
+        "import os, subprocess\nprint('one')\nsubprocess.run(['echo', 'two'])\nos.system('echo three >&2')\n"
+        "print('four')",
+        "one\ntwo\nthree\nfour\n",
+        0,
+    ),
+    "order": (
+        "import sys\nfor i in range(3):\n    print('out', i)\n    print('err', i, file=sys.stderr)",
+        "out 0\nerr 0\nout 1\nerr 1\nout 2\nerr 2\n",
+        0,
+    ),
+    "bytes": ("import sys\n_ = sys.stdout.buffer.write('ä\\n'.encode())\nprint('ö')", "ä\nö\n", 0),
+    "warnings": ("import warnings\nwarnings.warn('mind this')", "mind this", 0),
+}
+
+
+@pytest.mark.parametrize("name", LIKE_SCRIPTS)
+def test_in_the_kernel_a_step_is_like_a_script(system: System, name: str) -> None:
+    code, printed, exit_code = LIKE_SCRIPTS[name]
+    job, found = ended(system, python("before = 1"), python(code))
+    assert found["steps"][1]["exit_code"] == exit_code, found
+    said = system.output(job, 2)
+    assert said == printed or (name == "warnings" and printed in said)
+    assert found["status"] == ("failed" if exit_code else "completed")
+
+
+@pytest.mark.parametrize("ask", ["input('name? ')", "import getpass\ngetpass.getpass()"])
+def test_who_asks_for_input_is_told_that_nobody_answers(system: System, ask: str) -> None:
+    job, found = ended(system, python("x = 1"), python(f"try:\n    x\nfinally:\n    pass\n{ask}"))
+    assert found["steps"][1]["exit_code"] == 1
+    assert "there is nobody to answer: a job has no terminal" in found["detail"]
+    assert system.output(job).rstrip().splitlines()[-1].startswith("EOFError: ")
+
+
+def test_pip_and_shell_lines_work_and_an_uninstalled_package_can_be_built(system: System) -> None:
+    job, found = ended(system, python("x = 1"), python("!echo from the shell\n%pip --version"))
+    assert found["status"] == "completed", found
+    assert "from the shell" in system.output(job, 2) and "pip " in system.output(job, 2)
+
+
+def test_what_is_written_is_in_its_files_when_the_next_step_begins(system: System) -> None:
+    code = "import csv\nout = open('table.csv', 'w', newline='')\n_ = csv.writer(out).writerow([1, 2])"
+    job, found = ended(system, python(code), shell("cat table.csv"))
+    assert found["status"] == "completed" and system.output(job, 2) == "1,2\n".replace("\n", "\r\n")
+
+
+def test_what_is_to_be_done_at_the_exit_is_done_before_packing(system: System) -> None:
+    code = "import atexit\nfrom pathlib import Path\natexit.register(Path('left.txt').write_text, 'at the exit')"
+    job, _ = ended(system, python(code), python("atexit.register(print, 'goodbye')\nNone"))
+    assert system.zip(job).text("left.txt") == "at the exit"
+    assert system.output(job, 2) == "goodbye\n"
+
+
+def test_a_progress_bar_is_one_line_in_the_end(system: System) -> None:
+    code = """
+import sys, time
+for done in range(5001):
+    print(f"\\r{done / 50:5.1f} % of the work", end="", file=sys.stderr)
+    if done % 500 == 0:
+        time.sleep(0.05)
+print("\\ndone")
+"""
+    job, found = ended(system, python("x = 1"), python(code))
+    assert found["status"] == "completed"
+    stream = cells(session(system, job))["step-2"]["outputs"][0]["text"]
+    assert stream == "100.0 % of the work\ndone\n"
+    assert system.zip(job).output_log.endswith("100.0 % of the work\ndone\n")
+    printed = system.output(job, 2)
+    assert printed.count("\r") < 200, "what is redrawn within a tenth of a second is told once"
+
+
+def test_ten_megabytes_of_prints_are_cut_with_a_marker(system: System) -> None:
+    job, found = ended(system, python("x = 1"), python("for i in range(100_000):\n    print('x' * 99)"))
+    assert found["steps"][1]["output_bytes"] == 10_000_000
+    assert "bytes of output are left out here" in system.output(job)
+    assert "bytes of output are left out here" in cells(session(system, job))["step-2"]["outputs"][0]["text"]
+
+
+# ── how steps end ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_step_leaves_running_ends_with_it_and_the_kernel_does_not(system: System) -> None:
+    code = "import subprocess, time\nleft = subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    job, found = ended(system, python(code), python("print(left.wait(20), 'and I am here')"))
+    assert found["status"] == "completed", found
+    assert system.output(job, 2) == "-9 and I am here\n"
+
+
+def test_a_background_step_goes_on_beside_the_kernel(system: System) -> None:
+    server = python(
+        "from http.server import SimpleHTTPRequestHandler, test\ntest(SimpleHTTPRequestHandler, port=8123)",
+        background=True,
+    )
+    ask = (
+        "import time, urllib.request\nfor _ in range(200):\n    try:\n"
+        "        status = urllib.request.urlopen('http://127.0.0.1:8123').status\n        break\n"
+        "    except OSError:\n        time.sleep(0.05)"
+    )
+    job, found = ended(system, server, python(ask), python("print(status)"), python(ask + "\nprint('still', status)"))
+    assert found["status"] == "completed", found
+    assert system.output(job, 3) == "200\n" and system.output(job, 4) == "still 200\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "reason"),
+    [
+        ("import os; os._exit(7)", 7, "step_failed"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 139, "step_failed"),
+        ("import os; os.execvp('sh', ['sh', '-c', 'echo other; exit 9'])", 9, "step_failed"),
+        ("x = bytearray(1 << 30)\nfor i in range(0, 1 << 30, 4096): x[i] = 1", 137, "out_of_memory"),
+    ],
+)
+def test_a_kernel_that_dies_fails_its_step_and_the_job_is_packed(
+    system: System, end: str, code: int, reason: str
+) -> None:
+    job, found = ended(system, python("open('kept.txt', 'w').write('kept')"), python(end), limits={"memory": "256m"})
+    assert (found["status"], found["reason"]) == ("failed", reason), found
+    assert found["steps"][1]["exit_code"] == code
+    assert system.zip(job).text("kept.txt") == "kept"
+    if reason == "step_failed":
+        assert "The kernel's process has ended" in found["detail"]
+
+
+def test_after_a_kernel_has_ended_the_next_step_has_a_fresh_one_and_says_so(system: System) -> None:
+    job, found = ended(system, python("kept = 1\nimport os\nos._exit(0)"), python("print('kept' in globals())"))
+    assert found["status"] == "completed", found
+    assert system.output(job, 2) == (
+        "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\nFalse\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "import time; time.sleep(600)", "import os; os.system('sleep 600')"]
+)
+def test_a_time_limit_ends_a_step_in_the_kernel(system: System, code: str) -> None:
+    job, found = ended(system, python("x = 1"), python(code, seconds=1))
+    assert (found["status"], found["reason"]) == ("failed", "timed_out"), found
+    assert "its time limit of 1 s" in found["detail"]
+    assert cells(session(system, job))["step-2"]["metadata"]["tags"] == ["raises-exception"]
+
+
+def test_a_step_that_ignores_interrupts_and_floods_is_cancelled(system: System) -> None:
+    code = (
+        "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
+        "print('ready')\nwhile True: print('x' * 1000)"
+    )
+    job = system.submit(steps=[python("x = 1"), python(code)])
+    system.says(job, "ready")
+    system.cancel(job)
+    until(lambda: system.status(job)["status"] == "cancelled" or system.status(job)["phase"] == "package", "it ends", 5)
+    assert system.ended(job)["status"] == "cancelled"
+    assert "ready" in cells(session(system, job))["step-2"]["outputs"][0]["text"]
+
+
+# ── the notebook ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STORY = [
+    file("numbers.csv", "n\n1\n2\n3\n"),
+    shell("wc -l < numbers.csv\nprintf '```\\n# no heading\\n'", title="Count *lines*"),
+    python("import pandas as pd\ntable = pd.read_csv('numbers.csv')\ntable", title="Read"),
+    python("import matplotlib.pyplot as plt\ntable.n.plot()\nprint(__file__ != '')", title="Draw"),
+    python("import sys\ntotal = int(table.n.sum())\nsys.exit(0)", title="Sum"),
+    python("print('total', total)\nopen('total.txt', 'w').write(str(total)) and None", title="Tell"),
+]
+
+#: Checks a notebook, and runs it again from its top to its end, as somebody would who has the ZIP.
+AGAIN = """
+import nbformat, os
+from nbclient import NotebookClient
+book = nbformat.read("session.ipynb", as_version=nbformat.NO_CONVERT)
+nbformat.validate(book)
+before = {cell.id: [out.get("text", "") for out in cell.outputs] for cell in book.cells if cell.cell_type == "code"}
+os.makedirs("workspace/figures", exist_ok=True)
+os.rename("numbers.csv", "workspace/numbers.csv")
+NotebookClient(book, timeout=120).execute()
+after = {cell.id: [out.get("text", "") for out in cell.outputs] for cell in book.cells if cell.cell_type == "code"}
+print(book.nbformat, book.nbformat_minor, list(before))
+print(before["step-6"] == after["step-6"] == ["total 6\\n"], open("workspace/total.txt").read())
+"""
+
+
+def test_the_notebook_tells_the_story_and_runs_again(system: System) -> None:
+    job, found = ended(system, *STORY, check="grep -q 6 total.txt")
+    assert found["status"] == "completed", found
+    artifact = system.zip(job)
+    book = session(system, job)
+    told = cells(book)
+    assert list(told) == [
+        "job", "setup", "step-1", "step-2", "step-3-title", "step-3", "step-4-title", "step-4", "step-5-title",
+        "step-5", "step-6-title", "step-6", "step-0",
+    ]  # fmt: skip
+    assert told["step-2"]["cell_type"] == "markdown" and "Count \\*lines\\*" in told["step-2"]["source"]
+    assert "It printed:\n\n````\n4\n```\n# no heading\n````" in told["step-2"]["source"]
+    assert "The file `numbers.csv`" in told["step-1"]["source"] and "grep -q 6 total.txt" in told["step-0"]["source"]
+    assert told["step-3"]["source"] == STORY[2]["code"] and "## Step 3: Read" in told["step-3-title"]["source"]
+    files = [
+        ("files", ("session.ipynb", io.BytesIO(artifact.read("session.ipynb")))),
+        ("files", ("numbers.csv", io.BytesIO(artifact.read("workspace/numbers.csv")))),
+    ]
+    steps = json.dumps([python(AGAIN)])
+    answer = system.http.post("/schedule", data={"steps": steps}, files=files)
+    assert answer.status_code == 202, answer.text
+    again = answer.json()["job_id"]
+    assert system.ended(again)["status"] == "completed", system.output(again)
+    assert system.output(again).splitlines()[-2:] == [
+        "4 5 ['setup', 'step-3', 'step-4', 'step-5', 'step-6']",
+        "True 6",
+    ]
+
+
+def test_the_notebook_is_written_as_the_job_goes(system: System) -> None:
+    job = system.submit(steps=[python("print('one')"), python("print('two')\nimport time\ntime.sleep(600)")])
+    system.says(job, "two")
+    answer = system.http.get(f"/jobs/{job}/notebook")
+    assert answer.headers["content-type"] == "application/x-ipynb+json"
+    told = cells(answer.json())
+    assert [told[name]["outputs"][0]["text"] for name in ("step-1", "step-2")] == ["one\n", "two\n"]
+    system.cancel(job)
+    system.ended(job)
+    assert cells(system.http.get(f"/jobs/{job}/notebook").json()).keys() == cells(session(system, job)).keys()
+
+
+def test_there_is_a_notebook_on_every_ending(system: System, parked: System) -> None:
+    job = parked.submit(steps=[python("1 + 1")])
+    parked.cancel(job)
+    parked.ended(job)
+    assert list(cells(session(parked, job))) == ["job", "step-1"], "what did not run is no cell"
+    job = system.submit(steps=[python("print('here')\nimport time\ntime.sleep(600)"), python("2")])
+    system.says(job, "here\n")
+    docker("rm", "-f", f"containerized-agent-{system.status(job)['sandbox']}")
+    assert system.ended(job)["reason"] == "agent_lost"
+    told = cells(session(system, job))
+    assert told["step-1"]["outputs"][0]["text"] == "here\n" and told["step-2"]["cell_type"] == "markdown"
+
+
+# ── a process of its own, where nobody could tell ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("steps", "kernel"),
+    [
+        ([python("import json, time\nprint('ready')\ntime.sleep(600)\nprint(json)")], False),
+        ([shell("true"), python("print('ready')\nwhile True: pass")], False),
+        ([python("print('ready')\nimport time; time.sleep(600)"), shell("true")], True),
+        ([python("x = 1"), python("print('ready')\nimport time; time.sleep(600)")], True),
+        ([python("import numpy\nprint('ready')\nimport time; time.sleep(600)")], True),
+        ([python("print('ready')\nimport time; time.sleep(600)\n1 + 1")], True),
+        ([python("print('ready')\nimport time; time.sleep(600)\ndisplay(1)\nNone")], True),
+        ([python("print('ready')\n!sleep 600")], True),
+    ],
+)
+def test_a_step_is_a_process_of_its_own_where_nobody_could_tell(
+    system: System, steps: list[dict[str, Any]], kernel: bool
+) -> None:
+    job = system.submit(steps=steps)
+    system.says(job, "ready")
+    assert bool(kernels(system, job)) == kernel
+    system.cancel(job)
+    system.ended(job)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"kind": "python"}, "code or file is needed"),
+        ({"kind": "python", "code": "1", "file": "a.py"}, "code or file is needed, and not both"),
+        ({"kind": "python", "code": "1", "args": ["x"]}, "args without file"),
+        ({"kind": "python", "file": "../a.py"}, "inside the workspace"),
+        ({"kind": "python", "file": "a.py", "args": ["x"] * 101}, "at most 100 items"),
+    ],
+)
+def test_a_python_step_has_code_or_a_file(system: System, step: dict[str, Any], words: str) -> None:
+    answer = system.http.post("/schedule", json={"steps": [step]})
+    assert answer.status_code == 422 and words in answer.json()["detail"], answer.text
+
+
+def test_a_script_that_is_not_there_fails_its_step(system: System) -> None:
+    _, found = ended(system, {"kind": "python", "file": "missing.py"})
+    assert found["reason"] == "step_failed" and "missing.py" in found["detail"]
+
+
+def test_the_kernel_runs_in_little_memory(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    _, found = ended(system, python("x = 1"), python("print(x)"), limits={"memory": "128m", "processes": 32})
+    assert found["status"] == "completed", found
+
+
+def test_no_event_of_a_result_has_more_than_its_shape(system: System) -> None:
+    job, _ = ended(system, python("1 + 1"))
+    events = [event for event in system.events(job) if event["event"] == "result"]
+    assert [sorted(event["data"]) for event in events] == [["at", "data", "step"]]
+    assert re.fullmatch(r"\d+", events[0]["data"]["data"]["text/plain"])
