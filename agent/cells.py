@@ -9,8 +9,10 @@ JSON object a line; TEXT and PICTURE are the characters and bytes that one part 
     {"heard": true}                   a result is where it belongs: what is printed next comes after it
     {"exit": true}                    end as a script ends, with all that is to be done at its exit
 
-To the agent: {"result": {kind: text}, "file": path, "id": text}, and {"ended": …}. What a step prints goes to file
-descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to the viewer.
+To the agent: {"result": {kind: text}, "file": path, "id": text}, and {"ended": …}; and of a cell that a viewer has run,
+{"viewer": {"source": text, "printed": text, "results": [{kind: text}], "error": [name, message] or null}}. What a step
+prints goes to file descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to
+the viewer.
 
 A thread drives the kernel through its own door, as any client does, so whoever is attached to it sees what happens.
 What a script may do works as in a script, where a notebook would have it differently.
@@ -56,6 +58,9 @@ WORKSPACE = Path.cwd()
 #: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
 HEARD_SECONDS = 5.0
 
+#: Results of a viewer's cell that are told.
+VIEWED = 20
+
 #: What of a result is kept, as texts and as pictures; and the names of pictures as files.
 TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
@@ -72,6 +77,7 @@ class Steps:
         self._sending = threading.Lock()
         self._heard = threading.Event()
         self.current: str | None = None  # the file of the step that runs
+        self.viewer: Viewed | None = None  # the viewer's cell that runs
         self.session = ""  # of the thread that drives the kernel
         self._pictures = 0
 
@@ -114,18 +120,28 @@ class Steps:
         return bool(self.session) and parent.get("session") == self.session
 
     def tell(self, data: Mapping[str, Any], display_id: str = "") -> None:
-        """Tell the agent of a result; returns when it has heard of it."""
-        kept: dict[str, str] = {}
-        notes: list[str] = []
+        """Tell the agent of a result of the step; returns when it has heard of it."""
         file = ""
         for kind, suffix in PICTURES.items():
             if kind in data:
-                content = data[kind] if isinstance(data[kind], bytes) else base64.b64decode(data[kind])
-                file = self._save(content, suffix)
+                file = self._save(_picture(data[kind]), suffix)
+        kept = self.bounded(data, file)
+        self._heard.clear()
+        self._send({"result": kept, "file": file, "id": display_id})
+        self._heard.wait(HEARD_SECONDS)
+
+    def bounded(self, data: Mapping[str, Any], file: str = "") -> dict[str, str]:
+        """What of a result is told; of what is left out, it is said."""
+        kept: dict[str, str] = {}
+        notes: list[str] = []
+        for kind in PICTURES:
+            if kind in data:
+                content = _picture(data[kind])
                 if len(content) <= self._picture:
                     kept[kind] = base64.b64encode(content).decode()
                 else:
-                    notes.append(f"a picture of {len(content):,} bytes is kept as {file} alone")
+                    where = f"is in {file} alone" if file else "is left out"
+                    notes.append(f"a picture of {len(content):,} bytes {where}")
         for kind in TEXTS:
             if kind in data:
                 text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind])
@@ -139,9 +155,20 @@ class Steps:
                     notes.append(f"{kind} of {len(text):,} characters is left out")
         if notes:
             kept["text/plain"] = "\n".join([kept.get("text/plain", ""), *(f"[… {note} …]" for note in notes)]).strip()
-        self._heard.clear()
-        self._send({"result": kept, "file": file, "id": display_id})
-        self._heard.wait(HEARD_SECONDS)
+        return kept
+
+    def viewed(self, cell: Viewed, error: list[str] | None) -> None:
+        """Tell the agent of a cell that a viewer has run."""
+        self._send(
+            {
+                "viewer": {
+                    "source": cell.source[: self._text],
+                    "printed": "".join(cell.printed)[: self._text],
+                    "results": cell.results[:VIEWED],
+                    "error": error,
+                }
+            }
+        )
 
     def _save(self, content: bytes, suffix: str) -> str:
         """Keep a picture under the next number; where that is not to be had, it is in the notebook alone."""
@@ -168,7 +195,20 @@ class Steps:
             self._agent.sendall(json.dumps(content).encode() + b"\n")
 
 
+class Viewed:
+    """A cell that a viewer runs."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.printed: list[str] = []
+        self.results: list[dict[str, str]] = []
+
+
 STEPS: Steps
+
+
+def _picture(content: Any) -> bytes:
+    return content if isinstance(content, bytes) else base64.b64decode(content)
 
 
 def _exit_code(value: object) -> int:
@@ -188,10 +228,16 @@ class Printed(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         if STEPS.current is None and threading.current_thread() is threading.main_thread():
+            if STEPS.viewer and len(STEPS.viewer.printed) < 10_000:
+                STEPS.viewer.printed.append(text)
             return int(self._viewer.write(text) or 0)
         written = super().write(text)
         super().flush()
         return written
+
+    def set_parent(self, parent: Any) -> None:
+        """Called by the kernel: whose cell begins."""
+        self._viewer.set_parent(parent)
 
     def flush(self) -> None:
         super().flush()
@@ -211,6 +257,8 @@ class Displayed(ZMQDisplayPublisher):
         super().publish(data, metadata, **more)
         if STEPS.is_mine(self.parent_header):
             STEPS.tell(data, str((more.get("transient") or {}).get("display_id", "")))
+        elif STEPS.viewer and len(STEPS.viewer.results) < VIEWED:
+            STEPS.viewer.results.append(STEPS.bounded(data))
 
 
 class Values(ZMQShellDisplayHook):
@@ -219,6 +267,8 @@ class Values(ZMQShellDisplayHook):
         super().finish_displayhook()
         if data and STEPS.is_mine(self.parent_header):
             STEPS.tell(data)
+        elif data and STEPS.viewer and len(STEPS.viewer.results) < VIEWED:
+            STEPS.viewer.results.append(STEPS.bounded(data))
 
 
 class Shell(ZMQInteractiveShell):
@@ -280,7 +330,7 @@ class Kernel(IPythonKernel):
     async def do_execute(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         header = self.get_parent("shell").get("header", {})
         if not STEPS.is_mine(header):
-            return await super().do_execute(code, silent, *arguments, **options)
+            return await self._viewers(code, silent, *arguments, **options)
         path = str(options["cell_meta"]["step"])
         STEPS.current, STEPS.exited = path, None
         sys.argv = [path]
@@ -296,6 +346,20 @@ class Kernel(IPythonKernel):
             asyncio.set_event_loop(loop)
             _flush_files()
             STEPS.current = None
+
+    async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
+        """Run a viewer's cell; what a front end asks for its own purposes is none."""
+        if silent or not options.get("store_history", True):
+            return await super().do_execute(code, silent, *arguments, **options)
+        cell = STEPS.viewer = Viewed(code)
+        error = ["Interrupted", "the cell did not come to its end"]
+        try:
+            reply = await super().do_execute(code, silent, *arguments, **options)
+            error = [reply["ename"], reply["evalue"]] if reply["status"] == "error" else []
+            return reply
+        finally:
+            STEPS.viewer = None
+            STEPS.viewed(cell, error or None)
 
     def raw_input(self, prompt: object = "") -> str:
         if STEPS.current is None:

@@ -42,11 +42,21 @@ class Result:
 
 
 @dataclass
+class Viewed:
+    """A cell that a viewer has run, and what came of it."""
+
+    source: str
+    printed: str
+    results: list[dict[wire.ResultKind, str]]
+    error: list[str]
+
+
+@dataclass
 class Ended:
     """How a step ended, as the kernel says it."""
 
     code: int
-    error: tuple[str, str] | None  # the exception's name, and its message
+    error: list[str]  # the exception's name and its message, or nothing
 
 
 @dataclass
@@ -58,6 +68,7 @@ class Kernel:
 
     processes: Processes
     output: StepOutput
+    viewed: Callable[[Viewed], None]  # called with each cell that a viewer has run
     process: Popen[bytes] = field(init=False)
     number: int = field(init=False, default=0)  # of the step that ran last
 
@@ -71,6 +82,7 @@ class Kernel:
         self._ended: Ended | None = None
         self._broken: Broken | None = None
         self._show: Callable[[Result], None] = lambda result: None
+        self.processes.watch(self._socket.fileno(), self._hear)
 
     def run(self, number: int, source: str, show: Callable[[Result], None], deadline: float) -> Ended | None:
         """Run a step; ``show`` is called with each result, in order with what is printed.
@@ -80,12 +92,8 @@ class Kernel:
         """
         self.number, self._show = number, show
         self._ended = self._broken = None
-        self.processes.watch(self._socket.fileno(), self._hear)
-        try:
-            self._tell({"run": number, "source": source})
-            self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
-        finally:
-            self.processes.forget(self._socket.fileno())
+        self._tell({"run": number, "source": source})
+        self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
         if self._broken:
             raise self._broken
         return self._ended
@@ -103,6 +111,7 @@ class Kernel:
         self.process.kill()
         self.process.wait()
         self.processes.close(self.process)
+        self.processes.forget(self._socket.fileno())
         self._socket.close()
 
     def _tell(self, content: dict[str, Any]) -> None:
@@ -143,13 +152,12 @@ class Kernel:
         if not isinstance(told, dict):
             raise Broken("it sent what is no message")
         if "ended" in told:
-            code, error = told["ended"], told.get("error")
-            names = None
-            if isinstance(error, list) and len(error) == 2:
-                names = (_text(error[0], wire.ERROR_CHARACTERS), _text(error[1], wire.ERROR_CHARACTERS))
+            code = told["ended"]
             if not isinstance(code, int) or not 0 <= code <= 255:
                 raise Broken("it sent an exit code that is none")
-            self._ended = Ended(code, names)
+            self._ended = Ended(code, _error(told))
+        elif isinstance(viewer := told.get("viewer"), dict):
+            self.viewed(viewed_of(viewer))
         else:
             self.processes.drain(self.process)  # what was printed before comes before
             self._show(result_of(told))
@@ -158,7 +166,32 @@ class Kernel:
 
 def result_of(told: Mapping[str, Any]) -> Result:
     """A result as it may go on: of what a kernel has sent, that which has a known kind and its size."""
-    sent = told.get("result")
+    file = told.get("file")
+    found = file if isinstance(file, str) and wire.PICTURE_FILE.fullmatch(file) else ""
+    return Result(_data(told.get("result")), found, _text(told.get("id"), wire.DISPLAY_NAME))
+
+
+def viewed_of(told: Mapping[str, Any]) -> Viewed:
+    """A viewer's cell as it may go on."""
+    sent = told.get("results")
+    results, left = list[dict[wire.ResultKind, str]](), wire.RESULT_TEXTS
+    for one in sent[: wire.RESULTS_VIEWER] if isinstance(sent, list) else []:
+        data = _data(one)
+        left -= sum(len(part) for part in data.values())
+        if left >= 0:
+            results.append(data)
+    source, printed = (_text(told.get(name), wire.RESULT_TEXT) for name in ("source", "printed"))
+    return Viewed(source, printed, results, _error(told))
+
+
+def _error(told: Mapping[str, Any]) -> list[str]:
+    error = told.get("error")
+    if not isinstance(error, list) or len(error) != 2:
+        return []
+    return [_text(part, wire.ERROR_CHARACTERS) for part in error]
+
+
+def _data(sent: object) -> dict[wire.ResultKind, str]:
     data: dict[wire.ResultKind, str] = {}
     left = wire.RESULT_TEXTS
     for kind in wire.RESULT_KINDS:
@@ -171,9 +204,7 @@ def result_of(told: Mapping[str, Any]) -> Result:
         elif len(part) <= left:
             data[kind] = _text(part, len(part))
             left -= len(part)
-    file = told.get("file")
-    found = file if isinstance(file, str) and wire.PICTURE_FILE.fullmatch(file) else ""
-    return Result(data, found, _text(told.get("id"), wire.DISPLAY_NAME))
+    return data
 
 
 def _text(value: object, most: int) -> str:

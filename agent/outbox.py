@@ -57,6 +57,11 @@ class Outbox:
     ) -> None:
         self._add(lambda number, at: wire.Result(number, at, step, data, file, display, error or []))
 
+    def viewer_cell(
+        self, step: int, source: str, printed: str, results: list[dict[wire.ResultKind, str]], error: list[str]
+    ) -> None:
+        self._add(lambda number, at: wire.ViewerCell(number, at, step, source, printed, results, error))
+
     def step_ended(
         self, step: int, status: wire.StepStatus, exit_code: int | None, detail: str, output_bytes: int
     ) -> None:
@@ -107,4 +112,8 @@ class Outbox:
 def _characters(event: wire.AgentEvent) -> int:
     if isinstance(event, wire.Result):
         return sum(len(part) for part in event.data.values())
+    if isinstance(event, wire.ViewerCell):
+        return (
+            len(event.source) + len(event.printed) + sum(len(part) for data in event.results for part in data.values())
+        )
     return len(event.text) if isinstance(event, wire.Output) else 0

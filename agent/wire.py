@@ -52,8 +52,8 @@ BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 RESULT_TEXT, RESULT_TEXTS, RESULT_PICTURE = 128 * 1024, 512 * 1024, 1024 * 1024
 DISPLAY_NAME, ERROR_CHARACTERS = 100, 2_000
 
-#: Results of one step, and characters of all of one job.
-RESULTS_STEP, RESULTS_JOB = 200, 16 * 1024 * 1024
+#: Results of one step, and of one cell of a viewer; characters of all of one job.
+RESULTS_STEP, RESULTS_VIEWER, RESULTS_JOB = 200, 20, 16 * 1024 * 1024
 
 #: Looks into one job's workspace that go on at the same time: the agent has a thread for each, from its start on.
 LOOKS = 2
@@ -160,6 +160,20 @@ class Result:
 
 
 @dataclass(slots=True)
+class ViewerCell:
+    """A cell that somebody who watches has run in the job's kernel, and what came of it."""
+
+    number: int
+    at: float
+    step: int  # the python step that began last
+    source: str
+    printed: str
+    results: list[dict[ResultKind, str]]
+    error: list[str]  # the exception's name and its message, or nothing
+    kind: Literal["viewer_cell"] = "viewer_cell"
+
+
+@dataclass(slots=True)
 class StepEnded:
     number: int
     at: float
@@ -171,7 +185,7 @@ class StepEnded:
     kind: Literal["step_ended"] = "step_ended"
 
 
-AgentEvent = PhaseBegan | StepStarted | Output | Result | StepEnded
+AgentEvent = PhaseBegan | StepStarted | Output | Result | ViewerCell | StepEnded
 
 
 def most_of(kind: ResultKind) -> int:

@@ -186,7 +186,7 @@ def printed(event: Event) -> str:
     """What an event of a step has in words: what it printed, or a line for what it showed."""
     if event.kind == "output":
         return str(event.data["text"])
-    words = in_words(event.data)
+    words = in_words(event.data) if event.kind == "result" else ""  # what viewers run is in the notebook alone
     return f"{words}\n" if words else ""
 
 

@@ -32,8 +32,10 @@ FENCES = {"shell": "bash", "python": "python", "check": "bash"}
 def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
     """The notebook of a job as it is now, as JSON."""
     told: dict[int, list[Event]] = {}
+    viewed: dict[int, list[Event]] = {}
     for event in events:
-        told.setdefault(event.data["step"], []).append(event)
+        by_step = viewed if event.kind == "viewer_cell" else told
+        by_step.setdefault(event.data["step"], []).append(event)
     ran = [step for step in steps if step.number != wire.CHECK]
     cells = [_markdown("job", _heading(job))]
     if any(_is_cell(step) for step in ran):
@@ -46,6 +48,8 @@ def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
             cells.append(_step(step, sum(cell["cell_type"] == "code" for cell in cells), outputs))
         else:
             cells.append(_markdown(f"step-{step.number}", _story(step, outputs)))
+        for event in viewed.get(step.number, ()):
+            cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
     about = {"job_id": job.id, "status": (job.outcome or {}).get("status", job.status), "version": wire.VERSION}
     metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -100,10 +104,7 @@ def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
         if event is None:
             break
         if error := event.data.get("error"):
-            name, message = error
-            outputs.append(
-                {"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
-            )
+            outputs.append(_error(*error))
             continue
         data = _data(event.data.get("data", {}))
         display = event.data.get("display", "")
@@ -116,6 +117,23 @@ def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
     # a cell that failed, or that ended itself, does so again: what comes after it is to run all the same
     stops = step.status != "completed" or "exit" in step.source
     return _code(f"step-{step.number}", step.source, count, outputs, ["raises-exception"] if stops else [])
+
+
+def _viewers(event: Event, count: int) -> dict[str, Any]:
+    """A cell that somebody has run who watched the job; it is marked as theirs."""
+    found = event.data
+    outputs: list[dict[str, Any]] = []
+    if found["printed"]:
+        outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(found["printed"])})
+    for data in found["results"]:
+        outputs.append({"output_type": "display_data", "data": _data(data), "metadata": {}})
+    if found["error"]:
+        outputs.append(_error(*found["error"]))
+    return _code(f"viewer-{event.number}", found["source"], count, outputs, ["viewer", "raises-exception"])
+
+
+def _error(name: str, message: str) -> dict[str, Any]:
+    return {"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
 
 
 def _data(kinds: dict[str, str]) -> dict[str, Any]:

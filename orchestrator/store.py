@@ -22,7 +22,7 @@ from orchestrator.models import FINAL, MOVES, Event, Job, Step
 DAY = 86_400
 
 #: The events that have what steps print and show.
-PRINTED = ("output", "result")
+PRINTED = ("output", "result", "viewer_cell")
 
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
@@ -113,7 +113,7 @@ class Store:
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def outputs(self, job_id: str) -> list[Event]:
-        """What the steps of a job have printed and shown, in order."""
+        """What the steps of a job have printed and shown, and what viewers have run, in order."""
         query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 

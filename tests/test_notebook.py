@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -330,6 +332,75 @@ def test_ten_megabytes_of_prints_are_cut_with_a_marker(system: System) -> None:
     assert "bytes of output are left out here" in cells(session(system, job))["step-2"]["outputs"][0]["text"]
 
 
+# ── who looks on ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: A client of the job's kernel, as Jupyter Lab is one; prints what comes of each cell.
+VIEWER = """
+import json, sys
+from jupyter_client.blocking import BlockingKernelClient
+client = BlockingKernelClient(connection_file="/home/user/kernel/kernel-job.json")
+client.load_connection_file()
+client.start_channels()
+client.wait_for_ready(timeout=60)
+for code in json.loads(sys.argv[1]):
+    seen = []
+    client.execute_interactive(code, timeout=60, output_hook=lambda message: seen.append(message["content"]))
+    texts = [part.get("text") or part.get("data", {}).get("text/plain") or part.get("ename") for part in seen]
+    print(json.dumps([text for text in texts if text]))
+"""
+
+
+def view(system: System, job: str, *codes: str) -> list[list[str]]:
+    """Run cells in a job's kernel, as somebody who watches it; what they got to see of each."""
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    user = ("-u", "10001:10001", "-e", "HOME=/home/user")
+    printed = docker("exec", *user, name, "/opt/venv/bin/python", "-c", VIEWER, json.dumps(codes))
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_a_viewer_looks_at_variables_and_what_they_run_is_recorded_as_theirs(system: System) -> None:
+    job = system.submit(
+        steps=[
+            python("secret_sum = 40 + 2"),
+            shell("echo ready; while [ ! -e go ]; do sleep 0.05; done"),
+            python("print('the job goes on', secret_sum)"),
+        ]
+    )
+    system.says(job, "ready")
+    cells_run = ("print('mine', secret_sum)", "secret_sum + 1", "1 / 0", "open('go', 'w').close()")
+    assert view(system, job, *cells_run[:3]) == [["mine 42\n"], ["43"], ["ZeroDivisionError"]]
+    with contextlib.suppress(subprocess.CalledProcessError):  # the job may end before the viewer is answered
+        view(system, job, cells_run[3])
+    found = system.ended(job)
+    assert found["status"] == "completed", found
+    assert system.output(job) == "ready\nthe job goes on 42\n", "what a viewer's cell prints is not the job's"
+    told = cells(session(system, job))
+    viewers = [cell for name, cell in told.items() if name.startswith("viewer-")]
+    assert [cell["source"] for cell in viewers] == list(cells_run)
+    assert all("viewer" in cell["metadata"]["tags"] for cell in viewers)
+    assert viewers[0]["outputs"][0]["text"] == "mine 42\n"
+    assert viewers[1]["outputs"][0]["data"]["text/plain"] == "43"
+    assert viewers[2]["outputs"][0]["ename"] == "ZeroDivisionError"
+    order = [name.partition("-")[0] + name.partition("-")[2][:1] for name in told if told[name]["cell_type"] == "code"]
+    assert order[:2] == ["setup", "step1"] and order[-1] == "step3" and len(order) == 7
+    assert [event["event"] for event in system.events(job)].count("viewer_cell") == 4
+
+
+def test_a_viewers_cell_that_fails_takes_no_step_along(system: System) -> None:
+    job = system.submit(
+        steps=[
+            python("x = 1"),
+            shell("echo ready; while [ ! -e go ]; do sleep 0.05; done"),
+            python("print('ran', x)"),
+        ]
+    )
+    system.says(job, "ready")
+    with contextlib.suppress(subprocess.CalledProcessError):
+        view(system, job, "open('go', 'w').close()\nimport time; time.sleep(1)\nraise RuntimeError('viewer')")
+    assert system.ended(job)["status"] == "completed"
+    assert system.output(job, 3) == "ran 1\n"
+
+
 # ── how steps end ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -464,7 +535,7 @@ def test_the_notebook_tells_the_story_and_runs_again(system: System) -> None:
 
 def test_the_notebook_is_written_as_the_job_goes(system: System) -> None:
     job = system.submit(steps=[python("print('one')"), python("print('two')\nimport time\ntime.sleep(600)")])
-    system.says(job, "two")
+    system.says(job, "two\n")
     answer = system.http.get(f"/jobs/{job}/notebook")
     assert answer.headers["content-type"] == "application/x-ipynb+json"
     told = cells(answer.json())

@@ -90,7 +90,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
         if job.kernel:
             job.processes.listen(job.kernel.process, output)
         else:
-            job.kernel = Kernel(job.processes, output)
+            job.kernel = Kernel(job.processes, output, lambda cell: viewed(job, cell))
     except Stopped:
         return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
@@ -113,7 +113,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
     elif job.kernel is used:
         job.processes.hush(used.process)
     if ended and ended.error and ended.error[0] != "SystemExit":
-        job.outbox.result(step.number, {}, error=list(ended.error))
+        job.outbox.result(step.number, {}, error=ended.error)
     if broken and not job.processes.stopped:
         return Result("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
     result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose)
@@ -131,6 +131,15 @@ def leave_kernel(job: Job) -> None:
     else:
         job.kernel.leave(output_of(job, job.kernel.number))
     job.kernel = None
+
+
+def viewed(job: Job, cell: kernel.Viewed) -> None:
+    """Record a cell that a viewer has run as theirs; of too many, the last ones are not."""
+    size = len(cell.source) + len(cell.printed) + sum(len(part) for data in cell.results for part in data.values())
+    if size <= job.results.left:
+        job.results.left -= size
+        after = job.kernel.number if job.kernel else 0
+        job.outbox.viewer_cell(after, cell.source, cell.printed, cell.results, cell.error)
 
 
 class Shown:

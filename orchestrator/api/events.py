@@ -38,7 +38,7 @@ async def events(
     """All events of a job from the first on, then each as it happens; ends after the final one.
 
     `id` is the event's number, `event` its kind, `data` a JSON object. A comment line comes every 15 s as heartbeat.
-    Of a `result`, its pictures are not in the stream: `file` says where they are in the workspace.
+    Pictures of a `result` are not in the stream: `file` says where they are in the workspace.
     """
     last = after if last_event_id is None else last_event_id
     with here.scheduler.bell.listening(job.id) as heard:
@@ -63,7 +63,12 @@ async def events(
 
 def seen(event: Event) -> dict[str, Any]:
     """What a follower gets of an event."""
-    if event.kind != "result":
-        return event.data
-    texts = {kind: part for kind, part in event.data.get("data", {}).items() if kind not in wire.PICTURES}
-    return {**event.data, "data": texts}
+    if event.kind == "result":
+        return {**event.data, "data": _texts(event.data.get("data", {}))}
+    if event.kind == "viewer_cell":
+        return {**event.data, "results": [_texts(data) for data in event.data["results"]]}
+    return event.data
+
+
+def _texts(data: dict[str, str]) -> dict[str, str]:
+    return {kind: part for kind, part in data.items() if kind not in wire.PICTURES}

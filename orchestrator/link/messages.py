@@ -39,7 +39,7 @@ _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
     wire.Take, wire.Ask, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
-    wire.Result, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
+    wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
@@ -132,9 +132,22 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
             raise _bad("the text of an output event is too long")
         return Report(event.number, at, event.kind, {**data, "text": event.text})
     if isinstance(event, wire.Result):
-        _check_result(event)
+        _check_data(event.data)
+        if event.file and not wire.PICTURE_FILE.fullmatch(event.file):
+            raise _bad("a result names a file that is no picture")
+        if len(event.display) > wire.DISPLAY_NAME:
+            raise _bad("the name of a display is too long")
+        _check_error(event.error)
         shown = {"data": event.data, "file": event.file, "display": event.display, "error": event.error}
         return Report(event.number, at, event.kind, {**data, **{name: part for name, part in shown.items() if part}})
+    if isinstance(event, wire.ViewerCell):
+        if max(len(event.source), len(event.printed)) > wire.RESULT_TEXT or len(event.results) > wire.RESULTS_VIEWER:
+            raise _bad("a viewer's cell is too long")
+        for part in event.results:
+            _check_data(part)
+        _check_error(event.error)
+        cell = {"source": event.source, "printed": event.printed, "results": event.results, "error": event.error}
+        return Report(event.number, at, event.kind, {**data, **cell})
     if (event.exit_code is not None and not 0 <= event.exit_code <= 255) or not 0 <= event.output_bytes < 2**60:
         raise _bad("an exit code or a size is out of bounds")
     detail = event.detail[:DETAIL_CHARACTERS]
@@ -143,18 +156,17 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
     return Report(event.number, at, event.kind, {**data, **ended}, step_number=event.step, step=changes)
 
 
-def _check_result(event: wire.Result) -> None:
-    for kind, part in event.data.items():
+def _check_data(data: dict[wire.ResultKind, str]) -> None:
+    for kind, part in data.items():
         if len(part) > wire.most_of(kind):
             raise _bad(f"the {kind} of a result is too long")
         if kind in wire.PICTURES and (len(part) % 4 or not wire.BASE64.fullmatch(part)):
             raise _bad(f"the {kind} of a result is not in base64")
-    if event.file and not wire.PICTURE_FILE.fullmatch(event.file):
-        raise _bad("a result names a file that is no picture")
-    if len(event.display) > wire.DISPLAY_NAME or len(event.error) not in (0, 2):
-        raise _bad("a result is out of bounds")
-    if any(len(part) > wire.ERROR_CHARACTERS for part in event.error):
-        raise _bad("the error of a step is too long")
+
+
+def _check_error(error: list[str]) -> None:
+    if len(error) not in (0, 2) or any(len(part) > wire.ERROR_CHARACTERS for part in error):
+        raise _bad("an error is no name and message, or is too long")
 
 
 def _check(adapter: TypeAdapter[T], body: bytes) -> T:
