@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import notebook
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = os.environ.get("AGENT_IMAGE", "containerized-agent:latest")
 CODE = "print('hello')"
@@ -100,6 +102,11 @@ def main() -> None:
             jobs.append(took)
             phases.append(split)
             runs.append(bare())
+        print_jobs(rounds, jobs, phases, runs)
+        notebook.measure(call, base, rounds)
+
+
+def print_jobs(rounds: int, jobs: list[float], phases: list[dict[str, float]], runs: list[float]) -> None:
     print(f"{rounds} pairs, in turn; milliseconds\n")
     print(f"{'':32}{'median':>8}{'min':>8}{'max':>8}")
     for name, values in (("job: submit to ZIP on disk", jobs), ("bare docker run", runs)):
