@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +13,18 @@ class Bell:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._rings: Counter[str] = Counter()  # of those that somebody listens to
         self.closed = False
 
     def ring(self, job_id: str) -> None:
-        for heard in self._listeners.get(job_id, ()):
-            heard.set()
+        if listeners := self._listeners.get(job_id):
+            self._rings[job_id] += 1
+            for heard in listeners:
+                heard.set()
+
+    def rings(self, job_id: str) -> int:
+        """How often it has rung since somebody listens without a break: where that is the same, nothing is new."""
+        return self._rings[job_id]
 
     def close(self) -> None:
         """Wake all who listen, for good: the system stops."""
@@ -36,6 +43,7 @@ class Bell:
             self._listeners[job_id].discard(heard)
             if not self._listeners[job_id]:
                 del self._listeners[job_id]
+                self._rings.pop(job_id, None)
 
 
 async def heard_within(heard: asyncio.Event, seconds: float) -> bool:

@@ -23,6 +23,7 @@ from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import Unavailable, no_such_job
+from orchestrator.following import Following
 from orchestrator.llm import Model
 from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
@@ -53,6 +54,7 @@ class Scheduler:
         self._settings, self._store, self._records = settings, store, records
         self.bell = Bell()
         self.looks = Looks(store, self.bell)
+        self.following = Following(store, self.bell)
         self._tasks = Tasks()
         self._closing = Closing(store, engine, records, settings, self.bell)
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, Update, and_, delete, exists, func, literal_column, or_, update
 from sqlmodel import Session, col, select
@@ -26,6 +26,13 @@ PRINTED = ("output", "result", "viewer_cell")
 
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
+
+
+class Page(NamedTuple):
+    """Some events of a job, in order; ``over`` where none will ever come after them."""
+
+    events: list[Event]
+    over: bool
 
 
 @dataclass
@@ -107,10 +114,19 @@ class Store:
         query = select(func.count()).select_from(Job).where(Job.status == "scheduled", col(Job.n) < job.n)
         return await self._database.read(lambda session: session.exec(query).one())
 
-    async def events(self, job_id: str, after: int, limit: int) -> list[Event]:
+    async def events(self, job_id: str, after: int, limit: int) -> Page:
+        """The events after a number; the final one is the last of all."""
         query = select(Event).where(Event.job_id == job_id, col(Event.number) > after)
         query = query.order_by(col(Event.number)).limit(limit)
-        return await self._database.read(lambda session: list(session.exec(query)))
+
+        def work(session: Session) -> Page:
+            found = list(session.exec(query))
+            if found:
+                return Page(found, found[-1].kind in FINAL)
+            status = session.exec(select(Job.status).where(Job.id == job_id)).first()
+            return Page([], status is None or status in FINAL)
+
+        return await self._database.read(work)
 
     async def outputs(self, job_id: str) -> list[Event]:
         """What the steps of a job have printed and shown, and what viewers have run, in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import statistics
@@ -15,6 +16,11 @@ import httpx
 import pytest
 from answers import problem
 from conftest import FINAL, System, parse_events, until
+from test_states import Known, report, rows
+
+from orchestrator.bell import Bell
+from orchestrator.following import Following
+from orchestrator.store import Page, Store
 
 FOLLOWERS = 100
 
@@ -127,6 +133,44 @@ def test_a_hundred_followers_do_not_slow_anybody_else(system: System) -> None:
     assert crowded < 5, f"{alone * 1000:.0f} ms alone, {crowded * 1000:.0f} ms with {FOLLOWERS} followers"
     last = f"id: {system.events(job_id)[-1]['id']}\n"
     assert all("event: cancelled\n" in text and last in text for text in texts)
+
+
+class Counting(Store):
+    """A record that counts how often events are read of it."""
+
+    reads = 0
+
+    async def events(self, job_id: str, after: int, limit: int) -> Page:
+        self.reads += 1
+        return await super().events(job_id, after, limit)
+
+
+def test_followers_of_a_job_share_what_is_read_and_each_is_told_all(tmp_path: Path) -> None:
+    store, bell, many = Counting(tmp_path / "orchestrator.db"), Bell(), 300
+    following = Following(store, bell)
+
+    async def followed(after: int) -> list[int]:
+        return [told.number async for told in following.follow("job0", after)]
+
+    async def work() -> list[list[int]]:
+        await store.add(*rows(Known("job0", 0, {1: "waiting"}, None)), 1)
+        followers = [asyncio.create_task(followed(0)) for _ in range(FOLLOWERS)]
+        followers += [asyncio.create_task(followed(many)) for _ in range(3)]
+        await store.claim(1, {"sandbox_id": "x", "token_sha256": "x"})
+        for number in range(1, many + 1):
+            assert await store.record("job0", [report(number, "output", 1)]) == number
+            bell.ring("job0")
+            await asyncio.sleep(0)
+        await store.finish("job0", "completed", {})
+        bell.ring("job0")
+        return await asyncio.gather(*followers)
+
+    try:
+        told = asyncio.run(work())
+    finally:
+        store.close()
+    assert told == [list(range(1, many + 4))] * FOLLOWERS + [[many + 1, many + 2, many + 3]] * 3
+    assert store.reads < 3 * many, "not for each of the followers"
 
 
 def test_followers_that_go_away_leave_nothing_behind(make_system: Callable[..., System]) -> None:
