@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent import wire
-from orchestrator.models import Event, Job, Step
+from orchestrator.models import Event, Job, Step, at_the_end
 from orchestrator.notebook import drawn, in_words, notebook
 from orchestrator.sizes import show_size
 
@@ -69,7 +69,7 @@ def timings(job: Job) -> dict[str, float | None]:
     return {
         "queued": between(job.created_at, job.started_at),
         "starting": between(job.started_at, job.taken_at),
-        "working": between(job.taken_at, job.packaging_at),
+        "working": between(job.taken_at, job.packaging_at or job.settled_at),
         "packaging": between(job.packaging_at or job.settled_at, job.ended_at),
         "total": between(job.created_at, job.ended_at),
     }
@@ -78,8 +78,8 @@ def timings(job: Job) -> dict[str, float | None]:
 def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
     """The evidence; the files are added by who packs them."""
     ending = job.outcome or {}
-    results = [_result(step) for step in steps if step.number != wire.CHECK]
-    check = next((_result(step) for step in steps if step.number == wire.CHECK), None)
+    results = [_result(step, job) for step in steps if step.number != wire.CHECK]
+    check = next((_result(step, job) for step in steps if step.number == wire.CHECK), None)
     return {
         "manifest_version": 1,
         "version": wire.VERSION,
@@ -129,12 +129,13 @@ def report(job: Job, steps: Sequence[Step]) -> str:
     for step in steps:
         name = "check" if step.number == wire.CHECK else str(step.number)
         seconds = between(step.started_at, step.ended_at)
-        cells = (name, step.kind, step.title.replace("|", "\\|"), step.status, step.exit_code, seconds)
+        cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
+    image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
     lines += ["", "## Under what limits", ""]
     lines.append(
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
-        f"network: {job.network}. Image: {job.image} ({job.image_id})."
+        f"network: {job.network}. {image}"
     )
     lines += ["", "## Run it again", "", "```bash"]
     if job.uploads:
@@ -218,12 +219,17 @@ def _planned(step: Step) -> dict[str, Any]:
     return found
 
 
-def _result(step: Step) -> dict[str, Any]:
+def _ended_as(step: Step, job: Job) -> str:
+    """A step's status as it is when the job has its final state, which it has not yet when this is written."""
+    return at_the_end(step.status, (job.outcome or {}).get("status", job.status))
+
+
+def _result(step: Step, job: Job) -> dict[str, Any]:
     return {
         "number": step.number,
         "kind": step.kind,
         "title": step.title,
-        "status": step.status,
+        "status": _ended_as(step, job),
         "exit_code": step.exit_code,
         "detail": step.detail,
         "started": iso(step.started_at),

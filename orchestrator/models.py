@@ -29,6 +29,13 @@ MOVES = {
 }
 FINAL = tuple(state for state, following in MOVES.items() if not following)
 
+
+def at_the_end(step_status: str, job_status: str) -> str:
+    """What a step's status is when its job has ended so."""
+    running = "cancelled" if job_status == "cancelled" else "failed"
+    return {"waiting": "skipped", "running": running}.get(step_status, step_status)
+
+
 #: Why a job failed: the fixed words, with a sentence each.
 REASONS = {
     "plan_failed": "no plan could be made of it",

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.database import Checked, Database
-from orchestrator.models import FINAL, MOVES, Event, Job, Step
+from orchestrator.models import FINAL, MOVES, Event, Job, Step, at_the_end
 
 #: Seconds.
 DAY = 86_400
@@ -209,12 +209,9 @@ class Store:
             if not _changed(session, change.values(**values)):
                 return None
             unfinished = update(Step).where(col(Step.job_id) == job_id)
-            session.execute(unfinished.where(col(Step.status) == "waiting").values(status="skipped"))
-            session.execute(
-                unfinished.where(col(Step.status) == "running").values(
-                    status="cancelled" if status == "cancelled" else "failed", ended_at=time.time()
-                )
-            )
+            for before, ended_at in (("waiting", None), ("running", time.time())):
+                change = unfinished.where(col(Step.status) == before)
+                session.execute(change.values(status=at_the_end(before, status), ended_at=ended_at))
             job = _job(session, job_id)
             assert job is not None  # noqa: S101 - it was changed a moment ago
             data = {"status": status, "reason": job.reason, "detail": job.detail, "artifact": job.artifact}

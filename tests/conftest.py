@@ -220,10 +220,16 @@ class System:
         """A job's ZIP, checked: against the status, and each file against its sum."""
         answer = self.http.get(f"/download/{job_id}")
         assert answer.status_code == 200, answer.text
-        found = self.status(job_id)["artifact"]
+        status = self.status(job_id)
+        found = status["artifact"]
         assert len(answer.content) == found["bytes"]
         assert answer.headers["etag"] == f'"{found["sha256"]}"'
-        return Artifact(answer.content, found)
+        artifact = Artifact(answer.content, found)
+        for part in ("status", "reason", "detail"):
+            assert artifact.manifest[part] == status[part], part
+        for step, told in zip(status["steps"], artifact.manifest["steps"], strict=True):
+            assert step["status"] == told["status"], f"step {step['number']}"
+        return artifact
 
 
 class Artifact(zipfile.ZipFile):

@@ -160,6 +160,7 @@ def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str)
     found = system.ended(job)
     assert (found["status"], found["reason"]) == ("failed", "agent_lost")
     assert "exit code 137" in found["detail"] and "shell" in found["detail"]
+    assert found["steps"][0]["status"] == "failed" and found["timings"]["working"] > 0
     artifact = system.zip(job)
     assert artifact.text("a/b/kept.txt") == "kept\n"
     assert artifact.manifest["salvaged"] and artifact.manifest["partial"]
