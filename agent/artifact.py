@@ -59,6 +59,11 @@ class Artifact:
         """Whether anything but junk is not in the ZIP as it was in the workspace."""
         return bool(self.missing or self.damaged)
 
+    @property
+    def regular(self) -> int:
+        """Regular files in the ZIP: what a status counts. Links and empty folders are entries too."""
+        return regular(self.files)
+
     def add_file(
         self,
         path: str,
@@ -268,6 +273,11 @@ def deflate_bound(size: int) -> int:
 def entry_bound(path: str, size: int) -> int:
     """Bytes that an entry takes in the ZIP at most, its headers included, even if all of its name must be escaped."""
     return OVERHEAD + 2 * (len(FOLDER) + 1 + 3 * len(raw(path))) + deflate_bound(size)
+
+
+def regular(files: Iterable[dict[str, Any]]) -> int:
+    """How many of a manifest's files are regular ones."""
+    return sum("sha256" in record for record in files)
 
 
 def readable(size: int) -> str:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 FOLDER = "workspace"  # where the job's own files are in the ZIP
+#: Folders that can be made again from what made them. Left out of the ZIP unless a declared output names them.
+JUNK = frozenset(
+    {
+        "__pycache__", ".cache", "node_modules", ".npm", ".ipynb_checkpoints",
+        ".pytest_cache", ".mypy_cache", ".ruff_cache",
+        "site-packages",  # what `pip install --user` fills; the rest of .local may be the job's own
+    }
+)  # fmt: skip
+
 LONGEST_NAME = 3_800  # bytes: `unzip` and others stop at PATH_MAX (4,096) with the folder they unpack into
 LONGEST_PART = 250  # bytes of an escaped file name: file systems stop at 255
 
@@ -36,6 +49,11 @@ class Names:
                 number += 1
                 name = f"{plain}~{number}"
         return name
+
+
+def parts_of(outputs: Iterable[str]) -> set[str]:
+    """The names that declared outputs are made of: what they name is no junk."""
+    return {part for pattern in outputs for part in pattern.split("/")}
 
 
 def shown(text: str) -> str:

@@ -113,10 +113,9 @@ def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[s
         for record in artifact.left_out
         if not record["reason"].startswith("junk: ")
     }
-    files = [record for record in artifact.files if "sha256" in record]
     answer: dict[str, Any] = {
-        "files": len(files),
-        "bytes": sum(record["size"] for record in files),
+        "files": artifact.regular,
+        "bytes": sum(record["size"] for record in artifact.files if "sha256" in record),
         "left_out": artifact.missing,
         "partial": artifact.partial,
         "outputs": {pattern: _matching(pattern, present) for pattern in outputs},

@@ -8,21 +8,13 @@ import stat
 from collections import deque
 from itertools import islice
 
-from agent.names import FOLDER, LONGEST_NAME, TOO_LONG, words
+from agent.names import FOLDER, JUNK, LONGEST_NAME, TOO_LONG, parts_of, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
-#: Folders that can be made again from what made them. Left out unless a declared output names them.
-JUNK = frozenset(
-    {
-        "__pycache__", ".cache", "node_modules", ".npm", ".ipynb_checkpoints",
-        ".pytest_cache", ".mypy_cache", ".ruff_cache",
-        "site-packages",  # what `pip install --user` fills; the rest of .local may be the job's own
-    }
-)  # fmt: skip
 VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
 
 MAX_ENTRIES = 200_000  # of the ZIP: bounds the packer's memory (1.5 KB an entry) whatever the job made
@@ -57,7 +49,7 @@ def walk(
 
     What has no place in a ZIP is told to `leave_out`, as `Artifact` has it.
     """
-    named = {part for pattern in outputs for part in pattern.split("/")}
+    named = parts_of(outputs)
     found: list[Found] = []
     names = 0
     try:

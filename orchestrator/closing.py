@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from agent import wire
+from agent.artifact import regular
 from orchestrator import documents, logs
 from orchestrator.bell import Bell
 from orchestrator.engines.base import Engine
@@ -152,13 +153,17 @@ class Closing:
                 return
 
     async def _settle_here(self, job: Job, status: str, reason: str | None, detail: str) -> Job:
-        """What the agent settled before stays, but a completed job is none without its ZIP."""
+        """What the agent settled before stays, but what it told of a ZIP does not: that one has not come.
+
+        And a completed job is none without its ZIP.
+        """
         outcome: dict[str, Any] = {"status": status, "reason": reason, "detail": detail}
-        replace = False
         if job.outcome is not None and job.outcome["status"] == "completed":
             detail = f"The steps were completed, but their ZIP was not: {detail}"
-            outcome, replace = {"status": "failed", "reason": reason or "agent_lost", "detail": detail}, True
-        settled = await self._store.settle(job.id, outcome, replace=replace)
+            outcome = {"status": "failed", "reason": reason or "agent_lost", "detail": detail}
+        elif job.outcome is not None:
+            outcome = {name: told for name, told in job.outcome.items() if name != "packed"}
+        settled = await self._store.settle(job.id, outcome, replace=job.outcome is not None)
         return settled or job
 
     async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
@@ -182,7 +187,7 @@ class Closing:
             facts: dict[str, Any] = {}
 
             def write(file: BinaryIO) -> None:
-                facts.update(write_zip(file, blocks, why, budget, deadline, paper))
+                facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper))
 
             size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)
         return {"bytes": size, "sha256": sha256, **facts}
@@ -229,9 +234,10 @@ class Closing:
         left_out = [item for item in manifest["left_out"] if not item["reason"].startswith("junk")]
         return {
             **size,
-            "files": len(manifest["files"]),
+            "files": regular(manifest["files"]),
             "left_out": len(left_out),
             "partial": manifest["partial"],
+            "salvaged": True,
         }
 
     def _closed(self, job_id: str, task: asyncio.Task[None]) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, BinaryIO
 
 from agent.artifact import TIME_OVER, Artifact
+from agent.names import JUNK, parts_of
 
 #: The folder's own name in the engine's tar stream.
 ROOT = "workspace"
 
 #: What the listing of a ZIP may take: entries, and characters of their paths. The orchestrator holds them in memory.
 MOST_ENTRIES, MOST_CHARACTERS = 50_000, 16 * 2**20
-
-#: Folders that a ZIP of what is left does without.
-JUNK = frozenset({"__pycache__", ".cache", "node_modules", ".ipynb_checkpoints", ".npm"})
 
 
 class _Stream(io.RawIOBase):
@@ -51,27 +49,27 @@ def write_zip(
     reason: str,
     budget: int,
     deadline: float,
+    outputs: Sequence[str],
     documents: Callable[[bool], tuple[dict[str, Any], dict[str, str]]],
 ) -> dict[str, Any]:
     """Write the ZIP of a job whose agent is gone: from the engine's tar stream of the workspace, or without one.
 
-    ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``. Returns what the status
-    tells of the ZIP.
+    ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``; junk that ``outputs``
+    name is none. Returns what the status tells of the ZIP.
     """
     artifact = Artifact(file, budget=budget, deadline=deadline)
     if blocks is None:
         artifact.leave_out(".", reason)
     else:
         try:
-            _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18))
+            _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), JUNK - parts_of(outputs))
         except Exception as error:  # whatever a broken stream raises, there is a ZIP of what came before
             artifact.leave_out(".", f"the engine's copy of the workspace broke off: {error}")
     manifest, texts = documents(artifact.partial)
     artifact.finish(manifest, texts)
-    left_out = artifact.missing
     return {
-        "files": len(artifact.files),
-        "left_out": left_out,
+        "files": artifact.regular,
+        "left_out": artifact.missing,
         "partial": bool(manifest["partial"] or artifact.partial),
         "salvaged": True,
     }
@@ -113,7 +111,7 @@ class _Places:
         return at[part]
 
 
-def _copy(artifact: Artifact, stream: BinaryIO) -> None:
+def _copy(artifact: Artifact, stream: BinaryIO, junk_names: Set[str]) -> None:
     with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
         junk: set[str] = set()
         places = _Places()
@@ -130,7 +128,7 @@ def _copy(artifact: Artifact, stream: BinaryIO) -> None:
             if parts[:1] == [ROOT]:
                 del parts[0]
             path = "/".join(parts)
-            found = next((index for index, part in enumerate(parts) if part in JUNK), None)
+            found = next((index for index, part in enumerate(parts) if part in junk_names), None)
             if found is not None:
                 folder = "/".join(parts[: found + 1])
                 if folder not in junk:

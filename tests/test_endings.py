@@ -148,7 +148,8 @@ def test_a_file_system_in_memory_that_is_full_does_not_hold_up_the_ending(system
 
 @pytest.mark.parametrize("victim", ["agent", "container"])
 def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str) -> None:
-    job = system.shell("mkdir -p a/b empty; echo kept > a/b/kept.txt; ln -s a/b/kept.txt link; echo ready; sleep 600")
+    make = "mkdir -p a/b empty .cache node_modules/x; touch .cache/named node_modules/x/y; ln -s a/b/kept.txt link"
+    job = system.shell(f"{make}; echo kept > a/b/kept.txt; echo ready; sleep 600", outputs=[".cache/named"])
     system.says(job, "ready")
     name = sandbox(system, job)
     if victim == "agent":
@@ -165,6 +166,9 @@ def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str)
     assert artifact.text("a/b/kept.txt") == "kept\n"
     assert artifact.manifest["salvaged"] and artifact.manifest["partial"]
     assert artifact.getinfo("workspace/link").external_attr >> 28 == 0o12
+    assert artifact.paths == {"a/b/kept.txt", ".cache/named", "link", "empty/", "a/", "a/b/", ".cache/"}
+    assert artifact.left_out == {"node_modules": "junk: node_modules"}
+    assert (found["artifact"]["files"], found["artifact"]["left_out"]) == (2, 0)  # as if the agent had packed it
     assert "ready" in artifact.output_log
     until(lambda: name not in system.containers(), "the sandbox is removed")
 

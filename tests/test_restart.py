@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FINAL, System, docker, until
+from test_link import Caller
 
 PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
 
@@ -107,6 +108,31 @@ def test_an_agent_without_its_link_gives_up_and_its_files_are_kept(make_system: 
     found = system.ended(job)
     assert (found["status"], found["reason"]) == ("failed", "agent_lost")
     assert "75" in found["detail"] and "link" in found["detail"]
+    assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+def test_a_crash_between_a_saved_zip_and_its_final_state_tells_of_that_zip(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("echo kept > kept.txt; ln -s kept.txt link; echo ready; sleep 600")
+    system.says(job, "ready")
+    packed = {"files": 77, "bytes": 1, "left_out": 5, "partial": False}
+    outcome = {"status": "failed", "reason": "step_failed", "detail": "It failed.", "packed": packed}
+    with Caller(system, job).http as link:
+        assert link.post("/outcome", json=outcome).status_code == 200
+    docker("kill", f"containerized-agent-{system.status(job)['sandbox']}")  # before the ZIP that it told of has come
+    before = system.ended(job)
+    assert (before["reason"], before["artifact"]["files"], before["artifact"]["left_out"]) == ("step_failed", 1, 0)
+    until(lambda: not system.containers(), "the sandbox is removed")
+    system.kill()
+    with closing(sqlite3.connect(system.record / "orchestrator.db")) as record:  # as it was a moment before the end
+        record.execute(
+            "UPDATE job SET status = 'running', ended_at = NULL, artifact = NULL, last_event = last_event - 1"
+        )
+        record.execute("DELETE FROM event WHERE kind = 'failed'")
+        record.commit()
+    system.start()
+    after = system.ended(job)
+    assert (after["status"], after["reason"], after["artifact"]) == ("failed", "step_failed", before["artifact"])
     assert system.zip(job).text("kept.txt") == "kept\n"
 
 
