@@ -120,13 +120,14 @@ class Closing:
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
         logs.concerns(job.id, job.sandbox_id)
-        if job.sandbox_id:
-            await self._kill(job.sandbox_id)
         async with self._locks[job.id]:
             now = await self._store.job(job.id)
             if now is None or now.status in FINAL:
                 return
             settled = await self._settle_here(now, status, reason, detail)
+            # from here on no agent takes it: one that has not done so has nothing of it, and its engine may hang
+            if settled.sandbox_id and settled.taken_at is not None:
+                await self._kill(settled.sandbox_id)
             facts: dict[str, Any] | None
             try:
                 facts = await self._salvage(settled, with_workspace=reason != "disk_full")

@@ -18,12 +18,15 @@ from orchestrator.models import FINAL, Job
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.store import Store
-from orchestrator.tasks import Tasks
+from orchestrator.tasks import Going, Tasks
 
 log = logging.getLogger(__name__)
 
 #: Seconds until a waiting job's obstacle is looked at again.
 OBSTACLE_SECONDS = 2.0
+
+#: Seconds for the engine to say whether the image is there; then jobs are told to wait for it.
+ENGINE_SECONDS = 5.0
 
 #: Seconds until the queue is looked at again where nothing has rung.
 IDLE_SECONDS = 60.0
@@ -46,6 +49,7 @@ class Starting:
         self._closing, self._bell, self._tasks = closing, bell, tasks
         self._work = asyncio.Event()
         self._starting: set[str] = set()
+        self._going = Going()
         self._obstacle = True  # as it may have been before a restart
         self._on_started: Callable[[str], None] = lambda sandbox_id: None
         self.make_room: Callable[[], Awaitable[None]]  # called where the disk is short
@@ -116,11 +120,17 @@ class Starting:
         if short := self._records.disk_short():
             return "", ("disk", short)
         try:
-            return await self._engine.image(self._settings.agent_image), None
+            return await self._going.within("image", self._image, ENGINE_SECONDS), None
+        except TimeoutError:
+            host = self._settings.docker_host
+            return "", ("engine", f"The Docker engine at {host} does not answer within {ENGINE_SECONDS:g} s.")
         except ImageMissing as error:
             return "", ("image", str(error))
         except EngineError as error:
             return "", ("engine", str(error))
+
+    async def _image(self) -> str:
+        return await self._engine.image(self._settings.agent_image)
 
     def _begin(self, job: Job, token: str) -> None:
         self._starting.add(job.id)

@@ -250,8 +250,9 @@ class Store:
         return await self._database.write(work)
 
     async def take(self, job_id: str) -> Job | None:
-        """Note the agent's first word; None where the job does not run (any more)."""
-        return await self._update_running(job_id, [], taken_at=func.coalesce(Job.taken_at, time.time()))
+        """Note the agent's first word; None where the job does not run, or its end is decided."""
+        open_ended = [col(Job.settled_at).is_(None)]
+        return await self._update_running(job_id, open_ended, taken_at=func.coalesce(Job.taken_at, time.time()))
 
     async def set_sandbox(self, job_id: str, **fields: Any) -> Job | None:
         return await self._update_running(job_id, [], **fields)

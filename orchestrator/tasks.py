@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -33,3 +35,27 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and task.exception():
             log.error("a task failed", exc_info=task.exception())
+
+
+class Going:
+    """Work that may hang, by name: what goes on is waited for, and never begun a second time beside it."""
+
+    def __init__(self) -> None:
+        self._going: dict[str, asyncio.Task[Any]] = {}
+
+    async def within(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+        """What work gives; raises TimeoutError where that takes longer. It goes on then."""
+        task = self._going.get(name)
+        if task is None or task.done():
+            task = self._going[name] = asyncio.create_task(work())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, whoever still waits
+        await self.wait(name, seconds)
+        if not task.done():
+            raise TimeoutError
+        result: T = task.result()
+        return result
+
+    async def wait(self, name: str, seconds: float) -> None:
+        """Return when the work of this name is done, or is none, or the time is over."""
+        if task := self._going.get(name):
+            await asyncio.wait({task}, timeout=seconds)

@@ -30,6 +30,10 @@ CANCEL_SECONDS = 1.0
 LATE_SECONDS = 5.0
 
 
+#: The exit code of a container whose agent was ended by SIGKILL, as the kernel does where memory ends.
+KILLED = 137
+
+
 class Watching:
     """Ends what must be ended from outside."""
 
@@ -74,7 +78,7 @@ class Watching:
         how = "is gone" if exit.code == -1 else f"ended with exit code {exit.code}"
         if job.cancel_requested_at and not job.settled_at:
             await self._closing.close(job, "cancelled", None, "The job was cancelled.")
-        elif exit.out_of_memory:
+        elif exit.out_of_memory and exit.code == KILLED:  # the engine says so also where a child alone was killed
             detail = "The container's memory was used up. Ask for more with limits.memory."
             await self._closing.close(job, "failed", "out_of_memory", detail)
         elif job.taken_at is None and self._too_late_to_speak(job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -144,6 +145,26 @@ def test_a_file_system_in_memory_that_is_full_does_not_hold_up_the_ending(system
     found = system.ended(job)
     assert found["status"] == "failed" and found["artifact"]
     assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+def test_an_agent_that_is_killed_for_memory_is_out_of_memory(system: System) -> None:
+    """Its steps offer themselves to the kernel before it; from outside that is turned round."""
+    eater = "python -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'"
+    script = f"echo kept > kept.txt; echo ready; until [ -e /tmp/go ]; do sleep 0.05; done; {eater}"
+    job = system.shell(script, limits={"memory": "128m"})
+    system.says(job, "ready")
+    name = sandbox(system, job)
+    for line in docker("top", name, "-eo", "pid,args").splitlines()[1:]:
+        pid, args = line.split(None, 1)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a sleep that has ended
+            score = "1000" if args.startswith("/opt/agent") else "0"
+            Path(f"/proc/{pid}/oom_score_adj").write_text(score)
+    docker("exec", name, "touch", "/tmp/go")
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "out_of_memory")
+    assert "The container's memory was used up" in found["detail"] and "limits.memory" in found["detail"]
+    artifact = system.zip(job)
+    assert artifact.text("kept.txt") == "kept\n" and artifact.manifest["salvaged"]
 
 
 @pytest.mark.parametrize("victim", ["agent", "container"])

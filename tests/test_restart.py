@@ -99,11 +99,14 @@ def test_a_sandbox_that_vanished_meanwhile_is_noticed(make_system: Callable[...,
 
 def test_an_agent_without_its_link_gives_up_and_its_files_are_kept(make_system: Callable[..., System]) -> None:
     system = make_system(LINK_LOST_SECONDS="1").start()
-    job = system.shell("echo kept > kept.txt; echo ready; sleep 600")
+    # a child that was killed for memory, and coped with, is not why the container ends; to the engine it is
+    eater = "python -c 'x = []\nwhile True: x.append(bytearray(1 << 20))' || true"
+    job = system.shell(f"echo kept > kept.txt; {eater}; echo ready; sleep 600", limits={"memory": "128m"})
     system.says(job, "ready")
     name = f"containerized-agent-{system.status(job)['sandbox']}"
     system.kill()
     until(lambda: docker("inspect", "-f", "{{.State.Running}}", name) == "false", "the agent has ended")
+    assert docker("inspect", "-f", "{{.State.OOMKilled}}", name) == "true"
     system.start()
     found = system.ended(job)
     assert (found["status"], found["reason"]) == ("failed", "agent_lost")

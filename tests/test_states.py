@@ -189,7 +189,7 @@ class Machine(RuleBasedStateMachine):
 
     def take(self, which: int) -> Coroutine[Any, Any, None]:
         known = self.one(which)
-        runs = known.status == "running" and not known.deleted
+        runs = known.status == "running" and not known.deleted and known.outcome is None
         known.taken = known.taken or runs
 
         async def do() -> None:

@@ -15,6 +15,7 @@ from orchestrator.llm import Model
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.store import Store
+from orchestrator.tasks import Going
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Diagnosis:
     def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records, model: Model | None) -> None:
         self._settings, self._engine, self._records = settings, engine, records
         self._case = Case(settings, store, engine, records, model, self._facts, self._image_id)
-        self._going: dict[str, asyncio.Task[Any]] = {}
+        self._going = Going()
 
     async def brief(self) -> dict[str, Finding]:
         """Whether jobs would start."""
@@ -86,8 +87,7 @@ class Diagnosis:
     async def stop(self) -> None:
         """Try no sandbox any more, and wait for one that is being tried: it is removed then."""
         self._case.stopped = True
-        if task := self._going.get("sandbox"):
-            await asyncio.wait({task}, timeout=STOP_SECONDS)
+        await self._going.wait("sandbox", STOP_SECONDS)
 
     async def _check(self, name: str) -> Finding:
         look, seconds, hangs = CHECKS[name]
@@ -96,7 +96,7 @@ class Diagnosis:
             return await look(self._case)
 
         try:
-            return await self._within(name, work, seconds)
+            return await self._going.within(name, work, seconds)
         except TimeoutError:
             return Finding("failed", f"This took longer than {seconds:g} s.", hangs)
         except Exception as error:
@@ -112,19 +112,7 @@ class Diagnosis:
     async def _asked(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the engine says; raises EngineDown where it takes too long."""
         try:
-            return await self._within(name, ask, ENGINE_SECONDS)
+            return await self._going.within(name, ask, ENGINE_SECONDS)
         except TimeoutError:
             detail = f"The Docker engine at {self._settings.docker_host} does not answer within {ENGINE_SECONDS:g} s."
             raise EngineDown(detail) from None
-
-    async def _within(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-        """What work gives; raises TimeoutError. What hangs goes on, and is waited for rather than begun again."""
-        task = self._going.get(name)
-        if task is None or task.done():
-            task = self._going[name] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, whoever still waits
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            raise TimeoutError
-        result: T = task.result()
-        return result

@@ -1,0 +1,81 @@
+"""A gate before the real Docker engine, which can be made to hang or to be away: see test_engine_away.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import socketserver
+import threading
+from pathlib import Path
+from typing import cast
+
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+
+
+class Gate(socketserver.ThreadingUnixStreamServer):
+    """Passes on what comes, request by request, in both directions."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.host = f"unix://{path}"
+        self.open = threading.Event()
+        self.open.set()
+        self.away = False
+        self.held = re.compile("")
+        self.arrived: list[str] = []  # what is held
+        self._sockets: set[socket.socket] = set()
+        super().__init__(str(path), _Passing)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def hold(self, what: str) -> None:
+        """From now on, requests whose method and path match are accepted, and get no answer until ``release``."""
+        self.held = re.compile(what)
+        self.open.clear()
+
+    def go_away(self) -> None:
+        """Break every connection off, and each new one at once, until ``release``."""
+        self.away = True
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        self.away = False
+        self.open.set()
+
+    def close(self) -> None:
+        self.release()
+        self.shutdown()
+        self.server_close()
+        self.go_away()
+
+    def pass_on(self, source: socket.socket, target: socket.socket, look: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                request = re.match(rb"(GET|POST|PUT|DELETE|HEAD) \S+", data) if look else None
+                if request and not self.open.is_set() and self.held.search(request[0].decode()):
+                    self.arrived.append(request[0].decode())
+                    self.open.wait()
+                target.sendall(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+class _Passing(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        gate, client = cast(Gate, self.server), self.request
+        if gate.away:
+            return
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.connect(ENGINE)
+            both = {client, engine}
+            gate._sockets |= both
+            back = threading.Thread(target=gate.pass_on, args=(engine, client, False), daemon=True)
+            back.start()
+            gate.pass_on(client, engine, True)
+            back.join()
+            gate._sockets -= both
