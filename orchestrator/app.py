@@ -49,6 +49,13 @@ class System:
         await self._context.diagnosis.stop()
         await self.scheduler.stop()
 
+    async def record_gone(self) -> str:
+        """Return, with a sentence, where the record was taken away; then ``abandon`` is to be called, not ``stop``."""
+        return await self.scheduler.record_gone()
+
+    async def abandon(self) -> None:
+        await self.scheduler.abandon()
+
     async def close(self) -> None:
         """Let go of the engine and of the record, when both doors are closed."""
         await self._context.engine.close()

@@ -65,6 +65,23 @@ def about(job_id: str | None = None, sandbox_id: str | None = None) -> Iterator[
         _subject.reset(before)
 
 
+class Again:
+    """What is done again and again: what goes wrong in the same way each time is told once, with its trace."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._said = log, ""
+
+    def well(self) -> None:
+        """It went well: what goes wrong from now on is new."""
+        self._said = ""
+
+    def wrong(self, error: Exception, message: str, *given: object) -> None:
+        """To be called where the error was caught."""
+        if str(error) != self._said:
+            self._log.exception(message, *given)
+        self._said = str(error)
+
+
 class Form(JsonFormatter):
     """A record as JSON in ASCII: what comes from outside can neither begin a line nor steer a terminal."""
 

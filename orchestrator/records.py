@@ -45,6 +45,7 @@ class Records:
 
     def __init__(self, folder: Path, reserve: int) -> None:
         self.folder, self._reserve = folder, reserve
+        self._opened: os.stat_result | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
@@ -56,6 +57,17 @@ class Records:
     @property
     def database(self) -> Path:
         return self.folder / "orchestrator.db"
+
+    def gone(self) -> str | None:
+        """A sentence where the database is not the file any more that it was when this was first asked. Blocks."""
+        try:
+            found = os.stat(self.database)
+            self._opened = self._opened or found
+            if os.path.samestat(found, self._opened):
+                return None
+        except FileNotFoundError:
+            pass
+        return f"The record in {self.folder} was removed, or another one put in its place, while the system ran."
 
     def artifact(self, job_id: str) -> Path:
         """Where a job's ZIP is, or will be."""

@@ -11,7 +11,6 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,7 +21,7 @@ from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
-from orchestrator.errors import Unavailable, no_such_job
+from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.following import Following
 from orchestrator.llm import Model
 from orchestrator.looks import Looks
@@ -228,9 +227,16 @@ class Scheduler:
         self._clock.start()
 
     def _every(self, seconds: float, call: Callable[[], Awaitable[None]], **options: object) -> None:
+        again = logs.Again(log)
+
         async def called() -> None:
-            with suppress(asyncio.CancelledError):  # the clock is shut down: to it, that would be an error of the job
+            try:
                 await call()
+                again.well()
+            except asyncio.CancelledError:
+                pass  # the clock is shut down: to it, that would be an error of the job
+            except Exception as error:
+                again.wrong(error, "what is done every %g s went wrong, and is tried again", seconds)
 
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
@@ -260,6 +266,24 @@ class Scheduler:
         await self._watching.reconcile_quietly()
         self._clock.shutdown(wait=False)
         await self._closing.wait()
+        self.bell.close()
+        await self._tasks.cancel()
+
+    async def record_gone(self) -> str:
+        """Return, with a sentence, where the record is taken away from under us: then nothing can be kept any more."""
+        while True:
+            if said := await asyncio.to_thread(self._records.gone):
+                return said
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def abandon(self) -> None:
+        """Stop where the record is gone, and all jobs with it: no sandbox stays, and who waits is let go."""
+        self._starting.stopped = True
+        self._clock.shutdown(wait=False)
+        try:
+            await self._watching.remove_all()
+        except EngineError as error:
+            log.warning("the sandboxes could not be removed: %s", error)
         self.bell.close()
         await self._tasks.cancel()
 

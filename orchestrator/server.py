@@ -14,9 +14,9 @@ from typing import IO
 import uvicorn
 
 from orchestrator import logs
-from orchestrator.app import create_system
+from orchestrator.app import System, create_system
 from orchestrator.connections import bounded
-from orchestrator.errors import SettingsError
+from orchestrator.errors import RecordGone, SettingsError
 from orchestrator.records import hold
 from orchestrator.settings import Settings
 
@@ -52,16 +52,38 @@ async def _serve(settings: Settings) -> None:
         doors = [asyncio.create_task(link.serve()), asyncio.create_task(users.serve([listening]))]
         await system.start()
         log.info("listening on http://%s:%s", settings.host, settings.port)
-        await stop.wait()
-        log.info("stopping: running jobs have %g s to end, then they are cancelled", settings.drain_seconds)
-        try:
-            await system.stop()
-        except Exception:  # a record that cannot be read, for one: we end all the same
-            log.exception("stopping in order failed; the next start takes up what is left")
+        gone = await _stopped(stop, system)
+        if gone:
+            log.error("%s Nothing can be kept any more, so the system ends, and its sandboxes with it.", gone)
+            await system.abandon()
+        else:
+            await _stop(system, settings)
         link.should_exit = users.should_exit = True
         await asyncio.gather(*doors)
         await system.close()
         link_path.unlink(missing_ok=True)
+    if gone:
+        raise RecordGone(f"{gone} Start the system again: it begins with a new one.")
+
+
+async def _stopped(stop: asyncio.Event, system: System) -> str | None:
+    """Wait until the system is to stop; returns a sentence where that is because its record is gone."""
+    gone = asyncio.create_task(system.record_gone())
+    signalled = asyncio.create_task(stop.wait())
+    await asyncio.wait({gone, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if gone.done():
+        return gone.result()
+    gone.cancel()
+    return None
+
+
+async def _stop(system: System, settings: Settings) -> None:
+    log.info("stopping: running jobs have %g s to end, then they are cancelled", settings.drain_seconds)
+    try:
+        await system.stop()
+    except Exception:  # a record that cannot be read, for one: we end all the same
+        log.exception("stopping in order failed; the next start takes up what is left")
 
 
 def _run_folder(settings: Settings) -> IO[str]:

@@ -68,14 +68,16 @@ class Starting:
 
     async def run(self) -> None:
         """Start jobs, one after the other, for as long as the system runs."""
+        again = logs.Again(log)
         while True:
             self._work.clear()
             pause = IDLE_SECONDS
             if not self.stopped:
                 try:
                     pause = await self._start_waiting()
-                except Exception:
-                    log.exception("starting jobs failed, trying again")
+                    again.well()
+                except Exception as error:
+                    again.wrong(error, "starting jobs failed, trying again")
                     pause = OBSTACLE_SECONDS
             await heard_within(self._work, pause)
 

@@ -124,6 +124,11 @@ class Watching:
             else:
                 await self._look_at_sandbox(sandbox_id)
 
+    async def remove_all(self) -> None:
+        """Remove every sandbox, whatever the record says. Raises EngineError."""
+        for sandbox in await self._engine.sandboxes():
+            await self._engine.stop(sandbox.id)
+
     async def tick(self) -> None:
         """End what a clock says must end: all times are in the store, so a restart changes nothing."""
         now = time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -148,6 +149,24 @@ def test_a_record_that_was_deleted_leaves_no_sandbox(make_system: Callable[..., 
     system.start()
     until(lambda: not system.containers(), "the sandbox of an unknown job is removed")
     assert system.http.get("/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize("removed", ["the folder", "the database"])
+def test_a_record_that_is_deleted_under_a_running_system_ends_it_and_the_next_start_is_new(
+    make_system: Callable[..., System], removed: str
+) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    shutil.rmtree(system.record) if removed == "the folder" else (system.record / "orchestrator.db").unlink()
+    assert system.process and system.process.wait(30) == 1
+    said = system.log.read_text().splitlines()[-1]
+    assert f"The record in {system.record} was removed" in said and "Start the system again" in said
+    assert "Traceback" not in system.log.read_text()
+    assert not system.containers()
+    system.start()
+    assert system.http.get("/jobs").json()["jobs"] == []
+    system.completed(system.shell("true"))
 
 
 def test_a_container_of_somebody_else_is_left_alone(make_system: Callable[..., System]) -> None:
