@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent import wire
-from orchestrator.models import Event, Job, Step
+from orchestrator.models import Event, Job, Step, at_the_end
 
 #: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
 SHOWN = 20_000
@@ -37,20 +37,22 @@ def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
         by_step = viewed if event.kind == "viewer_cell" else told
         by_step.setdefault(event.data["step"], []).append(event)
     ran = [step for step in steps if step.number != wire.CHECK]
+    status = (job.outcome or {}).get("status", job.status)
     cells = [_markdown("job", _heading(job))]
     if any(_is_cell(step) for step in ran):
         names = '\n__file__ = "session.ipynb"' if any("__file__" in step.source for step in ran) else ""
         cells.append(_code("setup", SETUP + names, 0, [], []))
     for step in [*ran, *(step for step in steps if step.number == wire.CHECK)]:
         outputs = told.get(step.number, [])
+        ended = at_the_end(step.status, status) if job.outcome else step.status
         if _is_cell(step):
-            cells.append(_markdown(f"step-{step.number}-title", _title(step)))
+            cells.append(_markdown(f"step-{step.number}-title", _title(step, ended)))
             cells.append(_step(step, sum(cell["cell_type"] == "code" for cell in cells), outputs))
         else:
-            cells.append(_markdown(f"step-{step.number}", _story(step, outputs)))
+            cells.append(_markdown(f"step-{step.number}", _story(step, ended, outputs)))
         for event in viewed.get(step.number, ()):
             cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
-    about = {"job_id": job.id, "status": (job.outcome or {}).get("status", job.status), "version": wire.VERSION}
+    about = {"job_id": job.id, "status": status, "version": wire.VERSION}
     metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
@@ -158,9 +160,10 @@ def _heading(job: Job) -> str:
     return "\n".join([*lines, f"Status: **{ended}**. Planned by: {job.planned_by}."])
 
 
-def _title(step: Step) -> str:
+def _title(step: Step, status: str) -> str:
     name = "Check" if step.number == wire.CHECK else f"Step {step.number}"
-    return f"## {name}: {_plain(step.title)}\n\n{_ending(step)}"
+    code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
+    return f"## {name}: {_plain(step.title)}\n\n*{step.kind}, {status}{code}*"
 
 
 def _plain(title: str) -> str:
@@ -168,14 +171,9 @@ def _plain(title: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", title)
 
 
-def _ending(step: Step) -> str:
-    code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
-    return f"*{step.kind}, {step.status}{code}*"
-
-
-def _story(step: Step, events: Sequence[Event]) -> str:
+def _story(step: Step, status: str, events: Sequence[Event]) -> str:
     """A step that is no code of the notebook."""
-    parts = [_title(step)]
+    parts = [_title(step, status)]
     if step.kind == "file":
         parts.append(f"The file `{step.path}`:")
     parts.append(_fenced(step.source, FENCES.get(step.kind, "")))

@@ -540,6 +540,7 @@ def test_the_notebook_is_written_as_the_job_goes(system: System) -> None:
     assert answer.headers["content-type"] == "application/x-ipynb+json"
     told = cells(answer.json())
     assert [told[name]["outputs"][0]["text"] for name in ("step-1", "step-2")] == ["one\n", "two\n"]
+    assert "*python, running*" in told["step-2-title"]["source"]
     system.cancel(job)
     system.ended(job)
     assert cells(system.http.get(f"/jobs/{job}/notebook").json()).keys() == cells(session(system, job)).keys()
