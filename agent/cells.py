@@ -26,7 +26,6 @@ import gc
 import io
 import json
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -393,15 +392,19 @@ class App(IPKernelApp):
 def main() -> None:
     global STEPS
     fd, text, picture = (int(argument) for argument in sys.argv[1:])
-    shutil.rmtree(FOLDER, ignore_errors=True)  # of a kernel before this one
-    FOLDER.mkdir(mode=0o700)
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    for left in FOLDER.iterdir():  # of a kernel before this one
+        left.unlink()
     STEPS = Steps(fd, text, picture)
     os.environ.pop("MPLBACKEND", None)  # figures are shown in the notebook
     # a process with threads may be forked here: multiprocessing does, and a script's has none
     warnings.filterwarnings("ignore", message=".*is multi-threaded, use of fork.*", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="To exit: use 'exit'.*")
     app = App.instance(
-        connection_file=str(FOLDER / "kernel-job.json"), transport="ipc", capture_fd_output=False, log_level=50
+        connection_file=str(FOLDER / f"kernel-{os.getpid()}.json"),
+        transport="ipc",
+        capture_fd_output=False,
+        log_level=50,
     )
     app.initialize(["--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor"])
     del sys.modules["debugpy"]

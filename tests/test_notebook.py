@@ -336,9 +336,9 @@ def test_ten_megabytes_of_prints_are_cut_with_a_marker(system: System) -> None:
 
 #: A client of the job's kernel, as Jupyter Lab is one; prints what comes of each cell.
 VIEWER = """
-import json, sys
+import glob, json, sys
 from jupyter_client.blocking import BlockingKernelClient
-client = BlockingKernelClient(connection_file="/home/user/kernel/kernel-job.json")
+client = BlockingKernelClient(connection_file=glob.glob("/home/user/kernel/*.json")[0])
 client.load_connection_file()
 client.start_channels()
 client.wait_for_ready(timeout=60)
