@@ -77,7 +77,7 @@ class Closing:
         async with self._locks[job.id]:
             now = await self._store.job(job.id)
             if now is None or now.status != "running" or now.outcome is None or "packed" not in now.outcome:
-                part.discard()
+                await asyncio.to_thread(part.discard)
                 return None
             await asyncio.to_thread(self._records.keep, part)
             await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **_told(now.outcome)})
@@ -169,7 +169,6 @@ class Closing:
 
     async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
         manifest, texts = await self._documents(job)
-        deadline = time.monotonic() + self._settings.package_seconds
 
         def paper(partial_workspace: bool) -> tuple[dict[str, Any], dict[str, str]]:
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or partial_workspace}, texts
@@ -184,10 +183,11 @@ class Closing:
                         blocks = await stack.enter_async_context(self._engine.salvage(job.sandbox_id, WORKSPACE))
                     except EngineError as error:
                         why = f"the container is gone: {error}"
-            budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
             facts: dict[str, Any] = {}
 
             def write(file: BinaryIO) -> None:
+                deadline = time.monotonic() + self._settings.package_seconds
+                budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
                 facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper))
 
             size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)

@@ -37,6 +37,7 @@ class Part:
     sha256: str
 
     def discard(self) -> None:
+        """Remove it. Blocks."""
         self.path.unlink(missing_ok=True)
 
 
@@ -81,7 +82,7 @@ class Records:
             return None
 
     def disk_short(self) -> str | None:
-        """A sentence where the disk has less room than is reserved."""
+        """A sentence where the disk has less room than is reserved. Blocks."""
         free = shutil.disk_usage(self.folder).free
         if free >= self._reserve:
             return None
@@ -91,12 +92,12 @@ class Records:
         )
 
     def room(self) -> int:
-        """Bytes that a ZIP may take: half of the reserve stays, for the database to say what happened."""
+        """Bytes that a ZIP may take: half of the reserve stays, for the database to say what happened. Blocks."""
         return max(0, shutil.disk_usage(self.folder).free - self._reserve // 2)
 
     async def receive(self, job_id: str, chunks: AsyncIterator[bytes], limit: int) -> Part:
         """Write a job's ZIP from a stream; ``keep`` then makes it the job's. Raises DiskFull and TooBig."""
-        part = self._part(job_id)
+        part = await asyncio.to_thread(self._part, job_id)
         digest = hashlib.sha256()
         size = 0
 
@@ -105,7 +106,8 @@ class Records:
             digest.update(block)
 
         try:
-            with await asyncio.to_thread(open, part, "wb") as file:
+            file = await asyncio.to_thread(open, part, "wb")
+            try:
                 waiting = bytearray()
                 async for chunk in chunks:
                     waiting += chunk
@@ -118,9 +120,11 @@ class Records:
                         await asyncio.to_thread(write, block)
                 await asyncio.to_thread(write, bytes(waiting))
                 await asyncio.to_thread(_to_disk, file)
+            finally:
+                await asyncio.to_thread(file.close)
             return Part(job_id, part, size, digest.hexdigest())
         except BaseException as error:
-            part.unlink(missing_ok=True)
+            await asyncio.to_thread(part.unlink, missing_ok=True)
             if isinstance(error, OSError):
                 raise DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.") from error
             raise

@@ -244,9 +244,9 @@ class Scheduler:
         """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        for job in await self._store.first_to_go() if self._records.disk_short() else ():
+        for job in await self._store.first_to_go() if await asyncio.to_thread(self._records.disk_short) else ():
             await self._expire(job, "the disk is short")
-            if not self._records.disk_short():
+            if not await asyncio.to_thread(self._records.disk_short):
                 break
 
     async def _expire(self, job: Job, why: str) -> None:

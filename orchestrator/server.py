@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import uvicorn
@@ -21,6 +22,10 @@ from orchestrator.records import hold
 from orchestrator.settings import Settings
 
 log = logging.getLogger("orchestrator")
+
+
+#: Threads that wait for the disk, beside one for each running job; they are made where they are needed.
+OTHER_THREADS = 16
 
 
 class Server(uvicorn.Server):
@@ -39,6 +44,9 @@ def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain. A second signal ends at once; jobs then go on without us."""
+    # asyncio's own pool has six threads on two cores; what is saved of a dead sandbox holds one for as long as it takes
+    threads = ThreadPoolExecutor(settings.max_concurrent_jobs + OTHER_THREADS, "disk")
+    asyncio.get_running_loop().set_default_executor(threads)
     with _run_folder(settings):
         listening = listen(settings)
         system = create_system(settings)

@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 #: Seconds until a waiting job's obstacle is looked at again.
 OBSTACLE_SECONDS = 2.0
 
-#: Seconds for the engine to say whether the image is there; then jobs are told to wait for it.
-ENGINE_SECONDS = 5.0
+#: Seconds for the engine to say whether the image is there, and for the disk to say what room it has; then jobs are
+#: told to wait for it.
+ENGINE_SECONDS, DISK_SECONDS = 5.0, 5.0
 
 #: Seconds until the queue is looked at again where nothing has rung.
 IDLE_SECONDS = 60.0
@@ -117,9 +118,11 @@ class Starting:
 
     async def _look_for_obstacle(self) -> tuple[str, tuple[str, str] | None]:
         """The image's id, and what no job can start without and a sentence about it."""
-        if self._records.disk_short():
-            await self.make_room()
-        if short := self._records.disk_short():
+        try:
+            short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
+        except TimeoutError:
+            short = f"The disk of {self._records.folder} does not answer within {DISK_SECONDS:g} s."
+        if short:
             return "", ("disk", short)
         try:
             return await self._going.within("image", self._image, ENGINE_SECONDS), None
@@ -130,6 +133,13 @@ class Starting:
             return "", ("image", str(error))
         except EngineError as error:
             return "", ("engine", str(error))
+
+    async def _disk_short(self) -> str | None:
+        """A sentence where the disk has too little room, also after old files are gone."""
+        if not await asyncio.to_thread(self._records.disk_short):
+            return None
+        await self.make_room()
+        return await asyncio.to_thread(self._records.disk_short)
 
     async def _image(self) -> str:
         return await self._engine.image(self._settings.agent_image)

@@ -24,15 +24,21 @@ class Gate(socketserver.ThreadingUnixStreamServer):
         self.open = threading.Event()
         self.open.set()
         self.away = False
-        self.held = re.compile("")
+        self.held = self.stalled = re.compile("$.")
         self.arrived: list[str] = []  # what is held
         self._sockets: set[socket.socket] = set()
+        self._slow: set[socket.socket] = set()  # engines whose next answer stalls
         super().__init__(str(path), _Passing)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def hold(self, what: str) -> None:
         """From now on, requests whose method and path match are accepted, and get no answer until ``release``."""
         self.held = re.compile(what)
+        self.open.clear()
+
+    def stall(self, what: str) -> None:
+        """From now on, of the answers to such requests the headers come, and the rest after ``release``."""
+        self.stalled = re.compile(what)
         self.open.clear()
 
     def go_away(self) -> None:
@@ -55,10 +61,19 @@ class Gate(socketserver.ThreadingUnixStreamServer):
     def pass_on(self, source: socket.socket, target: socket.socket, look: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                request = re.match(rb"(GET|POST|PUT|DELETE|HEAD) \S+", data) if look else None
-                if request and not self.open.is_set() and self.held.search(request[0].decode()):
-                    self.arrived.append(request[0].decode())
+                found = re.match(rb"(GET|POST|PUT|DELETE|HEAD) \S+", data) if look else None
+                request = found[0].decode() if found and not self.open.is_set() else ""
+                if self.held.search(request):
+                    self.arrived.append(request)
                     self.open.wait()
+                if self.stalled.search(request):
+                    self._slow.add(target)
+                elif not look and source in self._slow:
+                    head, end, data = data.partition(b"\r\n\r\n")
+                    target.sendall(head + end)
+                    self.arrived.append("an answer")
+                    self.open.wait()
+                    self._slow.discard(source)
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):

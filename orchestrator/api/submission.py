@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -41,7 +42,7 @@ async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.Sc
         try:
             return _checked(_content(form)), form.uploads
         except BaseException:
-            here.records.remove(job_id)
+            await asyncio.to_thread(here.records.remove, job_id)
             raise
     if kind not in JSON_TYPES:
         raise BadRequest(

@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Seconds for the engine to say how it is.
-ENGINE_SECONDS = 3.0
+#: Seconds for the engine to say how it is, and for the disk to say what room it has.
+ENGINE_SECONDS, DISK_SECONDS = 3.0, 3.0
 
 #: Seconds to wait for a sandbox that is being tried when the system stops.
 STOP_SECONDS = 10.0
@@ -75,8 +75,12 @@ class Diagnosis:
             found["image"] = Finding("failed", str(error), engine.BUILD)
         except EngineError as error:
             found["engine"] = engine.engine_away(error)
-        short = self._records.disk_short()
-        found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
+        try:
+            short = await self._going.within("room", self._disk_short, DISK_SECONDS)
+            found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
+        except TimeoutError:
+            detail = f"The disk of {self._records.folder} does not answer within {DISK_SECONDS:g} s."
+            found["disk"] = Finding("failed", detail, DISK)
         found["model"] = await settings.model(self._case)
         return found
 
@@ -102,6 +106,9 @@ class Diagnosis:
         except Exception as error:
             log.exception("the check of %s went wrong", name)
             return Finding("failed", f"The check went wrong: {error}", "The orchestrator's log says more.")
+
+    async def _disk_short(self) -> str | None:
+        return await self._case.on_thread(self._records.disk_short)
 
     async def _facts(self) -> Facts:
         return await self._asked("facts", lambda: self._engine.facts(self._settings.agent_image))

@@ -1,0 +1,63 @@
+"""Python runs this at its start where this folder is in PYTHONPATH: see test_disk.py.
+
+What asks the record's disk for something on an event loop is told on stderr; and while there is a file named "hangs"
+beside the record, nobody is told how much room its disk has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RECORD = os.environ["AGENT_OUTPUT_DIR"]
+HANGS = Path(RECORD).parent / "hangs"
+
+#: Audit events of calls that take a path, and functions that have none.
+EVENTS = {
+    "open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.listdir", "os.scandir", "os.link", "os.truncate",
+    "shutil.rmtree", "sqlite3.connect",
+}  # fmt: skip
+FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync")
+
+
+def of_the_record(given: tuple[Any, ...]) -> bool:
+    if not given or not isinstance(given[0], str | bytes | os.PathLike):
+        return bool(given)  # a file's number
+    return os.fsdecode(given[0]).startswith(RECORD)
+
+
+def look(what: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    stack = traceback.extract_stack()[:-2]
+    if not any(frame.name == "create_system" for frame in stack):  # before anybody is served
+        print(f"ON THE LOOP: {what}", *traceback.format_list(stack[-5:]), sep="\n", file=sys.stderr)
+
+
+def on_event(event: str, given: tuple[Any, ...]) -> None:
+    if event in EVENTS and not isinstance(given[0], int) and of_the_record(given):
+        look(event)
+
+
+def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        if of_the_record(given):
+            look(name)
+            while name == "statvfs" and HANGS.exists():
+                time.sleep(0.02)
+        return real(*given, **named)
+
+    return call
+
+
+sys.addaudithook(on_event)
+for function in FUNCTIONS:
+    setattr(os, function, watched(function, getattr(os, function)))

@@ -1,0 +1,101 @@
+"""The disk of the record: nothing on the event loop waits for it, and one that hangs is told of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, System, docker, until
+
+HOOKS = str(ROOT / "tests/hooks")
+
+
+@pytest.fixture
+def hooked(make_system: Callable[..., System]) -> System:
+    """A system that tells what it asks the disk for on its event loop."""
+    return make_system(PYTHONPATH=HOOKS).start()
+
+
+def kill(system: System, job: str) -> None:
+    docker("kill", f"containerized-agent-{system.status(job)['sandbox']}")
+
+
+def test_nothing_on_the_event_loop_asks_the_disk_for_anything(hooked: System) -> None:
+    done = hooked.completed(hooked.shell("echo hello > a.txt", outputs=["a.txt"]))["job_id"]
+    hooked.zip(done)
+    for path in ("files", "files/a.txt"):
+        assert hooked.http.get(f"/jobs/{done}/{path}").status_code == 200
+    form = [("prompt", (None, "```bash\ncat x\n```")), ("files", ("x", b"abc"))]
+    uploaded = hooked.http.post("/schedule", files=form).json()["job_id"]
+    hooked.completed(uploaded)
+    hooked.completed(hooked.http.post(f"/jobs/{uploaded}/retry").json()["job_id"])
+    hooked.completed(hooked.submit(template="csv-report"))  # with its sample
+    killed, cancelled = (hooked.shell("echo ready; sleep 600") for _ in range(2))
+    for job, end in ((killed, kill), (cancelled, System.cancel)):
+        hooked.says(job, "ready")
+        end(hooked, job)
+        hooked.ended(job)
+    assert hooked.http.delete(f"/jobs/{cancelled}").status_code == 204
+    assert hooked.http.get("/health?full").status_code == 200
+    wrong = hooked.http.post("/schedule", files=[("promt", (None, "x")), ("files", ("x", b"abc"))])
+    assert wrong.status_code == 422
+    assert hooked.stop() == 0
+    assert "ON THE LOOP" not in hooked.log.read_text()
+
+
+def test_a_zip_that_breaks_off_is_removed_beside_the_event_loop(hooked: System) -> None:
+    job = hooked.shell("head -c 60000000 /dev/urandom > large", limits={"zip": "64m"})
+    parts = until(lambda: list(hooked.record.glob("*/*.part")), "its ZIP is on the way")
+    kill(hooked, job)
+    assert hooked.ended(job)["artifact"]["partial"]
+    assert not any(part.exists() for part in parts)
+    assert "ON THE LOOP" not in hooked.log.read_text()
+
+
+def test_a_disk_that_hangs_is_told_of_and_holds_up_nothing_else(hooked: System) -> None:
+    hangs = hooked.folder / "hangs"
+    hangs.touch()
+    try:
+        job = hooked.shell("echo later")
+        answer = hooked.http.get("/health")
+        assert answer.status_code == 503
+        assert "does not answer within" in answer.json()["checks"]["disk"]["detail"]
+        until(lambda: hooked.status(job)["waiting_for"] == "disk", "the job waits for the disk")
+        assert "does not answer within" in hooked.status(job)["detail"]
+        asked = time.monotonic()
+        assert hooked.http.get("/jobs").status_code == 200
+        assert time.monotonic() - asked < 2
+    finally:
+        hangs.unlink()
+    hooked.completed(job)
+
+
+def test_what_is_saved_of_many_dead_sandboxes_at_once_holds_up_no_other_job(
+    make_system: Callable[..., System], tmp_path: Path
+) -> None:
+    from gate import Gate
+
+    many = 8
+    gate = Gate(tmp_path / "engine.sock")
+    system = make_system(DOCKER_HOST=gate.host, MAX_CONCURRENT_JOBS=str(many + 1)).start()
+    try:
+        dead = [
+            system.shell(f"echo {n} > kept.txt; echo ready; sleep 600", labels={"dead": "yes"}) for n in range(many)
+        ]
+        for job in dead:
+            system.says(job, "ready")
+        gate.stall("GET .*/archive")
+        for job in dead:
+            kill(system, job)
+        until(lambda: len(gate.arrived) == many, "all of them are being saved")
+        system.completed(system.shell("echo alive"))
+        assert {system.status(job)["status"] for job in dead} == {"running"}
+    finally:
+        gate.release()
+    for n, job in enumerate(dead):
+        assert system.ended(job)["reason"] == "agent_lost"
+        assert system.zip(job).text("kept.txt") == f"{n}\n"
+    system.stop()
+    gate.close()
