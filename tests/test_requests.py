@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import select
+import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from answers import nothing_stored, problem
 from conftest import System
@@ -134,6 +139,26 @@ def _nothing_stored(system: System) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def slow(system: System) -> Iterator[dict[str, Future[httpx.Response]]]:
+    """Bodies of which a byte comes now and then; it takes a while, so they are begun before all else."""
+    with ThreadPoolExecutor() as pool:
+        kinds = ("application/json", "multipart/form-data; boundary=x")
+        yield {kind: pool.submit(trickled, system, kind) for kind in kinds}
+
+
+def trickled(system: System, kind: str) -> httpx.Response:
+    """Send a body a byte at a time for as long as nobody answers; returns the answer."""
+    head = f"POST /schedule HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 10000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", system.port)) as connection:
+        connection.sendall(head.encode())
+        while not select.select([connection], [], [], 0.2)[0]:
+            connection.sendall(b" ")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
 @pytest.mark.parametrize(("body", "words"), REFUSED, ids=[f"{json.dumps(body)[:60]}" for body, _ in REFUSED])
 def test_a_wrong_request_is_refused_with_a_sentence_that_names_what_is_wrong(
     system: System, body: dict[str, Any], words: str
@@ -193,6 +218,13 @@ def test_ten_megabytes_of_unknown_length_are_refused_on_the_way(system: System) 
     found = problem(answer, 413, "4.0 MiB")
     assert found["type"] == "/problems/too-large"
     assert system.http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_body_that_comes_too_slowly_is_not_waited_for(slow: dict[str, Future[httpx.Response]], kind: str) -> None:
+    answer = slow[kind].result(timeout=60)
+    problem(answer, 408, "came too slowly", "30 s")
+    assert answer.headers["connection"] == "close"
 
 
 def test_what_the_api_does_not_have_is_a_problem_too(system: System) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import secrets
+import time
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
+from orchestrator.logs import READING
 from orchestrator.problems import answer
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
@@ -20,6 +23,11 @@ from orchestrator.uploads import too_much
 
 #: Bytes of a request's body; a form with files may have MAX_UPLOAD more.
 BODY_BYTES = 4 * 2**20
+
+#: Seconds that a body may take, and bytes for each of which there is a second more: who sends nothing, or next to
+#: nothing, is not waited for, and who has a slow line and a large file is.
+BODY_SECONDS, BODY_RATE = 30.0, 4096.0
+TOO_SLOW = f"The body came too slowly: it may take {BODY_SECONDS:g} s, and {BODY_RATE / 1024:g} KiB take one more."
 
 
 class Guard:
@@ -41,12 +49,21 @@ class Guard:
         if scope["path"] == "/schedule" and headers.get("content-type", "").lower().startswith("multipart/form-data"):
             limit, too_large = BODY_BYTES + self._settings.max_upload, too_much(self._settings.max_upload).detail
 
+        begun, whole = time.monotonic(), scope["method"] in READING  # these have none that anybody reads
+
         async def bounded() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole
+            try:
+                async with asyncio.timeout(
+                    None if whole else begun + BODY_SECONDS + size / BODY_RATE - time.monotonic()
+                ):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from None
             size += len(message.get("body", b""))
             if size > limit:
                 raise HTTPException(413, too_large)  # the framework lets its own exceptions through
+            whole = whole or not message.get("more_body", False)
             return message
 
         try:

@@ -34,7 +34,7 @@ router = APIRouter(responses={422: PROBLEM})
     openapi_extra=BODY,
     responses={
         200: {"model": schemas.StatusView, "description": "With `wait`: the job has ended."},
-        **{code: PROBLEM for code in (400, 413, 415, 422, 429, 503, 507)},
+        **{code: PROBLEM for code in (400, 408, 413, 415, 422, 429, 503, 507)},
     },
 )
 async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
