@@ -44,7 +44,7 @@ def work(link: Link) -> None:
     """Take the job and run its graph."""
     order = parse_order(link.call("POST", "/take", wire.Take(wire.VERSION)))
     link.lost_after = order.link_lost_seconds
-    processes = Processes(environment(order.job_id, order.cpus))
+    processes = Processes(environment(order.job_id, order.cpus), order.secrets)
 
     def lost(error: Exception) -> None:
         print(f"The job ends without its link: {error}")

@@ -133,8 +133,8 @@ class Processes:
     pids, and no process can fork itself out of it.
     """
 
-    def __init__(self, env: dict[str, str]) -> None:
-        self._env = env
+    def __init__(self, env: dict[str, str], secrets: dict[str, str] | None = None) -> None:
+        self._env, self._with_secrets = env, {**env, **(secrets or {})}
         self._lock = threading.Lock()
         self._packing = False
         self._selector = selectors.DefaultSelector()
@@ -158,6 +158,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,
+                secrets=True,
             )
         assert process.stdout  # noqa: S101 - a pipe
         os.set_blocking(process.stdout.fileno(), False)
@@ -190,8 +191,13 @@ class Processes:
                 raise Stopped(self.stopped)
             return self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], stdin=subprocess.PIPE)
 
-    def spawn(self, command: list[str], **options: int | IO[bytes] | tuple[int, ...] | None) -> subprocess.Popen[bytes]:
-        """Exec a command as the job's user, without its groups and in a session of its own."""
+    def spawn(
+        self, command: list[str], secrets: bool = False, **options: int | IO[bytes] | tuple[int, ...] | None
+    ) -> subprocess.Popen[bytes]:
+        """Exec a command as the job's user, without its groups and in a session of its own.
+
+        ``secrets``: it does the job's own work, and finds the job's secrets in its environment.
+        """
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             command,
             user=USER,
@@ -200,7 +206,7 @@ class Processes:
             start_new_session=True,
             umask=0o022,
             cwd="/",
-            env=self._env,
+            env=self._with_secrets if secrets else self._env,
             **options,
         )
 

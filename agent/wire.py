@@ -118,6 +118,7 @@ class Order:
     zip_bytes: int  # of the ZIP, for what the workspace holds
     package_seconds: float
     link_lost_seconds: float  # how long an agent goes on without its link
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # variables of the steps' environment
 
 
 @dataclass(slots=True)

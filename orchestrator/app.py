@@ -26,6 +26,7 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.templates import Templates
+from orchestrator.vault import Vault
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
 
@@ -70,9 +71,10 @@ def create_system(settings: Settings) -> System:
     model = choose(settings)
     predefined = Templates()
     records = Records(settings.agent_output_dir, settings.disk_reserve)
+    vault = Vault(records)
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
-    scheduler = Scheduler(settings, store, engine, records, model)
+    scheduler = Scheduler(settings, store, engine, records, vault, model)
     diagnosis = Diagnosis(settings, store, engine, records, model)
     context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model)
 

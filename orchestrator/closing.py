@@ -30,6 +30,7 @@ from orchestrator.records import DiskFull, Records
 from orchestrator.salvage import write_zip
 from orchestrator.settings import Settings
 from orchestrator.store import Store
+from orchestrator.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,10 @@ ENGINE_RETRY_SECONDS = 2.0
 class Closing:
     """Brings jobs to their final state, each once."""
 
-    def __init__(self, store: Store, engine: Engine, records: Records, settings: Settings, bell: Bell) -> None:
-        self._store, self._engine, self._records = store, engine, records
+    def __init__(
+        self, store: Store, engine: Engine, records: Records, vault: Vault, settings: Settings, bell: Bell
+    ) -> None:
+        self._store, self._engine, self._records, self._vault = store, engine, records, vault
         self._settings, self._bell = settings, bell
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -198,6 +201,8 @@ class Closing:
     async def _finish(self, job: Job, artifact: dict[str, Any] | None) -> None:
         ending = job.outcome
         assert ending is not None  # noqa: S101 - both ways here have settled it
+        if job.secrets:  # the ZIP is there: nothing needs them any more, also after a restart
+            await asyncio.to_thread(self._vault.forget, job.id)
         fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"], "artifact": artifact}
         ended = await self._store.finish(job.id, ending["status"], fields)
         if ended is None:

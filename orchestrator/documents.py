@@ -43,6 +43,8 @@ def plan(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         found["labels"] = job.labels
     if job.keep_days:
         found["keep_days"] = job.keep_days
+    if job.secrets:
+        found["secrets"] = dict.fromkeys(job.secrets, "")  # whoever runs it again fills them in
     return {**found, "network": job.network, "limits": limits(job)}
 
 
@@ -92,6 +94,7 @@ def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         "planned_by": job.planned_by,
         "inputs": job.inputs,
         "uploads": job.uploads,
+        "secrets": job.secrets,
         "plan": plan(job, steps),
         "steps": results,
         "check": check,
@@ -132,20 +135,28 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
     image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
+    if job.secrets:
+        lines += ["", f"Secrets in its environment: {', '.join(job.secrets)}."]
     lines += ["", "## Under what limits", ""]
     lines.append(
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
         f"network: {job.network}. {image}"
     )
-    lines += ["", "## Run it again", "", "```bash"]
-    if job.uploads:
-        lines.append(f"curl -X POST http://127.0.0.1:8000/jobs/{job.id}/retry    # with its files, while they are kept")
-    else:
-        lines.append(
-            "jq .plan manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
-        )
-    lines += ["```", "", "`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
+    lines += ["", "## Run it again", "", "```bash", _again(job), "```", ""]
+    lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
+
+
+def _again(job: Job) -> str:
+    """The command that runs it again; secrets are taken from variables of the same names."""
+    values = "{" + ", ".join(f"{name}: env.{name}" for name in job.secrets) + "}"
+    if job.uploads:
+        given = f"jq -n '{{secrets: {values}}}' | " if job.secrets else ""
+        body = " -d @-" if job.secrets else ""
+        about = "# with its files, while they are kept"
+        return f"{given}curl -X POST{body} http://127.0.0.1:8000/jobs/{job.id}/retry    {about}"
+    made = f"jq '.plan | .secrets = {values}'" if job.secrets else "jq .plan"
+    return f"{made} manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
 
 
 def _came_with_it(job: Job) -> list[str]:

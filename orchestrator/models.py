@@ -47,6 +47,7 @@ REASONS = {
     "zip_too_big": "a declared output did not fit into the ZIP",
     "budget_exceeded": "the model's calls, tokens or cost have passed the job's limit",
     "model_unavailable": "the model's provider was away or busy for too long, or refused the key",
+    "secrets_lost": "its secrets cannot be read any more: their file, or the key in the data folder, is gone",
     "agent_lost": "the agent or its container was ended from outside, or fell silent",
     "engine_error": "the engine could not start the container; its own words are in `detail`",
 }
@@ -90,6 +91,7 @@ class Job(SQLModel, table=True):
     max_cost: float = 1.0  # US$
     inputs: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))  # of its template
     uploads: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    secrets: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # their names alone
 
     status: str = "scheduled"
     phase: str | None = None

@@ -67,7 +67,11 @@ class Unusable(Exception):
 def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wire.Ask) -> tuple[str, str]:
     """The system's text and the user's text of a question."""
     system = PROMPTS["system"].substitute(
-        seconds=f"{job.seconds:g}", memory=show_size(job.memory), cpus=f"{job.cpus:g}", network=job.network
+        seconds=f"{job.seconds:g}",
+        memory=show_size(job.memory),
+        cpus=f"{job.cpus:g}",
+        network=job.network,
+        secrets=", ".join(job.secrets) or "none",
     )
     parts = {
         "prompt": cut(job.prompt, PROMPT),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class Records:
             self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
         except OSError as error:
             raise SettingsError(f"AGENT_OUTPUT_DIR={folder} cannot be used: {error.strerror}.") from None
-        for part in folder.glob("*/*.part"):  # what a sudden end left half-written
+        for part in (*folder.glob("*.part"), *folder.glob("*/*.part")):  # what a sudden end left half-written
             part.unlink()
 
     @property
@@ -196,6 +198,48 @@ class Records:
         found = [path.parent.name for path in self.folder.glob("*/uploads")]
         return [job_id for job_id in found if not self.artifact(job_id).exists()]
 
+    def key(self) -> bytes:
+        """The key of what is sealed, made where there is none yet, readable for us alone; raises SettingsError."""
+        path = self.folder / "secrets.key"
+        try:
+            if not path.exists():
+                _write_private(path, base64.urlsafe_b64encode(os.urandom(32)))
+            path.chmod(0o600)
+            content = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{path}, the key of what is kept secret, cannot be used: {error.strerror}.") from None
+        if not re.fullmatch(rb"[A-Za-z0-9_-]{43}=", content):
+            raise SettingsError(f"{path} is no key. Move it away, and a new one is made.")
+        return content
+
+    def seal(self, job_id: str, content: bytes) -> None:
+        """Keep what is only for us, and only until the job ends: it is on disk when this returns. Blocks."""
+        path = self.sealed_path(job_id)
+        path.parent.mkdir(exist_ok=True)
+        _write_private(path, content)
+        _folder_to_disk(self.folder)
+
+    def sealed(self, job_id: str) -> bytes | None:
+        """What is sealed of a job; None where nothing is (any more). Blocks."""
+        try:
+            return self.sealed_path(job_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def unseal(self, job_id: str) -> None:
+        """Remove it: it is gone from the disk when this returns. Blocks."""
+        path = self.sealed_path(job_id)
+        if path.exists():
+            path.unlink()
+            _folder_to_disk(path.parent)
+
+    def sealed_path(self, job_id: str) -> Path:
+        return self.folder / job_id / "secrets"
+
+    def with_sealed(self) -> list[str]:
+        """The ids of jobs of which something is sealed. Blocks."""
+        return [path.parent.name for path in self.folder.glob("*/secrets")]
+
     def measure(self, job_id: str) -> tuple[int, str] | None:
         """Size and sha256 of a job's ZIP; None where there is none. Blocks."""
         try:
@@ -233,6 +277,19 @@ def hold(path: Path, what: str) -> IO[str]:
         file.close()
         raise Busy(f"Another orchestrator holds {what}. Stop it, or set AGENT_OUTPUT_DIR and RUN_DIR.") from None
     return file
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read; it appears whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+            _to_disk(file)
+        os.replace(part, path)
+        _folder_to_disk(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _folder_to_disk(folder: Path) -> None:

@@ -34,6 +34,7 @@ from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
 from orchestrator.thinking import Thinking
 from orchestrator.uploads import tar
+from orchestrator.vault import Lost, Vault
 from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,15 @@ COMMAND_SECONDS = 25.0
 class Scheduler:
     """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records, model: Model | None) -> None:
-        self._settings, self._store, self._records = settings, store, records
+    def __init__(
+        self, settings: Settings, store: Store, engine: Engine, records: Records, vault: Vault, model: Model | None
+    ) -> None:
+        self._settings, self._store, self._records, self._vault = settings, store, records, vault
         self.bell = Bell()
         self.looks = Looks(store, self.bell)
         self.following = Following(store, self.bell)
         self._tasks = Tasks()
-        self._closing = Closing(store, engine, records, settings, self.bell)
+        self._closing = Closing(store, engine, records, vault, settings, self.bell)
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
@@ -71,8 +74,8 @@ class Scheduler:
 
     # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def submit(self, job: Job, steps: list[Step]) -> None:
-        """Take a job: it is on disk when this returns. Raises Unavailable."""
+    async def submit(self, job: Job, steps: list[Step], secrets: dict[str, str]) -> None:
+        """Take a job: it is on disk when this returns. Raises Unavailable; the job's folder is then the caller's."""
         logs.concerns(job.id)
         if self.draining:
             raise Unavailable(
@@ -82,6 +85,12 @@ class Scheduler:
                 "The system is being stopped; submit again later.",
                 {"Retry-After": "30"},
             )
+        if secrets:
+            try:
+                await asyncio.to_thread(self._vault.keep, job.id, secrets)
+            except OSError as error:
+                detail = f"The secrets could not be stored: {error.strerror}."
+                raise Unavailable(507, "disk-full", "Disk full", detail) from None
         if not await self._store.add(job, steps, self._settings.max_queued_jobs):
             raise Unavailable(
                 429,
@@ -153,6 +162,11 @@ class Scheduler:
         if taken is None:
             return None
         self.bell.ring(job.id)
+        try:
+            given = await asyncio.to_thread(self._vault.open, job.id) if job.secrets else {}
+        except Lost as error:
+            self._closing.begin(job, "failed", "secrets_lost", f"The secrets of the job cannot be read: {error}.")
+            return None
         steps = await self._store.steps(job.id)
         planned = [planned_step(step) for step in steps if step.number != wire.CHECK]
         return wire.Order(
@@ -169,6 +183,7 @@ class Scheduler:
             zip_bytes=job.zip_bytes,
             package_seconds=self._settings.package_seconds,
             link_lost_seconds=self._settings.link_lost_seconds,
+            secrets=given,
         )
 
     async def refuse(self, job: Job, detail: str) -> None:
@@ -219,6 +234,12 @@ class Scheduler:
         for job_id in await asyncio.to_thread(self._records.with_uploads_alone):
             if await self._store.job(job_id) is None:  # a sudden end came before the job was taken
                 await asyncio.to_thread(self._records.remove, job_id)
+        for job_id in await asyncio.to_thread(self._vault.kept):
+            known = await self._store.job(job_id)
+            if known is None:  # likewise
+                await asyncio.to_thread(self._records.remove, job_id)
+            elif known.status in FINAL:
+                await asyncio.to_thread(self._vault.forget, job_id)
         self._tasks.spawn(self._watching.run())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)

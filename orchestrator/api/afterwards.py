@@ -6,20 +6,22 @@ import asyncio
 import secrets
 import time
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from orchestrator.api import schemas
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM, view
+from orchestrator.api.submission import RETRY_BODY, read_retry
 from orchestrator.errors import Conflict, Gone
 from orchestrator.models import FINAL, Job, Step
+from orchestrator.secrecy import plain, refuse_in_clear, refuse_other_names
 
 router = APIRouter(responses={422: PROBLEM})
 
 #: What a job is asked to do, and how; the rest of it is what came of it.
 ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
-    "check_command", "outputs", "labels", "keep_days", "inputs", "uploads",
+    "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets",
 }  # fmt: skip
 PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"}
 
@@ -29,10 +31,14 @@ PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seco
     status_code=202,
     response_model=schemas.StatusView,
     summary="Run a job again",
-    responses={code: PROBLEM for code in (404, 409, 410, 429, 503)},
+    openapi_extra=RETRY_BODY,
+    responses={code: PROBLEM for code in (400, 404, 409, 410, 429, 503, 507)},
 )
-async def retry(job: KnownJob, here: Here, response: Response) -> schemas.StatusView:
-    """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is."""
+async def retry(job: KnownJob, here: Here, request: Request, response: Response) -> schemas.StatusView:
+    """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is.
+
+    Secrets are not kept: those that the job had must be given again.
+    """
     if job.status not in FINAL:
         raise Conflict(
             409,
@@ -40,8 +46,11 @@ async def retry(job: KnownJob, here: Here, response: Response) -> schemas.Status
             "Not ended",
             f"Job {job.id} is {job.status}; it can be run again when it has ended. POST /cancel/{job.id} ends it.",
         )
+    secrets_given = plain((await read_retry(request)).secrets)
+    refuse_other_names(job.secrets, secrets_given, job.id)
     again = Job(**job.model_dump(include=ASKED), id=secrets.token_hex(8), created_at=time.time())
     steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
+    refuse_in_clear(secrets_given, {**again.model_dump(include=ASKED), "steps": [step.source for step in steps]})
     if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
         raise Gone(
             410,
@@ -51,7 +60,7 @@ async def retry(job: KnownJob, here: Here, response: Response) -> schemas.Status
             f"GET /status/{job.id} has their names.",
         )
     try:
-        await here.scheduler.submit(again, steps)
+        await here.scheduler.submit(again, steps, secrets_given)
     except BaseException:
         await asyncio.to_thread(here.records.remove, again.id)
         raise

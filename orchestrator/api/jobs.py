@@ -20,6 +20,7 @@ from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_jo
 from orchestrator.models import FINAL, Job
 from orchestrator.planner import Plan, plan
 from orchestrator.rows import rows_of
+from orchestrator.secrecy import plain, refuse_in_clear
 from orchestrator.uploads import keep_files
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
@@ -43,13 +44,15 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     wanted, uploads = await read(request, here, job_id)
     try:
         names = [upload["name"] for upload in uploads]
+        secrets_given = plain(wanted.secrets)
+        refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
         planned = plan(wanted, names, here.templates, here.model is not None)
         if planned.sample:
             uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
         job = _job(job_id, wanted, planned, uploads, here)
-        await here.scheduler.submit(job, rows_of(job, planned.steps, 1))
+        await here.scheduler.submit(job, rows_of(job, planned.steps, 1), secrets_given)
     except BaseException:
-        if uploads:
+        if uploads or wanted.secrets:
             await asyncio.to_thread(here.records.remove, job_id)
         raise
     response.headers["Location"] = f"/status/{job.id}"
@@ -179,6 +182,7 @@ def _job(
         keep_days=wanted.keep_days,
         inputs=planned.inputs,
         uploads=uploads,
+        secrets=sorted(wanted.secrets),
         created_at=time.time(),
     )
 

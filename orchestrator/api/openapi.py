@@ -8,12 +8,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from orchestrator.api.schemas import ProblemView, ScheduleForm, ScheduleRequest
+from orchestrator.api.schemas import ProblemView, RetryRequest, ScheduleForm, ScheduleRequest
 from orchestrator.problems import MEDIA_TYPE
 from orchestrator.settings import Settings
 
 #: Models that no route's signature names: these bodies are read, and these answers made, by ourselves.
-MODELS = (ScheduleRequest, ScheduleForm, ProblemView)
+MODELS = (ScheduleRequest, ScheduleForm, RetryRequest, ProblemView)
 
 #: What any call may be answered with, before its route is asked.
 ANYWHERE = {

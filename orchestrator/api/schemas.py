@@ -10,6 +10,7 @@ from orchestrator.documents import iso, limits, timings, usage
 from orchestrator.inputs import VALUE_CHARACTERS
 from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
+from orchestrator.secrecy import Secrets
 
 
 def _plain(value: Any) -> Any:
@@ -54,6 +55,11 @@ class ScheduleRequest(Model):
 
     keep_days: float | None = Field(
         None, gt=0, le=3650, description="Days that its files are kept after its end; default: RETENTION_DAYS."
+    )
+    secrets: Secrets = Field(
+        default_factory=dict,
+        description="Names and values that its steps find in their environment. They are in no answer and no file of "
+        "ours, and are forgotten when the job ends.",
     )
 
     @model_validator(mode="after")
@@ -105,6 +111,12 @@ class ScheduleForm(ScheduleRequest):
     )
 
     model_config = ConfigDict(json_schema_extra=_as_texts)
+
+
+class RetryRequest(Model):
+    """What a job that is run again needs anew."""
+
+    secrets: Secrets = Field(default_factory=dict, description="The secrets that the job had, under the same names.")
 
 
 class UploadView(BaseModel):
@@ -190,6 +202,7 @@ class StatusView(BaseModel):
     check: StepView | None
     inputs: dict[str, Any] = Field(description="The values of the template's inputs.")
     uploads: list[UploadView] = Field(description="The files that came with it.")
+    secrets: list[str] = Field(description="The names of the secrets that came with it.")
     labels: dict[str, str]
     network: str
     limits: dict[str, Any]
@@ -293,6 +306,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         check=check,
         inputs=job.inputs,
         uploads=[UploadView(**upload) for upload in job.uploads],
+        secrets=job.secrets,
         labels=job.labels,
         network=job.network,
         limits=limits(job),

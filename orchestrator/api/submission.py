@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.api import schemas
 from orchestrator.api.context import Context
 from orchestrator.errors import BadRequest
 from orchestrator.uploads import Form, read_form
+
+T = TypeVar("T", bound=BaseModel)
 
 BODY = {
     "requestBody": {
@@ -22,6 +24,13 @@ BODY = {
             "application/json": {"schema": {"$ref": "#/components/schemas/ScheduleRequest"}},
             "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ScheduleForm"}},
         },
+    }
+}
+
+RETRY_BODY = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/RetryRequest"}}},
     }
 }
 
@@ -40,7 +49,7 @@ async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.Sc
     if kind == "multipart/form-data":
         form = await read_form(header, request.stream(), here.records, job_id, here.settings.max_upload)
         try:
-            return _checked(_content(form)), form.uploads
+            return _checked(_content(form), schemas.ScheduleRequest), form.uploads
         except BaseException:
             await asyncio.to_thread(here.records.remove, job_id)
             raise
@@ -51,13 +60,22 @@ async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.Sc
             "Not JSON",
             f"The body must be JSON (-H 'Content-Type: application/json') or a form (-F), not {kind[:80]!r}.",
         )
+    return _checked(_json(await request.body()), schemas.ScheduleRequest), []
+
+
+async def read_retry(request: Request) -> schemas.RetryRequest:
+    """What comes with a retry: mostly nothing. Raises as ``read`` does."""
+    body = await request.body()
+    return _checked(_json(body), schemas.RetryRequest) if body.strip() else schemas.RetryRequest()
+
+
+def _json(body: bytes) -> Any:
     try:
-        content = json.loads(await request.body())
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(
             400, "not-json", "Not JSON", f"The body could not be read as JSON: {str(error)[:200]}."
         ) from None
-    return _checked(content), []
 
 
 def _content(form: Form) -> dict[str, Any]:
@@ -78,9 +96,9 @@ def _content(form: Form) -> dict[str, Any]:
     return content
 
 
-def _checked(content: Any) -> schemas.ScheduleRequest:
+def _checked(content: Any, model: type[T]) -> T:
     try:
-        return schemas.ScheduleRequest.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in wrong]) from None

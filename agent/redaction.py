@@ -1,0 +1,261 @@
+"""Keeps the values of secrets out of what leaves a job: in texts, in streams, and where files are looked through.
+
+Both sides use it. Where a value stood, a text has ``[secret NAME]``. A value is looked for as it is, and as it is often
+met by accident: see ``forms``. Without secrets nothing of it costs anything.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the child that packs must start fast
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+#: Characters of a value, at least: less of them stand in many texts by chance. Of one of its lines, likewise.
+SHORTEST, SHORTEST_LINE = 6, 16
+
+#: What is looked for one by one, which takes as long for each; of more, the long ones are found by their words.
+ONE_BY_ONE = 24
+
+#: Bytes of a word, and of what has a whole word in it wherever it begins in words.
+WORD, HAS_WORD = 8, 15
+
+#: How a mark begins, wherever it stands.
+MARK = "[secret "
+
+#: What a structure has under these keys are fixed words of ours, not texts.
+FIXED = frozenset({"kind", "phase", "status", "reason", "network", "state", "purpose", "planned_by"})
+
+#: Lines of a PEM file that say what it is, and are the same in all of its kind.
+PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
+
+
+def mark(name: str) -> str:
+    """What stands in the place of a secret."""
+    return f"{MARK}{name}]"
+
+
+class Needles:
+    """What is looked for: the values of secrets (name → value), in all their forms. False where there are none."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._names: dict[bytes, str] = {}
+        for name, value in secrets.items():
+            for form in forms(value):
+                self._names.setdefault(form, name)
+        self.longest = max(map(len, self._names), default=0)
+        long = [needle for needle in self._names if len(needle) >= HAS_WORD]
+        if len(self._names) <= ONE_BY_ONE:
+            long = []
+        self._plain = [needle for needle in self._names if needle not in set(long)]
+        self._of_word: dict[int, list[bytes]] = {}
+        for needle in long:
+            for begin in range(WORD):
+                word = int.from_bytes(needle[begin : begin + WORD], sys.byteorder)
+                self._of_word.setdefault(word, []).append(needle)
+        self._words = frozenset(self._of_word)
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def names_in(self, data: bytes) -> set[str]:
+        """The names of the secrets that are in it."""
+        return {self._names[needle] for needle in self._found(data)}
+
+    def text(self, text: str) -> str:
+        """A text with marks in the place of secrets."""
+        if not self._names:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self.spans(data)
+        return self._marked(data, spans).decode("utf-8", "surrogatepass") if spans else text
+
+    def structure(self, value: Any) -> Any:
+        """The same structure (of dicts, lists, dataclasses) with marks in its texts; what is FIXED stays as it is."""
+        if not self._names:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {
+                self.structure(key): inner if key in FIXED else self.structure(inner) for key, inner in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return type(value)(self.structure(inner) for inner in value)
+        if hasattr(value, "__dataclass_fields__"):
+            fields = {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in FIXED}
+            from dataclasses import replace
+
+            return replace(value, **self.structure(fields))
+        return value
+
+    def spans(self, data: bytes) -> list[tuple[int, int, list[str]]]:
+        """Where secrets are: [begin, end) and whose they are, in order. Those that overlap are one."""
+        found = []
+        for needle in self._found(data):
+            begin = at = data.find(needle)
+            while at >= 0:
+                end = at + len(needle)
+                at = data.find(needle, at + 1)  # one that repeats itself may overlap itself
+                if not 0 <= at < end:
+                    found.append((begin, end, [self._names[needle]]))
+                    begin = at
+        return merged(found)
+
+    def unfinished(self, data: bytes) -> int:
+        """Where the first secret begins that may go on after the end of ``data``; its length where none does."""
+        first = len(data)
+        for needle in self._names:
+            begin = _beginning(data, needle, first)
+            first = min(first, begin)
+        return first
+
+    def _found(self, data: bytes) -> list[bytes]:
+        """The needles that are in it."""
+        near = list(self._plain)
+        if self._words:
+            view = memoryview(data)[: len(data) // WORD * WORD].cast("Q")
+            for word in self._words.intersection(view):
+                near += self._of_word[word]
+        return [needle for needle in dict.fromkeys(near) if needle in data]
+
+    @staticmethod
+    def _marked(data: bytes, spans: Iterable[tuple[int, int, list[str]]]) -> bytes:
+        parts, at = [], 0
+        for begin, end, names in spans:
+            parts += [data[at:begin], *(mark(name).encode() for name in names)]
+            at = end
+        return b"".join([*parts, data[at:]])
+
+
+class Stream:
+    """Takes bytes as they come and gives them with marks.
+
+    Held back is only what may be the beginning of a secret, until the next bytes say whether it was one.
+    """
+
+    def __init__(self, needles: Needles) -> None:
+        self._needles = needles
+        self._held = b""
+        self._known = 0  # bytes of what is held that belong to secrets whose marks were given:
+        self._given = list[str]()
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be said by now."""
+        if not self._needles:
+            return data
+        data = self._held + data
+        until = self._needles.unfinished(data)
+        if until:
+            return self._release(data, until)
+        self._held = data
+        return b""
+
+    def close(self) -> bytes:
+        """The rest: nothing more will come."""
+        return self._release(self._held, len(self._held)) if self._held else b""
+
+    def _release(self, data: bytes, until: int) -> bytes:
+        parts, at, known, given = [], 0, 0, list[str]()
+        spans = self._needles.spans(data)
+        if self._known:
+            spans = merged([(0, self._known, self._given), *spans])
+        for begin, end, names in spans:
+            if begin >= until:
+                break  # it is found again with what comes next
+            before = self._given if begin == 0 and self._known else ()
+            parts += [data[at:begin], *(mark(name).encode() for name in names if name not in before)]
+            at, known, given = min(end, until), max(0, end - until), names
+        parts.append(data[at:until])
+        self._held, self._known, self._given = data[until:], known, given
+        return b"".join(parts)
+
+
+class Scan:
+    """Looks through a file as it is read; ``names`` are the secrets that are in it."""
+
+    def __init__(self, needles: Needles) -> None:
+        self._needles, self._end = needles, b""
+        self.names: set[str] = set()
+
+    def feed(self, chunk: bytes) -> None:
+        data = self._end + chunk
+        self.names |= self._needles.names_in(data)
+        self._end = data[1 - self._needles.longest :]
+
+
+def merged(spans: Iterable[tuple[int, int, list[str]]]) -> list[tuple[int, int, list[str]]]:
+    """Spans in order, those that overlap as one."""
+    found: list[tuple[int, int, list[str]]] = []
+    for begin, end, names in sorted(spans):
+        if found and begin < found[-1][1]:
+            before = found[-1]
+            found[-1] = (before[0], max(before[1], end), list(dict.fromkeys([*before[2], *names])))
+        else:
+            found.append((begin, end, names))
+    return found
+
+
+def _beginning(data: bytes, needle: bytes, first: int) -> int:
+    """Where the end of ``data`` is the beginning of ``needle``, if that is before ``first``."""
+    at = data.find(needle[:WORD], max(0, len(data) - len(needle) + 1))
+    while 0 <= at < first:
+        if needle.startswith(data[at:]):
+            return at
+        at = data.find(needle[:WORD], at + 1)
+    for length in range(min(WORD, len(needle), len(data) + 1) - 1, 0, -1):
+        if data.endswith(needle[:length]):
+            return len(data) - length
+    return first
+
+
+def forms(value: str) -> set[bytes]:
+    """The value as it may be met: as it is, escaped as JSON, Python, URLs, HTML and shells do it, and in base64.
+
+    Of a text of several lines, also each line that is long enough. White space at the ends does not count.
+    """
+    value = value.strip()
+    content = value.encode()
+    texts = {value, *escaped(value), *lines(value)}
+    return {text.encode() for text in texts} | set(based(content))
+
+
+def lines(value: str) -> Iterator[str]:
+    """The lines of a value that are worth hiding alone; a key in JSON has its line ends written out."""
+    parts = re.split(r"[\r\n]+|\\n", value)
+    if len(parts) > 1:
+        for line in map(str.strip, parts):
+            if len(line) >= SHORTEST_LINE and not PEM_EDGE.fullmatch(line):
+                yield line
+
+
+def escaped(value: str) -> Iterator[str]:
+    import html
+    import json
+    from urllib.parse import quote, quote_plus
+
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield repr(value)[1:-1]
+    yield repr(value.encode())[2:-1]
+    yield html.escape(value)
+    yield html.escape(value, quote=False)
+    yield value.replace("'", "'\\''")
+    yield re.sub(r'([$`"\\])', r"\\\1", value)
+    for url in (quote(value), quote(value, safe=""), quote(value, safe="!*'()"), quote_plus(value)):
+        yield url
+        yield re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), url)
+
+
+def based(content: bytes) -> Iterator[bytes]:
+    """The characters that stand for it in base64, in either alphabet, wherever in what is encoded it begins."""
+    from base64 import b64encode
+
+    for before in range(3):
+        encoded = b64encode(bytes(before) + content)
+        inner = encoded[-(-8 * before // 6) : 8 * (before + len(content)) // 6]
+        yield inner
+        yield inner.translate(bytes.maketrans(b"+/", b"-_"))

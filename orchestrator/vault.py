@@ -1,0 +1,57 @@
+"""The secrets of jobs that have not ended: encrypted, a file for each job, which goes when the job ends.
+
+Not in the database: what is deleted there stays for long in its free pages and its write-ahead log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from orchestrator.records import Records
+
+if TYPE_CHECKING:  # a tenth of a second to import: done where there is a secret
+    from cryptography.fernet import Fernet
+
+log = logging.getLogger(__name__)
+
+
+class Lost(Exception):
+    """The secrets of a job cannot be read any more; a sentence why."""
+
+
+class Vault:
+    """Keeps secrets (name → value). All of it blocks. Raises SettingsError where there can be no key."""
+
+    def __init__(self, records: Records) -> None:
+        self._records, self._key = records, records.key()
+
+    def keep(self, job_id: str, secrets: dict[str, str]) -> None:
+        """Keep the secrets of a new job: they are on disk when this returns. Raises OSError."""
+        self._records.seal(job_id, self._fernet().encrypt(json.dumps(secrets).encode()))
+
+    def open(self, job_id: str) -> dict[str, str]:
+        """The secrets of a job; raises Lost."""
+        from cryptography.fernet import InvalidToken
+
+        sealed = self._records.sealed(job_id)
+        if sealed is None:
+            raise Lost("their file is gone")
+        try:
+            return dict(json.loads(self._fernet().decrypt(sealed)))
+        except InvalidToken:
+            raise Lost("they were encrypted with another key than the one in the data folder") from None
+
+    def forget(self, job_id: str) -> None:
+        """The job ends: nobody can read them any more."""
+        self._records.unseal(job_id)
+
+    def kept(self) -> list[str]:
+        """The ids of jobs whose secrets are there."""
+        return self._records.with_sealed()
+
+    def _fernet(self) -> Fernet:
+        from cryptography.fernet import Fernet
+
+        return Fernet(self._key)
