@@ -15,6 +15,7 @@ from agent.link import Link, LinkLost, Refused, parse_order
 from agent.looks import Looks
 from agent.outbox import Outbox
 from agent.processes import Processes, environment, kill_all
+from agent.redaction import Needles
 
 #: Exit codes: the link was lost; the orchestrator refused the agent.
 LOST, REFUSED = 75, 76
@@ -51,8 +52,9 @@ def work(link: Link) -> None:
         processes.stop("lost")
 
     # all threads exist before the first step, see Processes
-    job = Job(order, link, Outbox(link, lost), processes, remaining=[])
-    looks = Looks(link, processes, order.outputs)
+    needles = Needles(order.secrets)
+    job = Job(order, link, Outbox(link, lost, needles), processes, remaining=[], needles=needles)
+    looks = Looks(link, processes, order)
     threading.Thread(target=listen, args=(link, processes, looks, lost), name="commands", daemon=True).start()
 
     from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile

@@ -15,6 +15,7 @@ import zlib
 from itertools import chain
 
 from agent.names import FOLDER, LONGEST_NAME, TOO_LONG, Names, raw, shown, words
+from agent.redaction import Needles, Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the child that packs must start fast: nothing here is imported when it runs
@@ -36,14 +37,18 @@ class Artifact:
     out       a binary stream; it is only written to, never sought, and not closed
     budget    bytes of the ZIP that the entries of the workspace may take, their headers included
     deadline  a `time.monotonic()` after which no further entry is begun and an open one is cut
+    needles   secrets: files that have one in them are not changed, but listed in `secrets_found`
 
-    `files` and `left_out` are the manifest's lists. Every `add_…` says whether the entry is in the ZIP; what is not
-    is in `left_out`, with its reason. Errors of `out` are raised as they come; those of a source never are.
+    `files`, `left_out` and `secrets_found` are lists of the manifest. Every `add_…` says whether it is in the ZIP;
+    what is not is in `left_out`, with its reason. Errors of `out` are raised as they come; those of a source never are.
     """
 
-    def __init__(self, out: BinaryIO, *, budget: int, deadline: float | None = None) -> None:
+    def __init__(
+        self, out: BinaryIO, *, budget: int, deadline: float | None = None, needles: Needles | None = None
+    ) -> None:
         self.files: list[dict[str, Any]] = []
         self.left_out: list[dict[str, Any]] = []
+        self.secrets_found: list[dict[str, Any]] = []
         self.missing = 0  # entries of left_out that are not junk
         self.damaged = 0  # entries of files that were truncated, or changed while they were read
         self.full = f"the ZIP's limit of {readable(budget)} is reached"
@@ -52,7 +57,8 @@ class Artifact:
         self._sink = _Sink(out)
         self._zip = _Zip(self._sink, "w")
         self._directory = 0  # bytes that the central directory will take at its end
-        self._names = Names()
+        self._needles = needles or Needles({})
+        self._names = Names(self._needles)
 
     @property
     def partial(self) -> bool:
@@ -98,11 +104,14 @@ class Artifact:
         info = _entry(name, stat.S_IFREG | mode & 0o777 | 0o400, mtime)  # whoever unpacks it can read it
         info.compress_type = method
         digest = hashlib.sha256()
+        scan = Scan(self._needles) if self._needles else None
         done, chunk, truncated = 0, head, ""
         with self._zip.open(info, "w", force_zip64=size > 2**30) as entry:
             while chunk:
                 entry.write(chunk)
                 digest.update(chunk)
+                if scan:
+                    scan.feed(chunk)
                 done += len(chunk)
                 if done >= size:
                     break
@@ -120,7 +129,7 @@ class Artifact:
         elif done < size or (changed is not None and changed()):
             record["changed_while_read"] = True
         self.damaged += "truncated" in record or "changed_while_read" in record
-        return self._record(name, path, record)
+        return self._record(name, path, record, scan.names if scan else ())
 
     def add_link(self, path: str, target: str, mtime: float) -> bool:
         """Add a symbolic link as a link; what it points to is of no interest here."""
@@ -133,7 +142,8 @@ class Artifact:
         if self._room(name) < len(content):
             return self.leave_out(path, self.full)
         self._zip.writestr(_entry(name, stat.S_IFLNK | 0o777, mtime), content)
-        return self._record(name, path, {"size": len(content), "mode": "0777", "kind": "link", "target": shown(target)})
+        record = {"size": len(content), "mode": "0777", "kind": "link", "target": self._shown(target)}
+        return self._record(name, path, record, self._needles.names_in(content))
 
     def add_folder(self, path: str, mode: int, mtime: float) -> bool:
         """Add an empty folder (others need no entry of their own)."""
@@ -149,7 +159,7 @@ class Artifact:
 
     def leave_out(self, path: str, reason: str, size: int | None = None, *, junk: bool = False) -> bool:
         """List what is not in the ZIP, and why. Junk does not make the ZIP partial. Always False, for `return`."""
-        record: dict[str, Any] = {"path": shown(f"{FOLDER}/{path}".rstrip("/")), "reason": shown(reason)}
+        record: dict[str, Any] = {"path": self._shown(f"{FOLDER}/{path}".rstrip("/")), "reason": self._shown(reason)}
         if size is not None:
             record["size"] = size
         self.left_out.append(record)
@@ -161,10 +171,11 @@ class Artifact:
         self._mark_inputs(manifest.get("uploads", ()))
         self.files.sort(key=_path)
         self.left_out.sort(key=_path)
+        self.secrets_found.sort(key=_path)
         partial = bool(manifest.get("partial")) or self.partial
-        base = {key: value for key, value in manifest.items() if key not in ("files", "left_out", "partial")}
+        lists = {"files": self.files, "left_out": self.left_out, "secrets_found": self.secrets_found}
+        base = {key: value for key, value in manifest.items() if key not in (*lists, "partial")}
         sums = {name: self._document(name, [text]) for name, text in documents.items()}
-        lists = {"files": self.files, "left_out": self.left_out}
         sums["manifest.json"] = self._document("manifest.json", _manifest({**base, "partial": partial}, lists))
         ours = (_sum_line(file["sha256"], file["path"]) for file in self.files if "sha256" in file)
         self._document("SHA256SUMS", chain(ours, (_sum_line(digest, name) for name, digest in sums.items())))
@@ -189,6 +200,10 @@ class Artifact:
                 digest.update(content)
         return digest.hexdigest()
 
+    def _shown(self, text: str) -> str:
+        """Text that may come from a file name, as the manifest has it."""
+        return self._needles.text(shown(text))
+
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
@@ -210,11 +225,13 @@ class Artifact:
             return name
         return None
 
-    def _record(self, name: str, path: str, record: dict[str, Any]) -> bool:
+    def _record(self, name: str, path: str, record: dict[str, Any], secrets: Iterable[str] = ()) -> bool:
         record = {"path": name, **record}
-        if name != f"{FOLDER}/{path}":
-            record["original_name"] = shown(f"{FOLDER}/{path}")
+        if name != (original := self._shown(f"{FOLDER}/{path}")):
+            record["original_name"] = original
         self.files.append(record)
+        if secrets:
+            self.secrets_found.append({"path": name, "names": sorted(secrets)})
         self._directory += 46 + 28 + len(name.encode()) + 1
         return True
 

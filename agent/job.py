@@ -12,6 +12,7 @@ from agent.link import Link
 from agent.outbox import Outbox
 from agent.output import Budget, StepOutput
 from agent.processes import Processes, users_processes
+from agent.redaction import Needles
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Job:
     outbox: Outbox
     processes: Processes
     remaining: list[wire.PlannedStep]
+    needles: Needles  # the values of its secrets, which leave it nowhere
     budget: Budget = field(default_factory=Budget)
     results: Budget = field(default_factory=lambda: Budget(wire.RESULTS_JOB))
     kernel: Kernel | None = None  # of the python steps, from the first on

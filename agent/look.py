@@ -2,7 +2,8 @@
 
     python -I -m agent.look
 
-stdin, one JSON line:   {"root": folder, "outputs": [glob], "look": a `wire.Look`, "most": bytes}
+stdin, one JSON line:   {"root": folder, "outputs": [glob], "look": a `wire.Look`, "most": bytes,
+                         "secrets": {name: value}}
 stdout, one JSON line:  what was found, one of `wire`'s Found…; for a file, the bytes that were asked for follow
 
 What is listed is what would be packed, under the names that it would have in the ZIP.
@@ -18,6 +19,7 @@ import sys
 from itertools import islice
 
 from agent.names import FOLDER, LONGEST_NAME, Names, shown, words
+from agent.redaction import MARK, Needles
 from agent.walk import MAX_ENTRIES, OPEN_FLAGS, TOO_MANY, receive, walk
 
 TYPE_CHECKING = False
@@ -33,7 +35,7 @@ BLOCK = 1 << 20
 FOLDER_FLAGS = OPEN_FLAGS | os.O_DIRECTORY
 
 
-def listing(root: str, outputs: list[str], under: str, after: str, most: int) -> dict[str, Any]:
+def listing(root: str, outputs: list[str], under: str, after: str, most: int, names: Names) -> dict[str, Any]:
     """The `most` first of what is in the workspace, sorted by name: those below `under` that come after `after`."""
     cut = False
 
@@ -43,7 +45,6 @@ def listing(root: str, outputs: list[str], under: str, after: str, most: int) ->
 
     found = walk(root, outputs, leave_out, MOST_ENTRIES, MOST_CHARACTERS)
     found.sort(key=lambda item: item.path)  # as the packer has them: names that collide are numbered in this order
-    names = Names()
     entries = []
     for item in found:
         name = names.of(item.path)
@@ -61,7 +62,7 @@ class Elsewhere(Exception):
     """There is no file to read at a path. The arguments: its `kind`, and a detail for the caller."""
 
 
-def find(root: str, path: str) -> int:
+def find(root: str, path: str, needles: Needles) -> int:
     """Open the regular file that the ZIP calls `path`. Raises Elsewhere.
 
     Name by name, each from the folder before it and never through a link, so no name leads out of the workspace,
@@ -73,20 +74,20 @@ def find(root: str, path: str) -> int:
     at = os.open(root, FOLDER_FLAGS)
     try:
         for part in parts[:-1]:
-            inner = _open(at, _real_name(at, part), FOLDER_FLAGS)
+            inner = _open(at, _real_name(at, part, needles), FOLDER_FLAGS, needles)
             os.close(at)
             at = inner
-        return _open(at, _real_name(at, parts[-1]), OPEN_FLAGS)
+        return _open(at, _real_name(at, parts[-1], needles), OPEN_FLAGS, needles)
     finally:
         os.close(at)
 
 
-def _open(folder: int, name: str, flags: int) -> int:
+def _open(folder: int, name: str, flags: int, needles: Needles) -> int:
     """Open what is in a folder, if it is a folder, or a regular file, as `flags` want it."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
-            raise Elsewhere("link", shown(os.readlink(name, dir_fd=folder)))
+            raise Elsewhere("link", needles.text(shown(os.readlink(name, dir_fd=folder))))
         wants_folder = bool(flags & os.O_DIRECTORY)
         if stat.S_ISDIR(status.st_mode) != wants_folder:
             raise Elsewhere("missing" if wants_folder else "folder", "")
@@ -103,11 +104,11 @@ def _open(folder: int, name: str, flags: int) -> int:
     return opened
 
 
-def _real_name(folder: int, part: str) -> str:
+def _real_name(folder: int, part: str, needles: Needles) -> str:
     """The name in a folder of what the ZIP calls `part`."""
-    if "%" not in part:
+    if "%" not in part and MARK not in part:
         return part
-    names = Names()
+    names = Names(needles)
     with os.scandir(folder) as entries:
         there = sorted(entry.name for entry in islice(entries, MAX_ENTRIES))
     return next((name for name in there if names.of(name) == f"{FOLDER}/{part}"), part)
@@ -127,13 +128,14 @@ def main() -> int:
     with open("/proc/self/oom_score_adj", "w") as score:  # as every step: it ends before the agent does
         score.write("1000")
     request = receive(sys.stdin.buffer, "the request")
-    root, look = request["root"], request["look"]
+    root, look, needles = request["root"], request["look"], Needles(request["secrets"])
     begin = end = file = 0
     if look["path"] is None:
-        found = listing(root, request["outputs"], look["under"], look["after"], look["most"])
+        names = Names(needles)
+        found = listing(root, request["outputs"], look["under"], look["after"], look["most"], names)
     else:
         try:
-            file = find(root, look["path"])
+            file = find(root, look["path"], needles)
             status = os.fstat(file)
             part = span(status.st_size, look["first"], look["last"])
             begin, end = part or (0, 0)  # nothing is a part that is not there

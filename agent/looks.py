@@ -41,8 +41,8 @@ class Looks:
     What the child says is passed on as it is: it may have been made to say anything, by a job that is the same user.
     """
 
-    def __init__(self, link: Link, processes: Processes, outputs: list[str]) -> None:
-        self._link, self._processes, self._outputs = link, processes, outputs
+    def __init__(self, link: Link, processes: Processes, order: wire.Order) -> None:
+        self._link, self._processes, self._order = link, processes, order
         self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         for number in range(wire.LOOKS):
             threading.Thread(target=self._answer_all, name=f"looks-{number}", daemon=True).start()
@@ -64,8 +64,8 @@ class Looks:
 
     def _answer(self, look: dict[str, Any]) -> Generator[bytes, None, None]:
         """The answer as it is sent: the child's own, or why there is none."""
-        request = {"root": WORKSPACE, "outputs": self._outputs, "look": look, "most": wire.LIVE_FILE_BYTES}
-        text = json.dumps(request) + "\n"
+        request = {"root": WORKSPACE, "outputs": self._order.outputs, "look": look, "most": wire.LIVE_FILE_BYTES}
+        text = json.dumps({**request, "secrets": self._order.secrets}) + "\n"
         begun = time.monotonic()
         while True:
             if memory_left() < MEMORY_BYTES:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agent.redaction import MARK, Needles, mark
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,10 +33,14 @@ _ESCAPED = re.compile(_UNSAFE + "|%")
 
 
 class Names:
-    """What the files of a workspace are called in the ZIP, and wherever else they are shown."""
+    """What the files of a workspace are called in the ZIP, and wherever else they are shown.
 
-    def __init__(self) -> None:
-        self._taken: dict[str, str] = {}  # names with an escape in them: in the ZIP -> in the workspace
+    A name that has the value of a secret in it has its mark there instead.
+    """
+
+    def __init__(self, needles: Needles | None = None) -> None:
+        self._needles = needles or Needles({})
+        self._taken: dict[str, str] = {}  # names with an escape or a mark in them: in the ZIP -> in the workspace
 
     def of(self, path: str) -> str:
         """The name in the ZIP: the same for the same path, and for no other one."""
@@ -42,13 +48,18 @@ class Names:
         for part in path.split("/"):
             if part in ("", "."):
                 continue
-            plain = name = f"{name}/{_escape(part)}"
+            plain = name = f"{name}/{_escape(self._hidden(part))}"
             number = 1
-            # Only names with a % can be taken by another's escaped name.
-            while "%" in name and self._taken.setdefault(name, part) != part:
+            # Only names with a % or a mark can be taken by another's.
+            while ("%" in name or MARK in name) and self._taken.setdefault(name, part) != part:
                 number += 1
                 name = f"{plain}~{number}"
         return name
+
+    def _hidden(self, part: str) -> str:
+        """One component of a path without secrets; marks may be longer than what they stand for."""
+        hidden = self._needles.text(part)
+        return hidden if hidden == part or len(raw(hidden)) <= LONGEST_PART else mark("…")
 
 
 def parts_of(outputs: Iterable[str]) -> set[str]:

@@ -10,6 +10,7 @@ from functools import partial
 
 from agent import wire
 from agent.link import Link
+from agent.redaction import Needles
 
 #: Events in one batch, at most.
 BATCH = 64
@@ -19,13 +20,13 @@ BATCH_CHARACTERS = 512 * 1024
 
 
 class Outbox:
-    """A queue of numbered events and the thread that sends them.
+    """A queue of numbered events and the thread that sends them. No event has the value of a secret in it.
 
     The thread is made before the first step: at the pids limit none could be started.
     """
 
-    def __init__(self, link: Link, on_error: Callable[[Exception], None]) -> None:
-        self._link, self._on_error = link, on_error
+    def __init__(self, link: Link, on_error: Callable[[Exception], None], needles: Needles) -> None:
+        self._link, self._on_error, self._needles = link, on_error, needles
         self._waiting: deque[wire.AgentEvent] = deque()
         self._changed = threading.Condition()
         self._last = 0
@@ -39,6 +40,7 @@ class Outbox:
         self._add(lambda number, at: wire.StepStarted(number, at, step))
 
     def output(self, step: int, text: str) -> None:
+        text = self._needles.text(text)  # before it is cut
         for begin in range(0, len(text), wire.OUTPUT_EVENT_CHARACTERS):
             part = text[begin : begin + wire.OUTPUT_EVENT_CHARACTERS]
             self._add(partial(self._output, step, part))
@@ -55,17 +57,29 @@ class Outbox:
         display: str = "",
         error: list[str] | None = None,
     ) -> None:
-        self._add(lambda number, at: wire.Result(number, at, step, data, file, display, error or []))
+        data, error, display = self._hidden(data), self._cut(error or []), self._needles.text(display)
+        display = display[: wire.DISPLAY_NAME]
+        self._add(lambda number, at: wire.Result(number, at, step, data, file, display, error))
 
     def viewer_cell(
         self, step: int, source: str, printed: str, results: list[dict[wire.ResultKind, str]], error: list[str]
     ) -> None:
+        source, printed = (self._needles.text(text)[: wire.RESULT_TEXT] for text in (source, printed))
+        results, error = [self._hidden(data) for data in results], self._cut(error)
         self._add(lambda number, at: wire.ViewerCell(number, at, step, source, printed, results, error))
 
     def step_ended(
         self, step: int, status: wire.StepStatus, exit_code: int | None, detail: str, output_bytes: int
     ) -> None:
         self._add(lambda number, at: wire.StepEnded(number, at, step, status, exit_code, detail, output_bytes))
+
+    def _hidden(self, data: dict[wire.ResultKind, str]) -> dict[wire.ResultKind, str]:
+        """A result without secrets; a part that the marks have made too long is left out."""
+        hidden: dict[wire.ResultKind, str] = self._needles.structure(data)
+        return {kind: part for kind, part in hidden.items() if len(part) <= wire.most_of(kind)}
+
+    def _cut(self, error: list[str]) -> list[str]:
+        return [self._needles.text(part)[: wire.ERROR_CHARACTERS] for part in error]
 
     def flush(self) -> None:
         """Return when every event is on the orchestrator's disk; raises what the sending thread met (LinkLost)."""
@@ -77,7 +91,8 @@ class Outbox:
     def _add(self, make: Callable[[int, float], wire.AgentEvent]) -> None:
         with self._changed:
             self._last += 1
-            self._waiting.append(make(self._last, time.time()))
+            event: wire.AgentEvent = self._needles.structure(make(self._last, time.time()))
+            self._waiting.append(event)
             self._changed.notify_all()
 
     def _send_all(self) -> None:

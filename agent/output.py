@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from agent import wire
+from agent.redaction import Needles, Stream
 
 #: Seconds between two events of one step.
 INTERVAL = 0.1
@@ -38,11 +39,12 @@ class StepOutput:
 
     Kept are the first ``wire.OUTPUT_HEAD`` bytes (less, where the job's budget ends first) and the last
     ``wire.OUTPUT_TAIL``. Where anything falls out between the two, a marker says how much. Bytes that are not UTF-8
-    become U+FFFD: a binary stream does no harm.
+    become U+FFFD: a binary stream does no harm. Where a secret's value stood, there is its mark, before anything is
+    counted or cut.
     """
 
-    def __init__(self, send: Callable[[str], None], budget: Budget) -> None:
-        self._send, self._budget = send, budget
+    def __init__(self, send: Callable[[str], None], budget: Budget, needles: Needles) -> None:
+        self._send, self._budget, self._stream = send, budget, Stream(needles)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text: list[str] = []
         self._sent_at = 0.0
@@ -55,6 +57,9 @@ class StepOutput:
     def feed(self, data: bytes) -> None:
         """Take what the step printed."""
         self.size += len(data)
+        self._take(self._stream.feed(data))
+
+    def _take(self, data: bytes) -> None:
         self._recent += data[-RECENT:]
         del self._recent[:-RECENT]
         room = max(0, min(self._head, self._budget.left))
@@ -90,6 +95,7 @@ class StepOutput:
 
     def close(self) -> None:
         """Send the rest; called once, after the last ``feed``."""
+        self._take(self._stream.close())
         if self._cut:
             tail = bytes(self._tail[-wire.OUTPUT_TAIL :])
             left_out = self._cut - len(tail)

@@ -2,7 +2,8 @@
 
     python -I -m agent.pack [FD]
 
-stdin, one JSON line:   {"root": folder, "outputs": [glob], "budget": bytes, "seconds": number}
+stdin, one JSON line:   {"root": folder, "outputs": [glob], "budget": bytes, "seconds": number,
+                         "secrets": {name: value}}
 stdout:                 the ZIP, as a stream
 FD (3), one JSON line:  what was packed, once the workspace is written (see `summary`)
 stdin, one JSON line:   {"manifest": {...}, "documents": {name: text}}, which go into the ZIP's end
@@ -23,13 +24,14 @@ from itertools import islice
 
 from agent.artifact import Artifact, entry_bound
 from agent.names import FOLDER, shown, words
+from agent.redaction import Needles
 from agent.walk import OPEN_FLAGS, Found, ProtocolError, receive, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-LISTED = 20  # paths named for each glob in the summary
+LISTED = 20  # paths named in the summary for each glob, and of files with secrets
 
 
 def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in: BinaryIO) -> None:
@@ -43,7 +45,8 @@ def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in:
         and isinstance(seconds, int | float)
     ):
         raise ProtocolError("the request must have root, outputs, budget and seconds")
-    artifact = Artifact(out, budget=budget, deadline=time.monotonic() + seconds)
+    needles = Needles(request.get("secrets") or {})
+    artifact = Artifact(out, budget=budget, deadline=time.monotonic() + seconds, needles=needles)
     found = walk(root, outputs, artifact.leave_out)
     # Where all may not fit, the largest come last, and so are what is left out.
     tight = sum(entry_bound(item.path, item.size) for item in found) > budget
@@ -98,6 +101,7 @@ def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[s
     partial           whether the ZIP is less than the workspace was, junk not counted
     outputs           for each declared output what matches it in the ZIP whole (folders too), at most 20 paths
     outputs_left_out  the same for what is not in the ZIP, or not whole, each with its reason in `reasons`
+    secrets           the first files that have a secret in them, with its name, and `with_secrets`, how many there are
     hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere
     """
     candidates = set(packed)
@@ -118,6 +122,8 @@ def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[s
         "bytes": sum(record["size"] for record in artifact.files if "sha256" in record),
         "left_out": artifact.missing,
         "partial": artifact.partial,
+        "secrets": artifact.secrets_found[:LISTED],
+        "with_secrets": len(artifact.secrets_found),
         "outputs": {pattern: _matching(pattern, present) for pattern in outputs},
         "outputs_left_out": {pattern: _matching(pattern, sorted(absent)) for pattern in outputs},
     }

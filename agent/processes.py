@@ -157,8 +157,8 @@ class Processes:
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=pass_fds,
                 secrets=True,
+                pass_fds=pass_fds,
             )
         assert process.stdout  # noqa: S101 - a pipe
         os.set_blocking(process.stdout.fileno(), False)

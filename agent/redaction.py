@@ -26,8 +26,10 @@ WORD, HAS_WORD = 8, 15
 #: How a mark begins, wherever it stands.
 MARK = "[secret "
 
-#: What a structure has under these keys are fixed words of ours, not texts.
-FIXED = frozenset({"kind", "phase", "status", "reason", "network", "state", "purpose", "planned_by"})
+#: What a structure has under these keys are fixed words of ours, or pictures in base64: not texts.
+FIXED = frozenset(
+    {"kind", "phase", "status", "reason", "network", "state", "purpose", "planned_by", "image/png", "image/jpeg"}
+)
 
 #: Lines of a PEM file that say what it is, and are the same in all of its kind.
 PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
@@ -69,12 +71,12 @@ class Needles:
         """A text with marks in the place of secrets."""
         if not self._names:
             return text
-        data = text.encode("utf-8", "surrogatepass")
+        data = text.encode("utf-8", "surrogatepass")  # a file's name may have bytes that are no text
         spans = self.spans(data)
         return self._marked(data, spans).decode("utf-8", "surrogatepass") if spans else text
 
     def structure(self, value: Any) -> Any:
-        """The same structure (of dicts, lists, dataclasses) with marks in its texts; what is FIXED stays as it is."""
+        """The same structure, of dicts, lists, dataclasses and rows, with marks in its texts but for what is FIXED."""
         if not self._names:
             return value
         if isinstance(value, str):
@@ -85,12 +87,16 @@ class Needles:
             }
         if isinstance(value, list | tuple):
             return type(value)(self.structure(inner) for inner in value)
-        if hasattr(value, "__dataclass_fields__"):
-            fields = {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in FIXED}
+        of_dataclass: dict[str, Any] = getattr(value, "__dataclass_fields__", {})
+        fields: dict[str, Any] = of_dataclass or getattr(type(value), "model_fields", {})  # those are of a row
+        if not fields:
+            return value
+        changed = self.structure({name: getattr(value, name) for name in fields if name not in FIXED})
+        if of_dataclass:
             from dataclasses import replace
 
-            return replace(value, **self.structure(fields))
-        return value
+            return replace(value, **changed)
+        return value.model_copy(update=changed)
 
     def spans(self, data: bytes) -> list[tuple[int, int, list[str]]]:
         """Where secrets are: [begin, end) and whose they are, in order. Those that overlap are one."""

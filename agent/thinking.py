@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 
 from agent import wire
 from agent.job import Failure, Job
-from agent.processes import WORKSPACE
+from agent.processes import WORKSPACE, memory_file
 
 #: Bytes of what is told of the workspace, and seconds in which it is looked through.
 SURVEY_BYTES, SURVEY_SECONDS = 64 * 1024, 10
@@ -21,7 +22,8 @@ def ask(job: Job, purpose: wire.Purpose) -> wire.Answered:
     """
     job.asked += 1
     job.outbox.flush()  # the orchestrator tells the model what it knows of the steps
-    question = wire.Ask(job.asked, purpose, survey(job))
+    workspace = job.needles.text(survey(job))[:SURVEY_BYTES]  # marks may be longer than what they stand for
+    question = wire.Ask(job.asked, purpose, workspace)
     while True:
         content = job.link.call("POST", "/ask", question)
         steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
@@ -51,9 +53,8 @@ def survey(job: Job) -> str:
     """What the workspace holds, as the job's user sees it; a sentence where that cannot be told."""
     command = [sys.executable, "-I", "-m", "agent.survey", WORKSPACE, str(SURVEY_BYTES)]
     try:
-        child = job.processes.spawn(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        with memory_file(json.dumps(job.order.secrets)) as stdin:
+            child = job.processes.spawn(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         text, _ = child.communicate(timeout=SURVEY_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()

@@ -281,6 +281,14 @@ Found = FoundFile | FoundList | FoundNone
 
 
 @dataclass(slots=True)
+class SecretsFound:
+    """A file that has secrets in it, and their names."""
+
+    path: str
+    names: list[str]
+
+
+@dataclass(slots=True)
 class Packed:
     """What the packer says of the workspace, once it is written."""
 
@@ -288,6 +296,8 @@ class Packed:
     bytes: int
     left_out: int
     partial: bool
+    with_secrets: int = 0  # files that have a secret in them
+    secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
 @dataclass(slots=True)

@@ -20,17 +20,18 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from agent import wire
-from agent.artifact import regular
+from agent.artifact import Artifact, regular
+from agent.redaction import Needles
 from orchestrator import documents, logs
 from orchestrator.bell import Bell
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineDown, EngineError
-from orchestrator.models import FINAL, Job
+from orchestrator.models import FINAL, Event, Job, Step
 from orchestrator.records import DiskFull, Records
 from orchestrator.salvage import write_zip
 from orchestrator.settings import Settings
 from orchestrator.store import Store
-from orchestrator.vault import Vault
+from orchestrator.vault import Hiding
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ class Closing:
     """Brings jobs to their final state, each once."""
 
     def __init__(
-        self, store: Store, engine: Engine, records: Records, vault: Vault, settings: Settings, bell: Bell
+        self, store: Store, engine: Engine, records: Records, hiding: Hiding, settings: Settings, bell: Bell
     ) -> None:
-        self._store, self._engine, self._records, self._vault = store, engine, records, vault
+        self._store, self._engine, self._records, self._hiding = store, engine, records, hiding
         self._settings, self._bell = settings, bell
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -62,7 +63,8 @@ class Closing:
 
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
-        settled = await self._store.settle(job.id, asdict(outcome))
+        hidden = await self._hiding.of(job)
+        settled = await self._store.settle(job.id, asdict(hidden.structure(outcome)))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
         self._bell.ring(job.id)
@@ -161,6 +163,7 @@ class Closing:
 
         And a completed job is none without its ZIP.
         """
+        detail = (await self._hiding.of(job)).text(detail)  # it may have an agent's last words
         outcome: dict[str, Any] = {"status": status, "reason": reason, "detail": detail}
         if job.outcome is not None and job.outcome["status"] == "completed":
             detail = f"The steps were completed, but their ZIP was not: {detail}"
@@ -171,10 +174,12 @@ class Closing:
         return settled or job
 
     async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
-        manifest, texts = await self._documents(job)
+        steps, outputs = await self._store.steps(job.id), await self._store.outputs(job.id)
+        hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
-        def paper(partial_workspace: bool) -> tuple[dict[str, Any], dict[str, str]]:
-            return {**manifest, "salvaged": True, "partial": manifest["partial"] or partial_workspace}, texts
+        def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
+            manifest, texts = _rendered(hidden, job, steps, outputs, artifact.secrets_found)
+            return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
         async with AsyncExitStack() as stack:
             blocks: Iterator[bytes] | None = None
@@ -191,7 +196,7 @@ class Closing:
             def write(file: BinaryIO) -> None:
                 deadline = time.monotonic() + self._settings.package_seconds
                 budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
-                facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper))
+                facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper, secrets))
 
             size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)
         return {"bytes": size, "sha256": sha256, **facts}
@@ -201,8 +206,7 @@ class Closing:
     async def _finish(self, job: Job, artifact: dict[str, Any] | None) -> None:
         ending = job.outcome
         assert ending is not None  # noqa: S101 - both ways here have settled it
-        if job.secrets:  # the ZIP is there: nothing needs them any more, also after a restart
-            await asyncio.to_thread(self._vault.forget, job.id)
+        await self._hiding.forget(job)  # the ZIP is there: nothing needs them any more, also after a restart
         fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"], "artifact": artifact}
         ended = await self._store.finish(job.id, ending["status"], fields)
         if ended is None:
@@ -226,7 +230,9 @@ class Closing:
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         steps = await self._store.steps(job.id)
         outputs = await self._store.outputs(job.id)
-        return await asyncio.to_thread(documents.all_of, job, steps, outputs)
+        hidden = await self._hiding.of(job)
+        found = (job.outcome or {}).get("packed", {}).get("secrets_found", [])
+        return await asyncio.to_thread(_rendered, hidden, job, steps, outputs, found)
 
     def _facts(self, job_id: str, outcome: dict[str, Any]) -> dict[str, Any] | None:
         measured = self._records.measure(job_id)
@@ -242,6 +248,7 @@ class Closing:
             **size,
             "files": regular(manifest["files"]),
             "left_out": len(left_out),
+            "with_secrets": len(manifest["secrets_found"]),
             "partial": manifest["partial"],
             "salvaged": True,
         }
@@ -253,8 +260,16 @@ class Closing:
             log.error("closing it failed, it is tried again", exc_info=task.exception())
 
 
+def _rendered(
+    hidden: Needles, job: Job, steps: list[Step], outputs: list[Event], found: list[dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The documents for the ZIP, made of what may be seen."""
+    job, steps, outputs = hidden.structure((job, steps, outputs))
+    return documents.all_of(job, steps, outputs, found)
+
+
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:
     """What an agent has told of its ZIP."""
     packed = outcome["packed"]
     partial = packed["partial"] or outcome["status"] != "completed"
-    return {"files": packed["files"], "left_out": packed["left_out"], "partial": partial}
+    return {**{name: packed.get(name, 0) for name in ("files", "left_out", "with_secrets")}, "partial": partial}

@@ -18,6 +18,10 @@ from orchestrator.sizes import show_size
 ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
 
 
+#: Files with secrets in them that the report names.
+FOUND = 20
+
+
 def iso(at: float | None) -> str | None:
     """A time in ISO 8601, in UTC, with milliseconds."""
     if at is None:
@@ -113,7 +117,7 @@ def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
-def report(job: Job, steps: Sequence[Step]) -> str:
+def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]]) -> str:
     """What a person reads first."""
     ending = job.outcome or {}
     lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
@@ -134,9 +138,9 @@ def report(job: Job, steps: Sequence[Step]) -> str:
         seconds = between(step.started_at, step.ended_at)
         cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
-    image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
     if job.secrets:
-        lines += ["", f"Secrets in its environment: {', '.join(job.secrets)}."]
+        lines += ["", f"Secrets in its environment: {', '.join(job.secrets)}.", *_with_secrets(found)]
+    image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
     lines += ["", "## Under what limits", ""]
     lines.append(
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
@@ -168,6 +172,18 @@ def _came_with_it(job: Job) -> list[str]:
     lines += [f"- {name}: {_code(value)}" for name, value in job.inputs.items()]
     lines += [f"- the file {_code(upload['name'])} ({show_size(upload['bytes'])})" for upload in job.uploads]
     return [*lines, ""]
+
+
+def _with_secrets(found: Sequence[dict[str, Any]]) -> list[str]:
+    if not found:
+        return []
+    lines = [f"- {_code(item['path'])}: {', '.join(item['names'])}" for item in found[:FOUND]]
+    more = ["- and others: `secrets_found` in `manifest.json` has all"] if len(found) >= FOUND else []
+    return [
+        "",
+        "**These files have the value of a secret in them, as it is; look before you pass the ZIP on:**",
+        "",
+    ] + (lines + more)
 
 
 def _code(value: object) -> str:
@@ -202,10 +218,15 @@ def printed(event: Event) -> str:
     return f"{words}\n" if words else ""
 
 
-def all_of(job: Job, steps: Sequence[Step], outputs: Sequence[Event]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The manifest and the texts for the ZIP of a job whose outcome is settled."""
+def all_of(
+    job: Job, steps: Sequence[Step], outputs: Sequence[Event], found: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest and the texts for the ZIP of a job whose outcome is settled.
+
+    ``found`` are files with secrets in them, the first of them at least, as the manifest has them.
+    """
     texts = {
-        "report.md": report(job, steps),
+        "report.md": report(job, steps, found),
         "output.log": output_log(steps, outputs),
         "session.ipynb": notebook(job, steps, outputs),
     }

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from agent.artifact import TIME_OVER, Artifact
 from agent.names import JUNK, parts_of
+from agent.redaction import Needles
 
 #: The folder's own name in the engine's tar stream.
 ROOT = "workspace"
@@ -50,14 +51,15 @@ def write_zip(
     budget: int,
     deadline: float,
     outputs: Sequence[str],
-    documents: Callable[[bool], tuple[dict[str, Any], dict[str, str]]],
+    documents: Callable[[Artifact], tuple[dict[str, Any], dict[str, str]]],
+    needles: Needles | None = None,
 ) -> dict[str, Any]:
     """Write the ZIP of a job whose agent is gone: from the engine's tar stream of the workspace, or without one.
 
     ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``; junk that ``outputs``
     name is none. Returns what the status tells of the ZIP.
     """
-    artifact = Artifact(file, budget=budget, deadline=deadline)
+    artifact = Artifact(file, budget=budget, deadline=deadline, needles=needles)
     if blocks is None:
         artifact.leave_out(".", reason)
     else:
@@ -65,11 +67,12 @@ def write_zip(
             _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), JUNK - parts_of(outputs))
         except Exception as error:  # whatever a broken stream raises, there is a ZIP of what came before
             artifact.leave_out(".", f"the engine's copy of the workspace broke off: {error}")
-    manifest, texts = documents(artifact.partial)
+    manifest, texts = documents(artifact)
     artifact.finish(manifest, texts)
     return {
         "files": artifact.regular,
         "left_out": artifact.missing,
+        "with_secrets": len(artifact.secrets_found),
         "partial": bool(manifest["partial"] or artifact.partial),
         "salvaged": True,
     }

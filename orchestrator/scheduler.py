@@ -28,13 +28,14 @@ from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.records import Records
 from orchestrator.rows import planned_step
+from orchestrator.secrecy import keys
 from orchestrator.settings import Settings
 from orchestrator.starting import Starting, digest
 from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
 from orchestrator.thinking import Thinking
 from orchestrator.uploads import tar
-from orchestrator.vault import Lost, Vault
+from orchestrator.vault import Hiding, Lost, Vault
 from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,13 @@ class Scheduler:
         self.looks = Looks(store, self.bell)
         self.following = Following(store, self.bell)
         self._tasks = Tasks()
-        self._closing = Closing(store, engine, records, vault, settings, self.bell)
+        self._hiding = Hiding(vault, keys(settings))
+        self._closing = Closing(store, engine, records, self._hiding, settings, self.bell)
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
-        self._thinking = Thinking(settings, store, self.bell, self._tasks, model)
+        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, model)
         self._closing.on_end = self._thinking.forget
         self._clock = AsyncIOScheduler()
 
@@ -192,7 +194,7 @@ class Scheduler:
 
     async def record(self, job: Job, reports: list[Report]) -> int:
         """Store what the agent reports; returns the number of its last report that is on disk."""
-        last = await self._store.record(job.id, reports)
+        last = await self._store.record(job.id, (await self._hiding.of(job)).structure(reports))
         self.bell.ring(job.id)
         return last
 

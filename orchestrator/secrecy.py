@@ -13,11 +13,15 @@ from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from agent.redaction import FIXED, SHORTEST, Needles, mark
 from orchestrator.errors import BadRequest
+from orchestrator.settings import Settings
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 #: Secrets of one job; bytes of a value, and of all values together.
 MOST, VALUE_BYTES, ALL_BYTES = 32, 16_384, 65_536
+
+#: Characters of a key of ours, at least.
+KEY = 8
 
 #: Variables that the system itself sets for steps, or that change how shells and other programs start.
 RESERVED = frozenset(
@@ -101,6 +105,12 @@ Secrets = Annotated[
         }
     ),
 ]
+
+
+def keys(settings: Settings) -> dict[str, str]:
+    """The keys of the orchestrator itself; what is shorter is none, but given to a server that wants any."""
+    found = {name.upper(): getattr(settings, name) for name in ("gemini_api_key", "llm_api_key", "api_key")}
+    return {name: key.get_secret_value() for name, key in found.items() if key and len(key.get_secret_value()) >= KEY}
 
 
 def plain(secrets: Mapping[str, SecretStr]) -> dict[str, str]:

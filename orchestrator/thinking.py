@@ -25,6 +25,7 @@ from orchestrator.rows import check_row, planned_step, rows_of, source_of
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.tasks import Tasks
+from orchestrator.vault import Hiding
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,11 @@ class Ended(Exception):
 class Thinking:
     """Asks the model for running jobs."""
 
-    def __init__(self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, model: Model | None) -> None:
-        self._settings, self._store, self._bell, self._tasks, self._model = settings, store, bell, tasks, model
+    def __init__(
+        self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, hiding: Hiding, model: Model | None
+    ) -> None:
+        self._settings, self._store, self._bell, self._tasks = settings, store, bell, tasks
+        self._hiding, self._model = hiding, model
         self._asked: dict[str, tuple[int, asyncio.Task[wire.Answered]]] = {}
 
     async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
@@ -102,10 +106,11 @@ class Thinking:
         steps = await self._store.steps(job_id)
         if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
             raise Ended(None, f"It was mended {job.repairs} times, as often as may be (MAX_REPAIRS).")
-        system, text = questions.question(job, steps, await self._store.outputs(job_id), ask)
+        hidden = await self._hiding.of(job)
+        system, text = hidden.structure(questions.question(job, steps, await self._store.outputs(job_id), ask))
         messages = [Message("system", system), Message("user", text)]
         for left in reversed(range(TRIES)):
-            answer = await self._call(job_id, ask, messages)
+            answer = hidden.structure(await self._call(job_id, ask, messages))  # a server could send a key back
             try:
                 return await self._taken(job, steps, ask, answer)
             except (Unusable, ValidationError) as error:

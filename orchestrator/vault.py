@@ -1,14 +1,19 @@
-"""The secrets of jobs that have not ended: encrypted, a file for each job, which goes when the job ends.
+"""The secrets of jobs that have not ended: encrypted, a file for each job, which goes when the job ends; and what is
+hidden in the texts of jobs.
 
 Not in the database: what is deleted there stays for long in its free pages and its write-ahead log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agent.redaction import Needles
+from orchestrator.models import Job
 from orchestrator.records import Records
 
 if TYPE_CHECKING:  # a tenth of a second to import: done where there is a secret
@@ -22,7 +27,7 @@ class Lost(Exception):
 
 
 class Vault:
-    """Keeps secrets (name → value). All of it blocks. Raises SettingsError where there can be no key."""
+    """Keeps secrets (name → value). All of it blocks. Making it raises SettingsError where there can be no key."""
 
     def __init__(self, records: Records) -> None:
         self._records, self._key = records, records.key()
@@ -55,3 +60,37 @@ class Vault:
         from cryptography.fernet import Fernet
 
         return Fernet(self._key)
+
+
+class Hiding:
+    """What is hidden in the texts of jobs: the secrets of each, and the keys of the orchestrator (name → value)."""
+
+    def __init__(self, vault: Vault, keys: Mapping[str, str]) -> None:
+        self._vault, self._keys = vault, keys
+        self._for_all = Needles(keys)
+        self._known: dict[str, Needles] = {}
+
+    async def of(self, job: Job) -> Needles:
+        """All that is hidden in the texts of a job."""
+        if not job.secrets:
+            return self._for_all
+        if job.id not in self._known:
+            self._known[job.id] = Needles({**self._keys, **await self._of(job)})
+        return self._known[job.id]
+
+    async def secrets_of(self, job: Job) -> Needles:
+        """The job's own secrets, which its files are looked through for."""
+        return Needles(await self._of(job) if job.secrets else {})
+
+    async def forget(self, job: Job) -> None:
+        """The job ends: nobody can read its secrets any more."""
+        self._known.pop(job.id, None)
+        if job.secrets:
+            await asyncio.to_thread(self._vault.forget, job.id)
+
+    async def _of(self, job: Job) -> dict[str, str]:
+        try:
+            return await asyncio.to_thread(self._vault.open, job.id)
+        except Lost as error:
+            log.warning("its secrets cannot be read: %s", error)
+            return {}

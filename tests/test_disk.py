@@ -32,6 +32,7 @@ def test_nothing_on_the_event_loop_asks_the_disk_for_anything(hooked: System) ->
     hooked.completed(uploaded)
     hooked.completed(hooked.http.post(f"/jobs/{uploaded}/retry").json()["job_id"])
     hooked.completed(hooked.submit(template="csv-report"))  # with its sample
+    hooked.completed(hooked.shell("true", secrets={"TOKEN": "a-token-of-mine"}))
     killed, cancelled = (hooked.shell("echo ready; sleep 600") for _ in range(2))
     for job, end in ((killed, kill), (cancelled, System.cancel)):
         hooked.says(job, "ready")

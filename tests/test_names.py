@@ -25,7 +25,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from agent.artifact import shown
+from agent.artifact import Artifact, shown
 from agent.pack import pack
 from orchestrator.salvage import write_zip
 
@@ -221,8 +221,8 @@ def test_a_copy_that_is_damaged_becomes_a_zip_of_what_came_before(stream: bytes,
 def salvaged(blocks: Iterator[bytes]) -> dict[str, Any]:
     out = io.BytesIO()
 
-    def papers(partial: bool) -> tuple[dict[str, Any], dict[str, str]]:
-        return {"partial": partial}, {"report.md": "# Report\n"}
+    def papers(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
+        return {"partial": artifact.partial}, {"report.md": "# Report\n"}
 
     told = write_zip(out, blocks, "", 2**26, time.monotonic() + 2, [], papers)
     manifest = proved(out.getvalue())

@@ -618,7 +618,14 @@ def test_the_manifest_keeps_what_the_orchestrator_gave_and_survives_text_that_is
         manifest = json.loads(content.read("manifest.json"))
         sums = content.read("SHA256SUMS").decode().splitlines()
         assert content.read("output.log").decode() == DOCUMENTS["output.log"]
-    assert manifest == {**MANIFEST, "partial": True, "plan": ["\udcff"], "files": [], "left_out": []}
+    assert manifest == {
+        **MANIFEST,
+        "partial": True,
+        "plan": ["\udcff"],
+        "files": [],
+        "left_out": [],
+        "secrets_found": [],
+    }
     assert [line.split("  ")[1] for line in sums] == ["report.md", "output.log", "session.ipynb", "manifest.json"]
 
 

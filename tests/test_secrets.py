@@ -54,12 +54,14 @@ def test_every_step_its_children_and_the_check_find_them(system: System) -> None
             {"kind": "shell", "script": SHOW},
             {"kind": "python", "code": LOOK},
             {"kind": "python", "code": child},
+            {"kind": "file", "path": "look.py", "content": LOOK},
+            {"kind": "python", "file": "look.py"},
         ],
         check=SHOW,
         secrets=SECRETS,
     )
     system.completed(job)
-    for step in (0, 1, 2, 3, 4):
+    for step in (0, 1, 2, 3, 4, 6):
         assert system.output(job, step) == BOTH, step
 
 

@@ -83,6 +83,7 @@ def _zip(job: Job) -> Iterator[bytes]:
                 "outputs": order.outputs,
                 "budget": order.zip_bytes,
                 "seconds": order.package_seconds * PACKER_SHARE,
+                "secrets": order.secrets,
             },
         )
         with selectors.DefaultSelector() as selector, open(summary_read, "rb") as summary:
@@ -110,13 +111,15 @@ def _settle(job: Job, packer: subprocess.Popen[bytes], line: bytes) -> None:
     if not line:
         return  # the packer died: its exit code says so
     summary = json.loads(line)
-    answer = job.link.call("POST", "/outcome", _outcome(job, summary))
+    answer = job.link.call("POST", "/outcome", job.needles.structure(_outcome(job, summary)))
     settled = wire.Settled(**answer)
     _send_line(packer, {"manifest": settled.manifest, "documents": settled.documents})
 
 
 def _outcome(job: Job, summary: dict[str, Any]) -> wire.Outcome:
-    packed = wire.Packed(summary["files"], summary["bytes"], summary["left_out"], summary["partial"])
+    found = [wire.SecretsFound(**item) for item in summary["secrets"]]
+    counts = {name: summary[name] for name in ("files", "bytes", "left_out", "partial", "with_secrets")}
+    packed = wire.Packed(**counts, secrets_found=found)
     if job.processes.stopped == "cancelled":
         return wire.Outcome("cancelled", None, "The job was cancelled.", packed)
     failure = job.failure or _missing_outputs(job.order, summary)

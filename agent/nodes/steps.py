@@ -60,7 +60,7 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
 
 def output_of(job: Job, number: int) -> StepOutput:
     """What a step prints becomes events of the job."""
-    return StepOutput(lambda part: job.outbox.output(number, part), job.budget)
+    return StepOutput(lambda part: job.outbox.output(number, part), job.budget, job.needles)
 
 
 def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:

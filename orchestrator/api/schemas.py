@@ -158,6 +158,7 @@ class ArtifactView(BaseModel):
     sha256: str
     files: int
     left_out: int = Field(description="Files that are not in the ZIP; manifest.json says why. Junk does not count.")
+    with_secrets: int = Field(description="Files that have the value of a secret in them; manifest.json names them.")
     partial: bool = Field(description="The ZIP does not hold the whole of a completed job.")
     expired: bool
 
@@ -289,6 +290,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
     artifact = None
     if job.artifact:
         known = {name: job.artifact[name] for name in ("bytes", "sha256", "files", "left_out", "partial")}
+        known["with_secrets"] = job.artifact.get("with_secrets", 0)  # older ones know nothing of secrets
         artifact = ArtifactView(url=links(job.id).download, expired=job.expired_at is not None, **known)
     return StatusView(
         job_id=job.id,

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
 from agent import wire
 from orchestrator.errors import BadRequest
+from orchestrator.secrecy import MOST, NAME
 from orchestrator.store import Report
 
 T = TypeVar("T")
@@ -31,6 +32,10 @@ DETAIL_CHARACTERS = 20_000
 
 #: Characters of a path, and of what a link leads to or what went wrong.
 PATH_CHARACTERS, LINK_CHARACTERS = 4_000, 1_000
+
+#: Files with secrets in them that an agent names.
+SECRETS_FOUND = 20
+
 #: Characters of what an agent tells of the workspace.
 WORKSPACE_CHARACTERS = 100_000
 
@@ -38,8 +43,8 @@ _strict = ConfigDict(extra="forbid", strict=True)
 _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
-    wire.Take, wire.Ask, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output, wire.StepEnded,
-    wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
+    wire.Take, wire.Ask, wire.SecretsFound, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output,
+    wire.StepEnded, wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
@@ -71,8 +76,11 @@ def outcome(body: bytes) -> wire.Outcome:
     if (found.status == "failed") != (found.reason is not None):
         raise _bad("a failed job, and no other, has a reason")
     packed = found.packed
-    if min(packed.files, packed.bytes, packed.left_out) < 0 or max(packed.files, packed.bytes, packed.left_out) > 2**60:
+    counts = (packed.files, packed.bytes, packed.left_out, packed.with_secrets)
+    if min(counts) < 0 or max(counts) > 2**60:
         raise _bad("counts are out of bounds")
+    if len(packed.secrets_found) > SECRETS_FOUND or any(not _is_found(item) for item in packed.secrets_found):
+        raise _bad("what is told of files with secrets is out of bounds")
     found.detail = found.detail[:DETAIL_CHARACTERS]
     return found
 
@@ -99,6 +107,10 @@ def found(line: bytes, look: wire.Look) -> wire.Found:
                 raise _bad("a size is out of bounds")
             entry.modified = _moment(entry.modified)
     return answer
+
+
+def _is_found(item: wire.SecretsFound) -> bool:
+    return len(item.path) <= PATH_CHARACTERS and len(item.names) <= MOST and all(map(NAME.fullmatch, item.names))
 
 
 def _moment(at: float) -> float:
