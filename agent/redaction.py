@@ -76,15 +76,16 @@ class Needles:
         return self._marked(data, spans).decode("utf-8", "surrogatepass") if spans else text
 
     def structure(self, value: Any) -> Any:
-        """The same structure, of dicts, lists, dataclasses and rows, with marks in its texts but for what is FIXED."""
+        """The same structure, of dicts, lists, dataclasses and rows, with marks in its texts.
+
+        Names of fields and keys are ours, and stay as they are; so does what is FIXED.
+        """
         if not self._names:
             return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {
-                self.structure(key): inner if key in FIXED else self.structure(inner) for key, inner in value.items()
-            }
+            return {key: inner if key in FIXED else self.structure(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(self.structure(inner) for inner in value)
         of_dataclass: dict[str, Any] = getattr(value, "__dataclass_fields__", {})

@@ -257,10 +257,19 @@ def test_a_file_that_is_called_like_a_value_is_refused(parked: System) -> None:
     assert not list(parked.record.glob("*/uploads"))
 
 
+WORDS = ["python", "completed", "number", "detail", "workspace", "package", "output", "step_ended", "output_bytes"]
+WORDS += ["packed", "sha256", "events", "secrets_found", "manifest", "documents", "exit_code", "result", "display"]
+
+
 def test_a_value_that_is_a_word_of_ours_harms_nobody(system: System) -> None:
-    steps = [{"kind": "python", "code": "print('hello')"}]
-    found = system.run(steps=steps, secrets={"LANGUAGE_": "python", "STATE": "completed"}, network="none")
-    assert found["status"] == "completed" and system.zip(found["job_id"]).manifest["steps"][0]["kind"] == "python"
+    steps = [{"kind": "python", "code": "print('hello')\nopen('a', 'w').write('x')\n1 + 1"}]
+    secrets = {f"WORD_{number}": word for number, word in enumerate(WORDS)}
+    found = system.run(steps=steps, secrets=secrets, outputs=["a"], network="none")
+    assert found["status"] == "completed", found
+    assert system.zip(found["job_id"]).manifest["steps"][0]["kind"] == "python"
+    assert found["artifact"]["files"] == 1 and system.output(found["job_id"]) == "hello\n"
+    failed = system.run(steps=[{"kind": "shell", "script": "exit 3"}], secrets=secrets)
+    assert (failed["status"], failed["reason"]) == ("failed", "step_failed")
 
 
 # ── again ────────────────────────────────────────────────────────────────────────────────────────────────────────────
