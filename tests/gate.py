@@ -17,8 +17,6 @@ ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removepref
 class Gate(socketserver.ThreadingUnixStreamServer):
     """Passes on what comes, request by request, in both directions."""
 
-    daemon_threads = True
-
     def __init__(self, path: Path) -> None:
         self.host = f"unix://{path}"
         self.open = threading.Event()
@@ -53,10 +51,11 @@ class Gate(socketserver.ThreadingUnixStreamServer):
         self.open.set()
 
     def close(self) -> None:
+        """Let all that passes end, and wait for it."""
         self.release()
         self.shutdown()
-        self.server_close()
         self.go_away()
+        self.server_close()
 
     def pass_on(self, source: socket.socket, target: socket.socket, look: bool) -> None:
         with contextlib.suppress(OSError):
@@ -89,7 +88,7 @@ class _Passing(socketserver.BaseRequestHandler):
             engine.connect(ENGINE)
             both = {client, engine}
             gate._sockets |= both
-            back = threading.Thread(target=gate.pass_on, args=(engine, client, False), daemon=True)
+            back = threading.Thread(target=gate.pass_on, args=(engine, client, False))
             back.start()
             gate.pass_on(client, engine, True)
             back.join()

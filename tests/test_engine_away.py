@@ -21,7 +21,7 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def gated(make_system: Callable[..., System], gate: Gate) -> Iterator[System]:
+def gated(gate: Gate, make_system: Callable[..., System]) -> Iterator[System]:
     """A system behind the gate, which is open again when it stops."""
     yield make_system(DOCKER_HOST=gate.host).start()
     gate.release()
