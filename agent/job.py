@@ -11,7 +11,7 @@ from agent.kernel import Kernel
 from agent.link import Link
 from agent.outbox import Outbox
 from agent.output import Budget, StepOutput
-from agent.processes import Processes, users_processes
+from agent.processes import Processes, began, users_processes
 from agent.redaction import Needles
 
 
@@ -64,11 +64,12 @@ class Job:
         else:
             self.fail(reason, detail)
 
-    def before_step(self) -> set[int]:
-        """The processes that go on when the next step ends: those of background steps."""
-        return set(users_processes()) - {self._kernel_pid} if self.background else set()
+    def before_step(self) -> dict[int, int | None]:
+        """The processes that go on when the next step ends: those of background steps. Pid → ``began``."""
+        there = users_processes().keys() - {self._kernel_pid} if self.background else ()
+        return {pid: began(pid) for pid in there}
 
-    def end_step(self, keep: set[int]) -> None:
+    def end_step(self, keep: dict[int, int | None]) -> None:
         """Kill what a step left running; the kernel goes on, and so do the processes in ``keep``."""
         if not self.processes.end_step(keep, self._kernel_pid):
             self.lose_kernel()  # what it starts cannot be ended but with it

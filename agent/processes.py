@@ -126,6 +126,18 @@ def users_processes() -> dict[int, int]:
     return found
 
 
+def began(pid: int) -> int | None:
+    """When a process was started, in the kernel's ticks: with its pid this names it, and none that has the pid later.
+
+    None where it is gone.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b")")[2].split()[19])  # the 22nd field, see proc_pid_stat(5)
+
+
 class Processes:
     """The children of the agent. One thread starts and awaits the steps; any thread may look, or stop the job.
 
@@ -295,8 +307,8 @@ class Processes:
         self.hush(process)
         process.stdout.close()
 
-    def end_step(self, keep: set[int], alone: int | None = None) -> bool:
-        """Kill what a step left running; processes in ``keep`` and their descendants go on, and so does ``alone``.
+    def end_step(self, keep: dict[int, int | None], alone: int | None = None) -> bool:
+        """Kill what a step left running; ``keep`` (pid → ``began``) and its descendants go on, and so does ``alone``.
 
         False where ``alone`` started new ones as fast as they were killed.
         """
@@ -305,7 +317,8 @@ class Processes:
             return True
         for _ in range(KILL_ROUNDS):
             parents = users_processes()
-            doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, keep)]
+            kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]}
+            doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, kept)]
             if not doomed:
                 return True
             for sign in (signal.SIGSTOP, signal.SIGKILL):
