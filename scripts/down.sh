@@ -7,7 +7,13 @@ main() {
         say "no Docker engine answers here, so nothing of ours runs"
         return
     fi
-    compose down
+    local drain package
+    drain=$(setting DRAIN_SECONDS) package=$(setting PACKAGE_SECONDS)
+    if [ -n "$(compose ps -q orchestrator 2>/dev/null)" ]; then
+        say "jobs that run have $drain s to end (DRAIN_SECONDS); what is left then is cancelled, and its files are saved"
+    fi
+    # Killed before its own limits are over, the orchestrator could neither cancel nor save anything.
+    compose down --timeout "$(awk -v drain="$drain" -v package="$package" 'BEGIN { printf "%d", drain + package + 30 }')"
     # Sandboxes are left only where the orchestrator was not there to remove them (it was killed).
     # Its next start settles their jobs.
     local left

@@ -1,0 +1,141 @@
+"""The system as its user has it: a checkout of its own, built and brought up by compose, the demo, and down again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import IMAGE, PATIENCE, ROOT, docker, free_port, parse_events, until
+
+ORCHESTRATOR = f"containerized-agent-orchestrator:test-{os.getpid()}"
+
+#: What a checkout has not, or not yet.
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "jobs", "demo-*.zip", "__pycache__", ".*_cache")
+
+
+class Checkout:
+    """A checkout with a .env of its own, and names that nobody else uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place, self.port = folder / "checkout", free_port()
+        shutil.copytree(ROOT, self.place, ignore=NOT_COPIED, symlinks=True)
+        (self.place / "jobs").mkdir()
+        wanted = {"PORT": str(self.port), "RUN_DIR": f"{folder}/run", "DRAIN_SECONDS": "1", "BASE_IMAGE": base_image()}
+        text = (ROOT / ".env.example").read_text()
+        for name, value in wanted.items():
+            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        (self.place / ".env").write_text(text)
+        (self.place / "own.yml").write_text(f"services:\n  orchestrator:\n    image: {ORCHESTRATOR}\n")
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/root"),
+            "AGENT_IMAGE": IMAGE,
+            "COMPOSE_FILE": "docker-compose.yml:own.yml",
+            "COMPOSE_PROJECT_NAME": f"ca-test-{os.getpid()}",
+        }
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.place, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        return done.stdout + done.stderr
+
+    def container(self, service: str) -> dict[str, object]:
+        """What the engine says of a service's container; also of one that has ended."""
+        filters = [f"--filter=label=com.docker.compose.{name}" for name in (
+            f"project={self.env['COMPOSE_PROJECT_NAME']}", f"service={service}",
+        )]  # fmt: skip
+        found: dict[str, object] = json.loads(docker("inspect", docker("ps", "--all", "--quiet", *filters)))[0]
+        return found
+
+    def sandboxes(self) -> str:
+        return docker("ps", "-aq", "--filter", f"label=containerized-agent.run-dir={self.place.parent}/run")
+
+
+def base_image() -> str:
+    """The image that `make` built the others from."""
+    dotenv = ROOT / ".env"
+    found = re.findall(r"^BASE_IMAGE=(.+)$", dotenv.read_text(), re.MULTILINE) if dotenv.exists() else []
+    made = subprocess.run(["docker", "image", "inspect", "containerized-agent-base"], capture_output=True)
+    return found[-1] if found else "debian:trixie-slim" if made.returncode else "containerized-agent-base"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    one = Checkout(tmp_path)
+    try:
+        yield one
+    finally:
+        one.http.close()
+        one.run("scripts/down.sh")
+        subprocess.run(["docker", "rmi", "--force", ORCHESTRATOR], capture_output=True)
+
+
+@pytest.mark.timeout(300)  # both images are built, mostly of what is there already
+def test_up_demo_down_and_up_again(checkout: Checkout) -> None:
+    said = checkout.run("scripts/up.sh")
+    assert f"running. API: http://127.0.0.1:{checkout.port}" in said
+    assert checkout.http.get("/health").json()["status"] == "ok"
+
+    limits = checkout.container("orchestrator")["HostConfig"]
+    assert isinstance(limits, dict) and (limits["Memory"], limits["NanoCpus"]) == (2 * 2**30, 10**9)
+
+    def built() -> bool:
+        state = checkout.container("agent-builder")["State"]
+        return isinstance(state, dict) and (state["Status"], state["ExitCode"]) == ("exited", 0)
+
+    until(built, "the agent-builder has ended well")
+
+    demo = checkout.run("python3", "scripts/demo.py")
+    assert "\n  completed\n" in demo and "F(19) = 4181" in demo and "make down" in demo
+    (artifact,) = checkout.place.glob("demo-*.zip")
+    with zipfile.ZipFile(artifact) as archive:
+        assert archive.testzip() is None and "workspace/fibonacci.py" in archive.namelist()
+        listed = [line.split()[-1] for line in demo.splitlines() if re.match(r" +[\d,]+  \S+$", line)]
+        assert listed == archive.namelist()
+
+    script = "echo kept > kept.txt; echo ready; sleep 600"
+    job = checkout.http.post("/schedule", json={"steps": [{"kind": "shell", "script": script}]}).json()["job_id"]
+    with checkout.http.stream("GET", f"/jobs/{job}/events") as stream:
+        text = ""
+        for part in stream.iter_text():
+            text += part
+            if any(event["event"] == "output" for event in parse_events(text)):
+                break
+    assert checkout.sandboxes()
+    said = checkout.run("scripts/down.sh")
+    assert "jobs that run have 1 s to end (DRAIN_SECONDS)" in said and "stopped; no sandbox is left" in said
+    assert not checkout.sandboxes()
+    with pytest.raises(httpx.ConnectError):
+        checkout.http.get("/health")
+    owner = checkout.place.stat().st_uid
+    assert {path.stat().st_uid for path in (checkout.place / "jobs").rglob("*")} == {owner}
+
+    checkout.run("scripts/up.sh")
+    found = checkout.http.get(f"/status/{job}").json()
+    assert (found["status"], found["artifact"]["files"]) == ("cancelled", 1)
+    assert checkout.http.get(f"/download/{job}").status_code == 200
+
+
+def test_down_gives_the_orchestrator_as_long_as_its_settings_need(tmp_path: Path) -> None:
+    """What compose is told: a program in its place says it."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, code in {"docker": '[ "$1" != compose ]', "docker-compose": 'echo "$@"; [ "$1" != version ]'}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{code}\n")
+        (tools / name).chmod(0o755)
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "DRAIN_SECONDS": "1000.5", "PACKAGE_SECONDS": "200"}
+    down = subprocess.run(["scripts/down.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert "down --timeout 1230" in down.stdout
+    default = re.search(r"stop_grace_period: (\d+)s", (ROOT / "docker-compose.yml").read_text())
+    assert default and int(default[1]) >= 30 + 120 + 30
