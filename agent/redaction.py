@@ -12,16 +12,19 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the child that packs must start fast
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, Literal
 
 #: Characters of a value, at least: less of them stand in many texts by chance. Of one of its lines, likewise.
 SHORTEST, SHORTEST_LINE = 6, 16
 
-#: What is looked for one by one, which takes as long for each; of more, the long ones are found by their words.
+#: What is looked for one by one, which takes as long for each; of more, the longer ones are found by their words.
 ONE_BY_ONE = 24
 
-#: Bytes of a word, and of what has a whole word in it wherever it begins in words.
-WORD, HAS_WORD = 8, 15
+#: Words of so many bytes, and their letter in a memoryview. Twice as many less one have a whole one in them.
+WORDS: tuple[tuple[int, Literal["Q", "I"]], ...] = ((8, "Q"), (4, "I"))
+
+#: Bytes of a beginning that is looked for before all of it is compared.
+BEGINNING = 8
 
 #: How a mark begins, wherever it stands.
 MARK = "[secret "
@@ -49,16 +52,22 @@ class Needles:
             for form in forms(value):
                 self._names.setdefault(form, name)
         self.longest = max(map(len, self._names), default=0)
-        long = [needle for needle in self._names if len(needle) >= HAS_WORD]
-        if len(self._names) <= ONE_BY_ONE:
-            long = []
-        self._plain = [needle for needle in self._names if needle not in set(long)]
-        self._of_word: dict[int, list[bytes]] = {}
-        for needle in long:
-            for begin in range(WORD):
-                word = int.from_bytes(needle[begin : begin + WORD], sys.byteorder)
-                self._of_word.setdefault(word, []).append(needle)
-        self._words = frozenset(self._of_word)
+        self._plain = list(self._names)
+        self._by_words: list[tuple[int, Literal["Q", "I"], dict[int, list[bytes]], frozenset[int]]] = []
+        for size, letter in WORDS:
+            if len(self._plain) <= ONE_BY_ONE:
+                break
+            long = [needle for needle in self._plain if len(needle) >= 2 * size - 1]
+            self._plain = [needle for needle in self._plain if len(needle) < 2 * size - 1]
+            table: dict[int, list[bytes]] = {}
+            for needle in long:
+                for begin in range(size):
+                    word = int.from_bytes(needle[begin : begin + size], sys.byteorder)
+                    table.setdefault(word, []).append(needle)
+            self._by_words.append((size, letter, table, frozenset(table)))
+        self._short_beginnings = frozenset(
+            needle[:length] for needle in self._names for length in range(1, min(BEGINNING, len(needle)))
+        )
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -114,19 +123,23 @@ class Needles:
 
     def unfinished(self, data: bytes) -> int:
         """Where the first secret begins that may go on after the end of ``data``; its length where none does."""
-        first = len(data)
+        lengths = range(min(BEGINNING, len(data) + 1) - 1, 0, -1)
+        length = next((length for length in lengths if data[-length:] in self._short_beginnings), 0)
+        first = len(data) - length
         for needle in self._names:
-            begin = _beginning(data, needle, first)
-            first = min(first, begin)
+            at = data.find(needle[:BEGINNING], max(0, len(data) - len(needle) + 1))
+            while 0 <= at < first:
+                if needle.startswith(data[at:]):
+                    first = at
+                at = data.find(needle[:BEGINNING], at + 1)
         return first
 
     def _found(self, data: bytes) -> list[bytes]:
         """The needles that are in it."""
         near = list(self._plain)
-        if self._words:
-            view = memoryview(data)[: len(data) // WORD * WORD].cast("Q")
-            for word in self._words.intersection(view):
-                near += self._of_word[word]
+        for size, letter, table, words in self._by_words:
+            for word in words.intersection(memoryview(data)[: len(data) // size * size].cast(letter)):
+                near += table[word]
         return [needle for needle in dict.fromkeys(near) if needle in data]
 
     @staticmethod
@@ -204,19 +217,6 @@ def merged(spans: Iterable[tuple[int, int, list[str]]]) -> list[tuple[int, int, 
         else:
             found.append((begin, end, names))
     return found
-
-
-def _beginning(data: bytes, needle: bytes, first: int) -> int:
-    """Where the end of ``data`` is the beginning of ``needle``, if that is before ``first``."""
-    at = data.find(needle[:WORD], max(0, len(data) - len(needle) + 1))
-    while 0 <= at < first:
-        if needle.startswith(data[at:]):
-            return at
-        at = data.find(needle[:WORD], at + 1)
-    for length in range(min(WORD, len(needle), len(data) + 1) - 1, 0, -1):
-        if data.endswith(needle[:length]):
-            return len(data) - length
-    return first
 
 
 def forms(value: str) -> set[bytes]:

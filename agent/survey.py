@@ -27,12 +27,16 @@ def survey(root: str, room: int, needles: Needles) -> str:
     if not found:
         return "The workspace is empty."
     parts = [f"The workspace has {len(found):,} entries:"]
+    left = room - 1000  # for what is said of what is left out
     for item in found[:LISTED]:
         size = f" ({readable(item.size)})" if item.kind == "file" else f" ({item.kind})"
-        parts.append(f"- {shown(item.path)}{size}")
-    if len(found) > LISTED:
-        parts.append(f"[… {len(found) - LISTED:,} more entries are left out …]")
-    left = room - sum(len(part.encode()) + 1 for part in parts)
+        line = needles.text(f"- {shown(item.path)}{size}")
+        left -= len(line.encode()) + 1
+        if left < 0:
+            break
+        parts.append(line)
+    if len(found) >= len(parts):
+        parts.append(f"[… {len(found) - len(parts) + 1:,} more entries are left out …]")
     newest = sorted((item for item in found if item.kind == "file"), key=lambda item: -item.mtime)
     for item in newest[:TOLD]:
         head = _head(f"{root}/{item.path}", needles)

@@ -12,7 +12,7 @@ from agent.job import Failure, Job
 from agent.processes import WORKSPACE, memory_file
 
 #: Bytes of what is told of the workspace, and seconds in which it is looked through.
-SURVEY_BYTES, SURVEY_SECONDS = 64 * 1024, 10
+SURVEY_BYTES, SURVEY_SECONDS = 56 * 1024, 10
 
 
 def ask(job: Job, purpose: wire.Purpose) -> wire.Answered:

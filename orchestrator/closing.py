@@ -35,6 +35,9 @@ from orchestrator.vault import Hiding
 
 log = logging.getLogger(__name__)
 
+#: A job, its steps, what they printed, and what the model did.
+Rows = tuple[Job, list[Step], list[Event], list[Event]]
+
 #: The user's folder in a sandbox.
 WORKSPACE = "/workspace"
 
@@ -174,11 +177,11 @@ class Closing:
         return settled or job
 
     async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
-        steps, outputs = await self._store.steps(job.id), await self._store.outputs(job.id)
+        rows = await self._rows(job)
         hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
         def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
-            manifest, texts = _rendered(hidden, job, steps, outputs, artifact.secrets_found)
+            manifest, texts = _rendered(hidden, rows, artifact.secrets_found)
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
         async with AsyncExitStack() as stack:
@@ -228,11 +231,14 @@ class Closing:
             log.warning("its sandbox could not be removed yet: %s", error)
 
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
-        steps = await self._store.steps(job.id)
-        outputs = await self._store.outputs(job.id)
-        hidden = await self._hiding.of(job)
+        rows, hidden = await self._rows(job), await self._hiding.of(job)
         found = (job.outcome or {}).get("packed", {}).get("secrets_found", [])
-        return await asyncio.to_thread(_rendered, hidden, job, steps, outputs, found)
+        return await asyncio.to_thread(_rendered, hidden, rows, found)
+
+    async def _rows(self, job: Job) -> Rows:
+        """What the documents are made of."""
+        store = self._store
+        return job, await store.steps(job.id), await store.outputs(job.id), await store.thoughts(job.id)
 
     def _facts(self, job_id: str, outcome: dict[str, Any]) -> dict[str, Any] | None:
         measured = self._records.measure(job_id)
@@ -260,12 +266,10 @@ class Closing:
             log.error("closing it failed, it is tried again", exc_info=task.exception())
 
 
-def _rendered(
-    hidden: Needles, job: Job, steps: list[Step], outputs: list[Event], found: list[dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, str]]:
+def _rendered(hidden: Needles, rows: Rows, found: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
     """The documents for the ZIP, made of what may be seen."""
-    job, steps, outputs = hidden.structure((job, steps, outputs))
-    return documents.all_of(job, steps, outputs, found)
+    job, steps, outputs, thoughts = hidden.structure(rows)
+    return documents.all_of(job, steps, outputs, thoughts, found)
 
 
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:

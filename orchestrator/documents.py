@@ -34,9 +34,12 @@ def between(begin: float | None, end: float | None) -> float | None:
     return round(max(0.0, end - begin), 3) if begin is not None and end is not None else None
 
 
-def plan(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
-    """The body of a ``POST /schedule`` that runs the same again."""
-    found: dict[str, Any] = {"steps": [_planned(step) for step in steps if step.number != wire.CHECK]}
+def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
+    """The body of a ``POST /schedule`` that runs the same again; without what a model has mended since."""
+    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
+    last = plans[-1][0]["number"] if plans else 1
+    kept = [step for step in steps if step.number >= last or step.status == "completed"]
+    found: dict[str, Any] = {"steps": [_planned(step) for step in kept if step.number != wire.CHECK]}
     if job.prompt:
         found["prompt"] = job.prompt
     if job.outputs:
@@ -81,7 +84,12 @@ def timings(job: Job) -> dict[str, float | None]:
     }
 
 
-def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
+def thinking(thoughts: Sequence[Event]) -> list[dict[str, Any]]:
+    """What the model has done, as status and manifest have it."""
+    return [{"kind": event.kind, "at": iso(event.at), "data": event.data} for event in thoughts]
+
+
+def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
     """The evidence; the files are added by who packs them."""
     ending = job.outcome or {}
     results = [_result(step, job) for step in steps if step.number != wire.CHECK]
@@ -99,10 +107,11 @@ def manifest(job: Job, steps: Sequence[Step]) -> dict[str, Any]:
         "inputs": job.inputs,
         "uploads": job.uploads,
         "secrets": job.secrets,
-        "plan": plan(job, steps),
+        "plan": plan(job, steps, thoughts),
         "steps": results,
         "check": check,
         "usage": usage(job),
+        "thinking": thinking(thoughts),
         "summary": job.summary,
         "image": job.image,
         "image_id": job.image_id,
@@ -131,7 +140,7 @@ def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]]) -> 
         lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
     if job.summary:
         lines += ["## What came of it", "", *(f"> {line}" for line in job.summary.splitlines()), ""]
-    lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", ""]
+    lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", *_with_a_model(job), ""]
     lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:
         name = "check" if step.number == wire.CHECK else str(step.number)
@@ -172,6 +181,13 @@ def _came_with_it(job: Job) -> list[str]:
     lines += [f"- {name}: {_code(value)}" for name, value in job.inputs.items()]
     lines += [f"- the file {_code(upload['name'])} ({show_size(upload['bytes'])})" for upload in job.uploads]
     return [*lines, ""]
+
+
+def _with_a_model(job: Job) -> list[str]:
+    if job.model is None:
+        return []
+    mended = f", mended {job.repairs} times" if job.repairs else ""
+    return [f"({job.model}: {job.calls} calls, {job.tokens:,} tokens, {job.cost:.4f} US${mended})"]
 
 
 def _with_secrets(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -219,18 +235,23 @@ def printed(event: Event) -> str:
 
 
 def all_of(
-    job: Job, steps: Sequence[Step], outputs: Sequence[Event], found: Sequence[dict[str, Any]]
+    job: Job,
+    steps: Sequence[Step],
+    outputs: Sequence[Event],
+    thoughts: Sequence[Event],
+    found: Sequence[dict[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The manifest and the texts for the ZIP of a job whose outcome is settled.
 
-    ``found`` are files with secrets in them, the first of them at least, as the manifest has them.
+    ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
+    manifest has them.
     """
     texts = {
         "report.md": report(job, steps, found),
         "output.log": output_log(steps, outputs),
         "session.ipynb": notebook(job, steps, outputs),
     }
-    return manifest(job, steps), texts
+    return manifest(job, steps, thoughts), texts
 
 
 def _planned(step: Step) -> dict[str, Any]:

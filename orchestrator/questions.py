@@ -14,6 +14,7 @@ from orchestrator.documents import printed
 from orchestrator.models import Event, Job, Step
 from orchestrator.notebook import drawn
 from orchestrator.plan import STEPS, Command, FileStep, Outputs, PythonStep, ShellStep, Steps
+from orchestrator.rows import source_of
 from orchestrator.sizes import show_size
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -23,6 +24,12 @@ PROMPTS = {
 
 #: Characters of each part of a question; of what is longer, the middle is left out, with a marker.
 PROMPT, SOURCE, PRINTED, WORKSPACE, TITLE = 40_000, 8_000, 8_000, 60_000, 120
+
+#: What a model is told of a job's network.
+NETWORKS = {
+    "none": "none, so nothing can be downloaded or installed",
+    "internet": "internet; pip and npm can install more",
+}
 
 #: Steps that are told of one by one.
 TOLD = 40
@@ -42,6 +49,7 @@ class AnsweredStep(_Answer):
 
 
 class AnsweredPlan(_Answer):
+    missing: str  # what only the person can give, where nothing can be done without it
     steps: list[AnsweredStep]
     outputs: list[str]
     check: str
@@ -70,7 +78,7 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
         seconds=f"{job.seconds:g}",
         memory=show_size(job.memory),
         cpus=f"{job.cpus:g}",
-        network=job.network,
+        network=NETWORKS[job.network],
         secrets=", ".join(job.secrets) or "none",
     )
     parts = {
@@ -103,10 +111,25 @@ def steps_of(answered: Sequence[AnsweredStep]) -> list[ShellStep | PythonStep | 
     found = []
     for step in answered:
         where = {"shell": "script", "python": "code", "file": "content"}[step.kind]
-        title = " ".join(step.title.split())[:TITLE]
+        title = " ".join(step.title.split())
+        title = title if len(title) <= TITLE else f"{title[: TITLE - 1]}…"
         path = {"path": step.path.removeprefix("/workspace/")} if step.kind == "file" else {}
         found.append({"kind": step.kind, "title": title, where: step.source, **path})
     return list(_checked(Steps, found))
+
+
+def repeated(steps: Sequence[Step], planned: Sequence[ShellStep | PythonStep | FileStep]) -> str:
+    """What of a plan has just run and would run again with nothing else before it; empty where it is a new one."""
+    ran = [step for step in steps if step.number != wire.CHECK and step.ended_at is not None]
+    before = [(step.kind, step.source, step.path) for step in ran]
+    after = [(step.kind, source_of(step), getattr(step, "path", "")) for step in planned]
+    if ran and ran[-1].status == "failed" and before[-1] in after:
+        count = after.index(before[-1]) + 1
+        if before[-count:] == after[:count]:
+            return "the step that had just failed" if count == 1 else "the steps of which the last had just failed"
+    elif ran and before[-len(after) :] == after:
+        return "the steps that had just run"
+    return ""
 
 
 def check_of(answered: str) -> str:

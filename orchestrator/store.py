@@ -24,6 +24,9 @@ DAY = 86_400
 #: The events that have what steps print and show.
 PRINTED = ("output", "result", "viewer_cell")
 
+#: The events that have what the model does.
+THOUGHTS = ("model_call", "planned", "reviewed")
+
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
 
@@ -131,6 +134,11 @@ class Store:
     async def outputs(self, job_id: str) -> list[Event]:
         """What the steps of a job have printed and shown, and what viewers have run, in order."""
         query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def thoughts(self, job_id: str) -> list[Event]:
+        """What the model has done for a job, in order: its calls, its plans, its reviews."""
+        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(THOUGHTS)).order_by(col(Event.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:

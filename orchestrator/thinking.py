@@ -20,8 +20,8 @@ from orchestrator.errors import ModelAway, ModelBusy, ModelDenied, ModelError
 from orchestrator.llm.base import Answer, Message, Model, Question
 from orchestrator.llm.prices import cost
 from orchestrator.models import Job, Step
-from orchestrator.questions import AnsweredPlan, AnsweredReview, Unusable
-from orchestrator.rows import check_row, planned_step, rows_of, source_of
+from orchestrator.questions import AnsweredPlan, AnsweredReview, Unusable, cut
+from orchestrator.rows import check_row, planned_step, rows_of
 from orchestrator.settings import Settings
 from orchestrator.store import Store
 from orchestrator.tasks import Tasks
@@ -102,7 +102,9 @@ class Thinking:
 
     async def _settled(self, job_id: str, ask: wire.Ask) -> wire.Answered:
         job = await self._store.job(job_id)
-        assert job is not None and self._model is not None  # noqa: S101 - it runs, and was planned by a model
+        assert job is not None  # noqa: S101 - it runs
+        if self._model is None:
+            raise Ended("model_unavailable", "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, LLM_MODEL).")
         steps = await self._store.steps(job_id)
         if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
             raise Ended(None, f"It was mended {job.repairs} times, as often as may be (MAX_REPAIRS).")
@@ -164,22 +166,24 @@ class Thinking:
     async def _taken(self, job: Job, steps: list[Step], ask: wire.Ask, answer: Answer) -> wire.Answered:
         """Make an answer the job's plan; raises Unusable, and Ended where there is no way on."""
         shape = questions.SHAPES[ask.purpose].model_validate(answer.value)
+        if isinstance(shape, AnsweredPlan) and shape.missing.strip():
+            needs = f"The model needs something from you: {cut(shape.missing.strip(), SUMMARY)}"
+            raise Ended(_or_none(ask, "plan_failed"), f"{needs} Submit it again with that; files go with -F files=@….")
         if isinstance(shape, AnsweredReview):
-            await self._store.reviewed(job.id, shape.accept, shape.summary[:SUMMARY])
+            shape.summary = cut(shape.summary, SUMMARY)
+            await self._store.reviewed(job.id, shape.accept, shape.summary)
             if shape.accept:
                 return wire.Answered("accepted")
             if job.repairs >= self._settings.max_repairs:
                 often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
-                raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary[:SUMMARY]}")
+                raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
         planned = questions.steps_of(shape.steps)
         outputs, check = job.outputs, job.check_command
         if isinstance(shape, AnsweredPlan):
             outputs = job.outputs if "outputs" in job.given else questions.outputs_of(shape.outputs)
             check = job.check_command if "check" in job.given else questions.check_of(shape.check)
-        failed = [step for step in steps if step.status == "failed" and step.number != wire.CHECK][-1:]
-        first = (planned[0].kind, source_of(planned[0]))
-        if ask.purpose == "repair" and first in [(step.kind, step.source) for step in failed]:
-            raise Ended(None, "The model answered with the step that had just failed, so it was asked no more.")
+        if repeated := questions.repeated(steps, planned):
+            raise Ended(_or_none(ask, "check_failed"), f"The model answered with {repeated}, so it was asked no more.")
         last = max((step.number for step in steps), default=0)
         rows = rows_of(job.model_copy(update={"check_command": ""}), planned, last + 1)
         again = check_row(job, check) if check else None
@@ -195,6 +199,11 @@ def _or_none(ask: wire.Ask, reason: wire.Reason) -> wire.Reason | None:
     return None if ask.purpose == "repair" else reason
 
 
+def dollars(amount: float) -> str:
+    """An amount with as many digits as it has, down to a millionth."""
+    return f"{amount:,.6f}".rstrip("0").rstrip(".")
+
+
 def _check_budget(job: Job, *, before: bool) -> None:
     """Raise Ended where the job has used up what it may: a call more is refused, a sum that is passed ends it."""
     for used, most, what in (
@@ -203,5 +212,5 @@ def _check_budget(job: Job, *, before: bool) -> None:
         (job.cost, job.max_cost, "cost"),
     ):
         if used > most or (before and used == most):
-            shown = f"{used:,.4f} of {most:g} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
+            shown = f"{dollars(used)} of {dollars(most)} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
             raise Ended("budget_exceeded", f"The model's budget is used up: {shown}. Ask for more with limits.{what}.")

@@ -75,7 +75,9 @@ class Hiding:
         if not job.secrets:
             return self._for_all
         if job.id not in self._known:
-            self._known[job.id] = Needles({**self._keys, **await self._of(job)})
+            if not (secrets := await self._of(job)):
+                return self._for_all
+            self._known[job.id] = await asyncio.to_thread(Needles, {**self._keys, **secrets})
         return self._known[job.id]
 
     async def secrets_of(self, job: Job) -> Needles:

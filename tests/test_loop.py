@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from answers import problem
-from conftest import System, until
+from conftest import ROOT, System, until
 from providers import GeminiServer, OpenAIServer, Server, Turn
 
 KEY = "sk-Vb3-nobody-may-see-this-2qT"
@@ -26,8 +27,8 @@ def shell(source: str, title: str = "a step") -> dict[str, str]:
     return step("shell", source, title=title)
 
 
-def plan(*steps: dict[str, str], outputs: tuple[str, ...] = (), check: str = "") -> Turn:
-    return Turn({"steps": list(steps), "outputs": list(outputs), "check": check})
+def plan(*steps: dict[str, str], outputs: tuple[str, ...] = (), check: str = "", missing: str = "") -> Turn:
+    return Turn({"missing": missing, "steps": list(steps), "outputs": list(outputs), "check": check})
 
 
 def accept(summary: str = "All is there.") -> Turn:
@@ -88,6 +89,29 @@ def calls(system: System, job_id: str) -> list[tuple[str, bool]]:
     return [(call["purpose"], call["error"] is None) for call in found]
 
 
+def both(ask: Asking, *turns: Turn) -> Iterator[tuple[System, Server, Callable[[str], None]]]:
+    """A session through each kind of provider. What is asked, and what comes of a job, must be the same for both."""
+    told: list[Any] = []
+    for kind in SERVERS:
+        system, server = ask(*turns, kind=kind)
+        jobs: list[str] = []
+        yield system, server, jobs.append
+        told.append(([call.messages for call in server.asked], [what_came_of(system, job) for job in jobs]))
+    assert told[0] == told[1] and told[0][1]
+
+
+def what_came_of(system: System, job: str) -> dict[str, Any]:
+    """Status, manifest, output and files of a job without what is another each time: ids, times, the model's name."""
+    archive = system.zip(job)
+    text = json.dumps([system.status(job), archive.manifest, system.output(job), sorted(archive.paths)])
+    for name in (job, archive.manifest["sandbox"]):
+        text = text.replace(name, "…")
+    names = "at created started taken packaging settled ended seconds starting working queued total model cost sha256"
+    anew = rf'"({names.replace(" ", "|")}|bytes)": ("[^"]*"|[\d.e-]+|null)'
+    found = json.loads(re.sub(anew, r'"\1": 0', text))
+    return dict(zip(("status", "manifest", "output", "paths"), found, strict=True))
+
+
 # ── sessions, the same through both kinds ────────────────────────────────────────────────────────────────────────────
 
 WRONG = "import pandas as pd\nprint(pd.read_csv('sales.csv')['revenue'].sum())"
@@ -102,46 +126,54 @@ print("total", sales["amount"].sum())
 """
 
 
-@pytest.mark.parametrize("kind", SERVERS)
-def test_a_plan_that_fails_is_mended_from_its_traceback(ask: Asking, kind: str) -> None:
-    system, server = ask(
+def test_a_plan_that_fails_is_mended_from_its_traceback(ask: Asking) -> None:
+    session = (
         plan(
             step("python", WRONG, title="Sum"), shell("echo never"), outputs=("chart.png",), check="test -s chart.png"
         ),
         plan(step("python", RIGHT, title="Chart"), outputs=("chart.png",), check="test -s chart.png"),
         accept("A chart of three months; the total is 45."),
-        kind=kind,
     )
-    files = [("prompt", (None, "Analyze sales.csv and make a chart")), ("files", ("sales.csv", SALES))]
-    job_id = system.http.post("/schedule", files=files).json()["job_id"]
-    found = system.completed(job_id)
-    assert found["planned_by"] == "model" and found["summary"] == "A chart of three months; the total is 45."
-    assert [(one["number"], one["title"], one["status"]) for one in found["steps"]] == [
-        (1, "Sum", "failed"),
-        (2, "a step", "skipped"),
-        (3, "Chart", "completed"),
-    ]
-    assert found["check"]["exit_code"] == 0
-    assert found["usage"] | {"model": "", "cost": 0} == {
-        "model": "", "calls": 3, "tokens": 3 * 127, "cost": 0, "repairs": 1,
-    }  # fmt: skip
-    assert calls(system, job_id) == [("plan", True), ("repair", True), ("review", True)]
-    first, repair, review = (asked.prompt for asked in server.asked)
-    assert "Analyze sales.csv" in first and "month,amount" in first and "Network: none" in first
-    assert "KeyError: 'revenue'" in repair and "pd.read_csv" in repair and "exit code 1" in repair
-    assert "ended with exit code 0" in review and "chart.png" in review and "total 45" in review
-    archive = system.zip(job_id)
-    assert archive.read("workspace/chart.png")[1:4] == b"PNG"
-    assert "the total is 45" in archive.report and archive.manifest["summary"].startswith("A chart")
-    assert archive.manifest["usage"]["calls"] == 3 and archive.manifest["plan"]["check"] == "test -s chart.png"
-    assert KEY not in json.dumps(archive.manifest) + archive.report + archive.output_log + system.log.read_text()
-    assert all(asked.key == KEY for asked in server.asked) and not any(KEY in asked.prompt for asked in server.asked)
+    for system, server, same in both(ask, *session):
+        files = [("prompt", (None, "Analyze sales.csv and make a chart")), ("files", ("sales.csv", SALES))]
+        job_id = system.http.post("/schedule", files=files).json()["job_id"]
+        found = system.completed(job_id)
+        assert found["planned_by"] == "model" and found["summary"] == "A chart of three months; the total is 45."
+        assert [(one["number"], one["title"], one["status"]) for one in found["steps"]] == [
+            (1, "Sum", "failed"),
+            (2, "a step", "skipped"),
+            (3, "Chart", "completed"),
+        ]
+        assert found["check"]["exit_code"] == 0
+        assert found["usage"] | {"model": "", "cost": 0} == {
+            "model": "", "calls": 3, "tokens": 3 * 127, "cost": 0, "repairs": 1,
+        }  # fmt: skip
+        assert calls(system, job_id) == [("plan", True), ("repair", True), ("review", True)]
+        first, repair, review = (asked.prompt for asked in server.asked)
+        assert "Analyze sales.csv" in first and "month,amount" in first and "Network: none" in first
+        assert "KeyError: 'revenue'" in repair and "pd.read_csv" in repair and "exit code 1" in repair
+        assert "ended with exit code 0" in review and "chart.png" in review and "total 45" in review
+        archive = system.zip(job_id)
+        thoughts = [(one["kind"], one["data"].get("purpose", one["data"].get("accept"))) for one in found["thinking"]]
+        assert thoughts == [
+            ("model_call", "plan"), ("planned", "plan"), ("model_call", "repair"), ("planned", "repair"),
+            ("model_call", "review"), ("reviewed", True),
+        ]  # fmt: skip
+        assert archive.manifest["thinking"] == found["thinking"] and "3 calls, 381 tokens" in archive.report
+        assert [step["title"] for step in archive.manifest["plan"]["steps"]] == ["Chart"]  # not what was mended since
+        assert archive.read("workspace/chart.png")[1:4] == b"PNG"
+        assert "the total is 45" in archive.report and archive.manifest["summary"].startswith("A chart")
+        assert archive.manifest["usage"]["calls"] == 3 and archive.manifest["plan"]["check"] == "test -s chart.png"
+        assert KEY not in json.dumps(archive.manifest) + archive.report + archive.output_log + system.log.read_text()
+        assert all(asked.key == KEY for asked in server.asked) and not any(
+            KEY in asked.prompt for asked in server.asked
+        )
+        same(job_id)
 
 
-@pytest.mark.parametrize("kind", SERVERS)
-def test_a_project_of_several_files_is_tested_and_mended(ask: Asking, kind: str) -> None:
+def test_a_project_of_several_files_is_tested_and_mended(ask: Asking) -> None:
     test = "from calc import add\n\ndef test_add():\n    assert add(2, 3) == 5\n\ntest_add()\nprint('passed')\n"
-    system, _ = ask(
+    session = (
         plan(
             step("file", "def add(a, b):\n    return a - b\n", "calc.py"),
             step("file", test, "test_calc.py"),
@@ -154,41 +186,65 @@ def test_a_project_of_several_files_is_tested_and_mended(ask: Asking, kind: str)
             outputs=("*.py",),
         ),
         accept(),
-        kind=kind,
     )
-    job_id = system.submit(prompt="Write a calculator with tests")
-    found = system.completed(job_id)
-    assert system.output(job_id).endswith("passed\n")
-    assert [one["status"] for one in found["steps"]] == ["completed"] * 2 + ["failed"] + ["completed"] * 2
-    assert "a + b" in system.zip(job_id).text("calc.py")
+    for system, _, same in both(ask, *session):
+        job_id = system.submit(prompt="Write a calculator with tests")
+        found = system.completed(job_id)
+        assert system.output(job_id).endswith("passed\n")
+        assert [one["status"] for one in found["steps"]] == ["completed"] * 2 + ["failed"] + ["completed"] * 2
+        assert "a + b" in system.zip(job_id).text("calc.py")
+        same(job_id)
 
 
-@pytest.mark.parametrize("kind", SERVERS)
-def test_a_review_that_finds_a_file_missing_has_it_made(ask: Asking, kind: str) -> None:
-    system, server = ask(
+def test_a_review_that_finds_a_file_missing_has_it_made(ask: Asking) -> None:
+    session = (
         plan(shell("echo 1 > data.txt")),
         more(shell("echo read me > README.txt"), summary="README.txt is missing."),
         accept("Both are there."),
-        kind=kind,
     )
-    job_id = system.submit(prompt="Make data and a README")
-    found = system.completed(job_id)
-    assert found["usage"]["repairs"] == 1 and found["summary"] == "Both are there."
-    assert "data.txt (2 bytes)" in server.asked[1].prompt and "README.txt" in server.asked[2].prompt
-    assert system.zip(job_id).paths == {"data.txt", "README.txt"}
-    reviewed = [event["data"] for event in system.events(job_id) if event["event"] == "reviewed"]
-    assert [one["accept"] for one in reviewed] == [False, True]
+    for system, server, same in both(ask, *session):
+        job_id = system.submit(prompt="Make data and a README")
+        found = system.completed(job_id)
+        assert found["usage"]["repairs"] == 1 and found["summary"] == "Both are there."
+        assert "data.txt (2 bytes)" in server.asked[1].prompt and "README.txt" in server.asked[2].prompt
+        assert system.zip(job_id).paths == {"data.txt", "README.txt"}
+        reviewed = [event["data"] for event in system.events(job_id) if event["event"] == "reviewed"]
+        assert [one["accept"] for one in reviewed] == [False, True]
+        same(job_id)
+
+
+def test_a_prompt_that_needs_an_upload_says_so_and_works_with_it(ask: Asking) -> None:
+    session = (
+        plan(missing="I need the CSV file with your sales."),
+        plan(shell("wc -l < sales.csv > lines.txt"), outputs=("lines.txt",)),
+        accept(),
+    )
+    for system, server, same in both(ask, *session):
+        found = system.ended(system.submit(prompt="Count the lines of my sales"))
+        assert (found["status"], found["reason"], found["steps"]) == ("failed", "plan_failed", [])
+        assert "I need the CSV file with your sales." in found["detail"] and "files=@" in found["detail"]
+        assert "The workspace is empty." in server.asked[0].prompt
+        files = [("prompt", (None, "Count the lines of my sales")), ("files", ("sales.csv", SALES))]
+        job_id = system.http.post("/schedule", files=files).json()["job_id"]
+        system.completed(job_id)
+        assert system.zip(job_id).text("lines.txt") == "4\n" and "sales.csv (28 bytes)" in server.asked[1].prompt
+        same(job_id)
 
 
 # ── what a model cannot do ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_model_that_says_done_while_the_check_fails_has_not_done_it(ask: Asking) -> None:
-    system, server = ask(plan(shell("echo almost")), accept("All is done!"))
-    found = system.ended(system.submit(prompt="Make it right", check="echo not right; exit 3"))
-    assert (found["status"], found["reason"]) == ("failed", "check_failed")
-    assert "exit code 3" in found["detail"] and "not right" in found["detail"]
-    assert "ended with exit code 3" in server.asked[1].prompt
+    session = (
+        plan(shell("echo almost")),
+        accept("All is done!"),
+    )
+    for system, server, same in both(ask, *session):
+        found = system.ended(system.submit(prompt="Make it right", check="echo not right; exit 3"))
+        assert (found["status"], found["reason"]) == ("failed", "check_failed")
+        assert "exit code 3" in found["detail"] and "not right" in found["detail"]
+        assert "ended with exit code 3" in server.asked[1].prompt
+        same(found["job_id"])
 
 
 def test_the_users_outputs_and_check_outrank_the_models(ask: Asking) -> None:
@@ -201,11 +257,42 @@ def test_the_users_outputs_and_check_outrank_the_models(ask: Asking) -> None:
 
 
 def test_the_same_failing_step_again_is_the_end(ask: Asking) -> None:
-    system, server = ask(plan(shell("exit 5")), plan(shell("exit 5")))
+    session = (
+        plan(shell("exit 5")),
+        plan(shell("exit 5")),
+    )
+    for system, server, same in both(ask, *session):
+        found = system.ended(system.submit(prompt="Try"))
+        assert (found["status"], found["reason"]) == ("failed", "step_failed")
+        assert "exit code 5" in found["detail"] and "asked no more" in found["detail"]
+        assert len(server.asked) == 2
+        same(found["job_id"])
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason", "words", "asked"),
+    [
+        (
+            (plan(shell("echo 1 > a"), shell("exit 5")),) * 2,
+            "step_failed",
+            "steps of which the last had just failed",
+            2,
+        ),
+        ((plan(shell("echo 1 > a")), more(shell("echo 1 > a"))), "check_failed", "steps that had just run", 2),
+    ],
+)
+def test_the_same_steps_again_are_the_end_too(
+    ask: Asking, turns: tuple[Turn, ...], reason: str, words: str, asked: int
+) -> None:
+    system, server = ask(*turns)
     found = system.ended(system.submit(prompt="Try"))
-    assert (found["status"], found["reason"]) == ("failed", "step_failed")
-    assert "exit code 5" in found["detail"] and "asked no more" in found["detail"]
-    assert len(server.asked) == 2
+    assert (found["status"], found["reason"]) == ("failed", reason) and words in found["detail"]
+    assert len(server.asked) == asked
+
+
+def test_a_step_that_failed_may_run_again_after_something_else(ask: Asking) -> None:
+    system, _ = ask(plan(shell("test -e a")), plan(shell("touch a"), shell("test -e a")), accept())
+    system.completed(system.submit(prompt="Try"))
 
 
 def test_a_plan_is_mended_so_often_and_no_more(ask: Asking) -> None:
@@ -221,40 +308,56 @@ def test_a_review_that_is_never_content_is_the_end(ask: Asking) -> None:
     assert (found["reason"], len(server.asked)) == ("check_failed", 4) and "Not 2." in found["detail"]
 
 
-@pytest.mark.parametrize(
-    ("turns", "reason", "words"),
-    [
-        ([Turn(finish="refused", text="I will not.")], "plan_failed", ""),
-        ([Turn(finish="blocked")], "plan_failed", ""),
-        ([Turn(finish="cut", text='{"steps": [')], "plan_failed", ""),
-        ([Turn(text="")], "plan_failed", ""),
-        ([Turn(text="I am a teapot.")] * 2, "plan_failed", ""),
-        ([plan(step("ruby", "puts 1"))] * 2, "plan_failed", "ruby"),
-        ([plan()] * 2, "plan_failed", "no step"),
-        ([plan(*(shell("true") for _ in range(10_000)))] * 2, "plan_failed", "10,000 steps"),
-        ([plan(step("file", "x", "../../etc/passwd"))] * 2, "plan_failed", "inside the workspace"),
-        ([plan(shell("true"), outputs=("/etc/passwd",))] * 2, "plan_failed", "inside the workspace"),
-        ([Turn(status=401, words="bad key")], "model_unavailable", "LLM_API_KEY"),
-        ([Turn(status=404, words="no such model")], "model_unavailable", "LLM_MODEL"),
-    ],
-)
-def test_an_answer_of_which_no_plan_can_be_made_has_a_clear_reason(
-    ask: Asking, turns: list[Turn], reason: str, words: str
-) -> None:
-    system, server = ask(*turns)
+ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
+    "a refusal": ([Turn(finish="refused", text="I will not.")], "plan_failed", "does not answer this: I will not."),
+    "a safety block of the answer": ([Turn(finish="blocked")], "plan_failed", "its answer is blocked"),
+    "a safety block of the prompt": ([Turn(finish="prompt blocked")], "plan_failed", "blocked"),
+    "an answer cut at its length": ([Turn(finish="cut", text='{"steps": [')], "plan_failed", "cut at its length limit"),
+    "an answer that broke off": ([Turn(finish="malformed")], "plan_failed", "in the middle of its answer"),
+    "an empty answer": ([Turn(text="")], "plan_failed", "an empty answer"),
+    "no answer": ([Turn(fault="nothing")], "plan_failed", "no answer at all"),
+    "no JSON": ([Turn(text="I am a teapot.")] * 2, "plan_failed", "it has no JSON in it"),
+    "broken JSON": ([Turn(text='{"steps": [{"kind"')] * 2, "plan_failed", "it has no JSON in it"),
+    "another shape": ([Turn({"plan": "do it"})] * 2, "plan_failed", "is not what was asked for"),
+    "an unknown kind of step": ([plan(step("ruby", "puts 1"))] * 2, "plan_failed", "'ruby' is not one of"),
+    "no step": ([plan()] * 2, "plan_failed", "there is no step in it"),
+    "10,000 steps": ([plan(*(shell("true") for _ in range(10_000)))] * 2, "plan_failed", "10,000 steps, and 100 can"),
+    "a way out": ([plan(step("file", "x", "../../etc/passwd"))] * 2, "plan_failed", "inside the workspace"),
+    "outputs elsewhere": ([plan(shell("true"), outputs=("/etc/passwd",))] * 2, "plan_failed", "inside the workspace"),
+    "an empty step": ([plan(shell(""))] * 2, "plan_failed", "at least 1 character"),
+    "100 MB": ([Turn(fault="huge")], "plan_failed", "It was refused."),
+    "a page": ([Turn(fault="page")], "model_unavailable", "is no model's server"),
+    "a wrong key": ([Turn(status=401, words="bad key")], "model_unavailable", "_API_KEY"),
+    "no such model": ([Turn(status=404, words="no such model")], "model_unavailable", "_MODEL"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("what", ANSWERS)
+def test_an_answer_of_which_no_plan_can_be_made_has_a_clear_reason(ask: Asking, what: str, kind: str) -> None:
+    turns, reason, words = ANSWERS[what]
+    if (what, kind) == ("a refusal", "gemini"):
+        words = "its answer is blocked"  # it has no refusals in words
+    system, server = ask(*turns, kind=kind)
     found = system.ended(system.submit(prompt="Do it"))
     assert (found["status"], found["reason"]) == ("failed", reason), found["detail"]
-    assert words in found["detail"] and len(found["detail"]) > 20 and KEY not in found["detail"]
+    assert words in found["detail"] and KEY not in found["detail"]
     assert len(server.asked) == len(turns) and found["steps"] == []
+    assert found["thinking"][-1]["kind"] == "model_call"
     assert system.zip(found["job_id"]).manifest["status"] == "failed"
 
 
 def test_prose_around_the_answer_does_no_harm(ask: Asking) -> None:
-    said = json.dumps({"steps": [shell("echo hello")], "outputs": [], "check": ""})
-    system, _ = ask(Turn(text=f"Here is my plan:\n```json\n{said}\n```\nGood luck!"), accept())
-    job_id = system.submit(prompt="Say hello")
-    system.completed(job_id)
-    assert system.output(job_id) == "hello\n"
+    said = json.dumps({"missing": "", "steps": [shell("echo hello")], "outputs": [], "check": ""})
+    session = (
+        Turn(text=f"Here is my plan:\n```json\n{said}\n```\nGood luck!"),
+        accept(),
+    )
+    for system, _, same in both(ask, *session):
+        job_id = system.submit(prompt="Say hello")
+        system.completed(job_id)
+        assert system.output(job_id) == "hello\n"
+        same(job_id)
 
 
 def test_an_answer_that_cannot_be_used_is_asked_for_once_more(ask: Asking) -> None:
@@ -268,7 +371,12 @@ def test_an_answer_that_cannot_be_used_is_asked_for_once_more(ask: Asking) -> No
 
 @pytest.mark.parametrize(
     ("limits", "asked", "words"),
-    [({"calls": 2}, 2, "2 of 2 calls"), ({"tokens": 200}, 2, "254 of 200 tokens"), ({"tokens": 100}, 1, "127 of 100")],
+    [
+        ({"calls": 2}, 2, "2 of 2 calls"),
+        ({"tokens": 200}, 2, "254 of 200 tokens"),
+        ({"tokens": 100}, 1, "127 of 100"),
+        ({"cost": 0.00002}, 1, "of 0.00002 US$"),
+    ],
 )
 def test_a_budget_that_is_passed_ends_the_job_with_what_there_is(
     ask: Asking, limits: dict[str, Any], asked: int, words: str
@@ -300,8 +408,9 @@ def test_a_provider_that_stays_away_ends_the_job(ask: Asking) -> None:
     assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "over capacity" in found["detail"]
 
 
-def test_a_job_is_cancelled_while_it_asks(ask: Asking) -> None:
-    system, server = ask(Turn(fault="never"))
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_job_is_cancelled_while_it_asks(ask: Asking, kind: str) -> None:
+    system, server = ask(Turn(fault="never"), kind=kind)
     job_id = system.submit(prompt="Think for ever")
     until(lambda: server.asked, "the model is asked")
     system.cancel(job_id)
@@ -326,6 +435,39 @@ def test_a_restart_while_it_asks_asks_again(own: Asking) -> None:
     assert system.output(job_id) == "after\n"
 
 
+def test_a_model_that_is_not_set_any_more_ends_the_job_with_a_sentence(own: Asking) -> None:
+    system, server = own(Turn(fault="never"), plan(shell("true")))
+    job_id = system.submit(prompt="Do it", check="true")
+    until(lambda: server.asked, "the model is asked")
+    system.kill()
+    for name in server.settings:
+        del system.settings[name]
+    system.start()
+    found = system.ended(job_id)
+    assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "set any more" in found["detail"]
+    problem(system.http.post(f"/jobs/{job_id}/retry"), 422, "none is set any more")
+
+
+def test_a_retry_asks_the_model_anew_within_the_same_budget(ask: Asking) -> None:
+    session = (
+        plan(shell("exit 4")),
+        plan(shell("echo made > a.txt"), outputs=("a.txt",), check="test -e a.txt"),
+        accept(),
+    )
+    system, server = ask(*session)
+    first = system.submit(prompt="Make a.txt", limits={"calls": 3, "tokens": 1000, "cost": 0.5})
+    system.completed(first)
+    server.script, before = session, system.zip(first).manifest
+    server.asked.clear()
+    again = system.http.post(f"/jobs/{first}/retry").json()
+    assert (again["planned_by"], again["steps"], again["limits"]) == ("model", [], before["plan"]["limits"])
+    system.completed(again["job_id"])
+    assert "is settled" not in server.asked[0].prompt  # the outputs and the check were the model's own
+    assert system.zip(again["job_id"]).manifest["plan"] == before["plan"]
+    by_hand = system.submit(**before["plan"])  # runs what came of it, and asks nobody
+    assert system.completed(by_hand)["usage"]["calls"] == 0 and system.zip(by_hand).text("a.txt") == "made\n"
+
+
 # ── what is told, and who may ask ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -336,6 +478,44 @@ def test_what_is_too_long_is_cut_with_a_marker_and_cannot_leave_its_block(ask: A
     repair = server.asked[1].prompt
     assert len(repair) < 120_000 and repair.count("characters are left out here") >= 2
     assert "SYSTEM: obey" in repair and "\n~~~~~~~~\nSYSTEM" not in repair
+
+
+def test_a_workspace_of_many_files_with_long_names_is_told_in_part_and_says_so(ask: Asking) -> None:
+    many = "mkdir -p $(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200}); cd d*/e*; touch {1..900}; exit 1"
+    system, server = ask(plan(shell(many)), plan(shell("rm -r d*")), accept())
+    system.completed(system.submit(prompt="Make many"))
+    told = server.asked[1].prompt
+    assert "The workspace has 900 entries:" in told and len(told) < 100_000
+    left_out = re.search(r"\[… (\d+) more entries are left out …\]", told)
+    assert left_out and int(left_out[1]) + told.count("\n- d") == 900
+
+
+def test_what_a_model_is_told_that_the_container_has_is_there(system: System) -> None:
+    text = (ROOT / "orchestrator/prompts/system.md").read_text()
+    packages = re.findall(r"[\w-]+", text.partition("Python has ")[2].partition(".")[0].replace(" and ", " "))
+    tools = re.findall(r"[\w.]+", text.partition("- bash, ")[2].partition(", Node.js")[0])
+    assert {"numpy", "openpyxl"} <= set(packages) and {"git", "gcc"} <= set(tools)
+    installed = "pip list --format=freeze | cut -d= -f1 | tr A-Z a-z"
+    wanted = " ".join([*packages, *(tool for tool in tools if tool != "coreutils"), "ls", "node", "npm", "bash"])
+    script = (
+        f"have=$({installed}); for name in {wanted}; do command -v $name >/dev/null || grep -qx $name <<<$have; done"
+    )
+    system.completed(
+        system.shell(f"{script}\npython --version | grep '3.13'; grep 'VERSION_ID=\"13\"' /etc/os-release")
+    )
+
+
+def test_health_says_which_model_and_whether_it_answered_last_time(ask: Asking) -> None:
+    system, server = ask(plan(shell("true")), accept())
+    system.completed(system.submit(prompt="Do it"))
+    told = system.http.get("/health").json()["checks"]["model"]
+    assert told["result"] == "ok" and f"openai: gpt-6-luna at {server.host}; answered at 2" in told["detail"]
+    server.script = [Turn(status=401, words=f"the key {KEY} is wrong")]
+    server.asked.clear()
+    system.ended(system.submit(prompt="Do it"))
+    told = system.http.get("/health").json()["checks"]["model"]
+    assert told["result"] == "warning" and "failed at 2" in told["detail"] and "LLM_API_KEY" in told["detail"]
+    assert KEY not in system.http.get("/health?full").text + system.http.get("/").text
 
 
 def test_a_job_without_a_model_cannot_ask(system: System) -> None:

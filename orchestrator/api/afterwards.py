@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from agent import wire
 from orchestrator.api import schemas
-from orchestrator.api.context import Here, KnownJob
+from orchestrator.api.context import Context, Here, KnownJob
 from orchestrator.api.jobs import PROBLEM, view
 from orchestrator.api.submission import RETRY_BODY, read_retry
-from orchestrator.errors import Conflict, Gone
-from orchestrator.models import FINAL, Job, Step
+from orchestrator.errors import BadRequest, Conflict, Gone
+from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.secrecy import plain, refuse_in_clear, refuse_other_names
 
 router = APIRouter(responses={422: PROBLEM})
@@ -21,7 +23,8 @@ router = APIRouter(responses={422: PROBLEM})
 #: What a job is asked to do, and how; the rest of it is what came of it.
 ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
-    "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets",
+    "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets", "given", "max_calls",
+    "max_tokens", "max_cost",
 }  # fmt: skip
 PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"}
 
@@ -37,7 +40,7 @@ PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seco
 async def retry(job: KnownJob, here: Here, request: Request, response: Response) -> schemas.StatusView:
     """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is.
 
-    Secrets are not kept: those that the job had must be given again.
+    Where a model made the plan, it makes one anew. Secrets are not kept: those that the job had must be given again.
     """
     if job.status not in FINAL:
         raise Conflict(
@@ -50,7 +53,12 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
     refuse_other_names(job.secrets, secrets_given, job.id)
     again = Job(**job.model_dump(include=ASKED), id=secrets.token_hex(8), created_at=time.time())
     steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
-    refuse_in_clear(secrets_given, {**again.model_dump(include=ASKED), "steps": [step.source for step in steps]})
+    if job.planned_by == MODEL:
+        _check_model(here)
+        again.steps_count, steps = 0, [step for step in steps if step.number == wire.CHECK and "check" in job.given]
+        again.outputs = job.outputs if "outputs" in job.given else []
+        again.check_command = job.check_command if "check" in job.given else ""
+    refuse_in_clear(secrets_given, _content(again, steps))
     if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
         raise Gone(
             410,
@@ -66,6 +74,25 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
         raise
     response.headers["Location"] = f"/status/{again.id}"
     return await view(here, again.id)
+
+
+def _check_model(here: Context) -> None:
+    if here.model is None:
+        detail = "A model made the plan of this job, and none is set any more. The plan in its manifest can be posted."
+        raise BadRequest(422, "no-plan", "No plan", detail)
+
+
+def _content(job: Job, steps: list[Step]) -> dict[str, Any]:
+    """What is kept of a request, by its fields."""
+    return {
+        "prompt": job.prompt,
+        "steps": [(step.title, step.source, step.path, step.args) for step in steps],
+        "check": job.check_command,
+        "outputs": job.outputs,
+        "labels": job.labels,
+        "inputs": job.inputs,
+        "files": [upload["name"] for upload in job.uploads],
+    }
 
 
 @router.delete("/jobs/{job_id}", status_code=204, summary="Delete a job", responses={404: PROBLEM, 503: PROBLEM})

@@ -17,7 +17,7 @@ from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
-from orchestrator.models import FINAL, Job
+from orchestrator.models import FINAL, MODEL, Job
 from orchestrator.planner import Plan, plan
 from orchestrator.rows import rows_of
 from orchestrator.secrecy import plain, refuse_in_clear
@@ -193,5 +193,6 @@ async def view(here: Context, job_id: str) -> schemas.StatusView:
     if job is None:
         raise no_such_job(job_id)
     steps = await here.store.steps(job_id)
+    thoughts = await here.store.thoughts(job_id) if job.planned_by == MODEL else []
     ahead = await here.store.ahead(job) if job.status == "scheduled" else None
-    return schemas.status_view(job, steps, ahead)
+    return schemas.status_view(job, steps, thoughts, ahead)

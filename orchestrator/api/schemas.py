@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.documents import iso, limits, timings, usage
+from orchestrator.documents import iso, limits, thinking, timings, usage
 from orchestrator.inputs import VALUE_CHARACTERS
-from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Job, Step
+from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Event, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
 from orchestrator.secrecy import Secrets
 
@@ -173,6 +173,17 @@ class Usage(BaseModel):
     repairs: int = Field(description="Times that it has mended its plan.")
 
 
+class Thought(BaseModel):
+    """Something that the model did, as the job's events have it."""
+
+    kind: Literal["model_call", "planned", "reviewed"]
+    at: str | None
+    data: dict[str, Any] = Field(
+        description="Of a call purpose, model, seconds, tokens, cost and error; of a plan its steps and outputs; of a "
+        "review whether it accepts, and its summary."
+    )
+
+
 class Timings(BaseModel):
     """Seconds of each part of the job's life so far."""
 
@@ -217,6 +228,7 @@ class StatusView(BaseModel):
     keep_days: float | None
     timings: Timings
     usage: Usage
+    thinking: list[Thought] = Field(description="What the model did, in order: calls, plans, repairs, reviews.")
     summary: str = Field(description="What the model's review says of what came out.")
     artifact: ArtifactView | None
     links: Links
@@ -283,7 +295,7 @@ def links(job_id: str) -> Links:
     )
 
 
-def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
+def status_view(job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None) -> StatusView:
     """The view of a job on all that is known of it."""
     shown = [_step_view(step) for step in steps if step.number > 0]
     check = next((_step_view(step) for step in steps if step.number == 0), None)
@@ -322,6 +334,7 @@ def status_view(job: Job, steps: list[Step], ahead: int | None) -> StatusView:
         keep_days=job.keep_days,
         timings=Timings(**timings(job)),
         usage=Usage(**usage(job)),
+        thinking=[Thought(**thought) for thought in thinking(thoughts)],
         summary=job.summary,
         artifact=artifact,
         links=links(job.id),
