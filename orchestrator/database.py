@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, create_engine
 
-from orchestrator.errors import SettingsError
+from orchestrator.errors import RecordFull, SettingsError
 from orchestrator.migrations import upgrade
 
 T = TypeVar("T")
@@ -144,7 +144,16 @@ class Database:
             if failed is None:
                 future.set_result(result)
             else:
-                future.set_exception(failed)
+                future.set_exception(self._explained(failed))
+
+    def _explained(self, error: Exception) -> Exception:
+        if isinstance(error, DatabaseError) and getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            full = RecordFull(
+                f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again."
+            )
+            full.__cause__ = error
+            return full
+        return error
 
 
 def _engine(path: Path, begin: str, pool_size: int) -> Engine:

@@ -3,6 +3,7 @@
 OrchestratorError
 ├── SettingsError        a setting is wrong: nothing was started
 ├── Busy                 another orchestrator holds the record or the run folder
+├── RecordFull           nothing can be written to the record: its disk is full
 ├── RecordGone           the record was removed while the system ran: it ends, and the next start begins anew
 ├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
 │   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
@@ -40,6 +41,10 @@ class SettingsError(OrchestratorError):
 
 class Busy(OrchestratorError):
     """Another orchestrator holds the record or the run folder."""
+
+
+class RecordFull(OrchestratorError):
+    """Nothing can be written to the record: its disk is full. What was not answered is not stored."""
 
 
 class RecordGone(OrchestratorError):

@@ -62,7 +62,13 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
+async def on_record_full(request: Request, error: Exception, status: int = 507) -> ProblemResponse:
+    """What was asked for is not stored."""
+    return answer(Problem(status, "disk-full", "Disk full", str(error), {"Retry-After": "10"}))
+
+
 async def on_crash(request: Request, error: Exception) -> ProblemResponse:
     """A mistake of ours: the log has the trace, the answer has none."""
     detail = "The orchestrator made a mistake; its log says more. The job, if there was one, is not lost."
-    return answer(Problem(500, "internal-error", "Internal error", detail))
+    # the server closes the connection after it: who is not told would send his next request into that
+    return answer(Problem(500, "internal-error", "Internal error", detail, {"Connection": "close"}))

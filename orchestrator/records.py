@@ -99,7 +99,10 @@ class Records:
 
     async def receive(self, job_id: str, chunks: AsyncIterator[bytes], limit: int) -> Part:
         """Write a job's ZIP from a stream; ``keep`` then makes it the job's. Raises DiskFull and TooBig."""
-        part = await asyncio.to_thread(self._part, job_id)
+        try:
+            part = await asyncio.to_thread(self._part, job_id)
+        except OSError as error:
+            raise self._full(error) from error
         digest = hashlib.sha256()
         size = 0
 
@@ -128,7 +131,7 @@ class Records:
         except BaseException as error:
             await asyncio.to_thread(part.unlink, missing_ok=True)
             if isinstance(error, OSError):
-                raise DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.") from error
+                raise self._full(error) from error
             raise
 
     def keep(self, part: Part) -> None:
@@ -137,19 +140,20 @@ class Records:
 
     def make(self, job_id: str, write: Callable[[BinaryIO], None]) -> tuple[int, str]:
         """Store a job's ZIP that ``write`` makes; returns its size and its sha256. Blocks. Raises DiskFull."""
-        part = self._part(job_id)
         try:
-            with open(part, "w+b") as file:
-                write(file)
-                _to_disk(file)
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256")
-                size = file.seek(0, os.SEEK_END)
-            self._appear(job_id, part)
+            part = self._part(job_id)
+            try:
+                with open(part, "w+b") as file:
+                    write(file)
+                    _to_disk(file)
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256")
+                    size = file.seek(0, os.SEEK_END)
+                self._appear(job_id, part)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
-            raise DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.") from error
-        finally:
-            part.unlink(missing_ok=True)
+            raise self._full(error) from error
         return size, digest.hexdigest()
 
     def write(self, file: IO[bytes], block: bytes) -> None:
@@ -255,6 +259,9 @@ class Records:
 
     def close(self) -> None:
         self._lock.close()
+
+    def _full(self, error: OSError) -> DiskFull:
+        return DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.")
 
     def _part(self, job_id: str) -> Path:
         artifact = self.artifact(job_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from answers import problem
 from conftest import ROOT, System, docker, until
 
 HOOKS = str(ROOT / "tests/hooks")
@@ -71,6 +72,48 @@ def test_a_disk_that_hangs_is_told_of_and_holds_up_nothing_else(hooked: System) 
     finally:
         hangs.unlink()
     hooked.completed(job)
+
+
+def test_a_disk_without_any_room_is_told_of_and_jobs_go_on_when_there_is_some(
+    make_system: Callable[..., System], small_disk: Path
+) -> None:
+    system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="1m").start()
+    job = system.shell("echo ready; until [ -e /tmp/go ]; do sleep 0.05; done; echo kept > kept.txt")
+    system.says(job, "ready")
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    answer = system.http.post("/schedule", json={"prompt": "Hello world"})
+    found = problem(answer, 507, f"the disk of {system.record} is full", "Make room")
+    assert found["type"] == "/problems/disk-full"
+    assert system.http.get("/health").status_code == 503
+    docker("exec", f"containerized-agent-{system.status(job)['sandbox']}", "touch", "/tmp/go")
+    refused = '"path": "/events", "status": 503'
+    until(lambda: refused in system.log.read_text(), "the agent cannot say how its step ended")
+    assert system.status(job)["status"] == "running"
+    filler.unlink()
+    system.completed(job)
+    assert system.zip(job).text("kept.txt") == "kept\n"
+    assert "Traceback" not in system.log.read_text()
+    system.close()
+    system.process = None
+
+
+@pytest.mark.parametrize("end", ["by itself", "cancelled"])
+def test_where_no_zip_can_be_written_the_status_says_so(hooked: System, end: str) -> None:
+    job = hooked.shell("echo ready; until [ -e /tmp/go ]; do sleep 0.05; done")
+    hooked.says(job, "ready")
+    (hooked.record / job).touch()  # where its folder would be
+    if end == "cancelled":
+        hooked.cancel(job)
+    else:
+        docker("exec", f"containerized-agent-{hooked.status(job)['sandbox']}", "touch", "/tmp/go")
+    found = hooked.ended(job)
+    assert (found["status"], found["artifact"]) == ("failed" if end == "by itself" else "cancelled", None)
+    assert "There is no ZIP: The ZIP could not be written to" in found["detail"] and "File exists" in found["detail"]
+    problem(hooked.http.get(f"/download/{job}"), 404, "There is no ZIP of job", "could not be written")
+    until(lambda: not hooked.containers(), "the sandbox is removed")
 
 
 def test_what_is_saved_of_many_dead_sandboxes_at_once_holds_up_no_other_job(

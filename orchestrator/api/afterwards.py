@@ -95,7 +95,9 @@ def _content(job: Job, steps: list[Step]) -> dict[str, Any]:
     }
 
 
-@router.delete("/jobs/{job_id}", status_code=204, summary="Delete a job", responses={404: PROBLEM, 503: PROBLEM})
+@router.delete(
+    "/jobs/{job_id}", status_code=204, summary="Delete a job", responses={code: PROBLEM for code in (404, 503, 507)}
+)
 async def delete(job: KnownJob, here: Here) -> None:
     """Delete a job with its record and its ZIP, in whatever state it is: one that runs is cancelled first."""
     await here.scheduler.delete(job.id)

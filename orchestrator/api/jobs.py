@@ -98,7 +98,9 @@ async def jobs(
     return schemas.JobList(jobs=[schemas.summary(job) for job in page], next_cursor=following)
 
 
-@router.post("/cancel/{job_id}", response_model=schemas.StatusView, summary="Stop a job", responses={404: PROBLEM})
+@router.post(
+    "/cancel/{job_id}", response_model=schemas.StatusView, summary="Stop a job", responses={404: PROBLEM, 507: PROBLEM}
+)
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stops it, whatever phase it is in. Doing it twice, or to a job that has ended, changes nothing."""
     await here.scheduler.cancel(job_id)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from anyio import BrokenResourceError, ClosedResourceError
@@ -17,11 +18,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, Unavailable
+from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
 from orchestrator.link import messages
 from orchestrator.link.guard import Guard
 from orchestrator.models import MODEL, Job
-from orchestrator.problems import on_crash, on_problem
+from orchestrator.problems import on_crash, on_problem, on_record_full
 from orchestrator.records import DiskFull, TooBig
 from orchestrator.scheduler import Scheduler
 
@@ -103,7 +104,8 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
         Route("/artifact", artifact, methods=["PUT"]),
         Route("/looks/{look_id}", look, methods=["PUT"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, Exception: on_crash})
+    later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
+    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
     return Guard(app, scheduler)
 
 
