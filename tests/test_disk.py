@@ -58,7 +58,7 @@ def test_a_zip_that_breaks_off_is_removed_beside_the_event_loop(hooked: System) 
 
 def test_a_disk_that_hangs_is_told_of_and_holds_up_nothing_else(hooked: System) -> None:
     hangs = hooked.folder / "hangs"
-    hangs.touch()
+    hangs.write_text("statvfs")
     try:
         job = hooked.shell("echo later")
         answer = hooked.http.get("/health")

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import COUNTING, System, docker, until
@@ -62,6 +63,49 @@ def test_two_seconds_after_cancel_no_process_of_the_job_lives(system: System, sc
     assert artifact.manifest["status"] == "cancelled" and artifact.manifest["partial"]
     assert "ready" in artifact.output_log
     assert found["steps"][0]["status"] == "cancelled"
+
+
+BEAT = "trap '' TERM INT; echo kept > kept.txt; echo ready; while :; do :; done"
+PYTHON_BEAT = (
+    "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    "open('kept.txt', 'w').write('kept\\n')\nprint('ready', flush=True)\nwhile True:\n    pass\n"
+)
+WORKING: dict[str, dict[str, Any]] = {
+    "python": {"steps": [{"kind": "python", "code": PYTHON_BEAT}]},
+    "check": {"steps": [{"kind": "shell", "script": "true"}], "check": BEAT},
+    "shell": {
+        "steps": [
+            {"kind": "shell", "script": BEAT.replace("echo ready; ", ""), "background": True},
+            {"kind": "shell", "script": "until [ -e kept.txt ]; do sleep 0.01; done; echo ready; sleep 600"},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("phase", WORKING)
+def test_two_seconds_after_cancel_no_process_lives_in_whatever_phase_it_is(system: System, phase: str) -> None:
+    job = system.submit(**WORKING[phase])
+    system.says(job, "ready")
+    assert system.status(job)["phase"] == phase
+    name = sandbox(system, job)
+    assert users_processes(name)
+    asked = time.monotonic()
+    system.cancel(job)
+    until(lambda: not users_processes(name), "no process lives")
+    assert time.monotonic() - asked < 2
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("cancelled", None)
+    assert system.zip(job).text("kept.txt") == "kept\n"
+
+
+def test_a_job_is_cancelled_while_it_is_packed_and_has_its_zip(make_system: Callable[..., System]) -> None:
+    system = make_system(PACKAGE_SECONDS="4").start()
+    job = system.shell("echo s > a-small; truncate -s 400G b-huge", limits={"zip": "64g"})
+    until(lambda: system.status(job)["phase"] == "package", "it is packed")
+    system.cancel(job)
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("cancelled", None)
+    assert system.zip(job).text("a-small") == "s\n"
 
 
 def test_cancel_in_every_phase_ends_in_cancelled_with_a_zip(system: System) -> None:

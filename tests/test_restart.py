@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import FINAL, System, docker, until
+from conftest import FINAL, ROOT, System, docker, until
 from test_link import Caller
 
 PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
@@ -68,6 +69,81 @@ def test_kill_9_at_any_moment_leaves_no_job_without_an_ending(make_system: Calla
         assert sum(event["event"] == "step_started" for event in events) == 1, "a job ran twice"
     until(lambda: not system.containers(), "all sandboxes are removed")
     assert not list(system.record.glob("*/*.part")), "no half-written ZIP is left"
+
+
+@pytest.mark.parametrize("container", ["goes on", "died"])
+def test_kill_9_before_the_agents_first_word(make_system: Callable[..., System], container: str) -> None:
+    system = make_system().start()
+    (system.run_dir / "link/link.sock").unlink()  # the agent cannot say it
+    job = system.shell("echo once", outputs=[])
+    (name,) = until(system.containers, "it has a container")
+    until(lambda: docker("inspect", "-f", "{{.State.Running}}", name) == "true", "its container runs")
+    assert system.status(job)["phase"] == "starting"
+    system.kill()
+    if container == "died":
+        docker("kill", name)
+    system.start()
+    found = system.completed(job)
+    assert [event["event"] for event in system.events(job)].count("step_started") == 1
+    assert system.zip(job).manifest["sandbox"] in name and not found["artifact"]["partial"]
+    until(lambda: not system.containers(), "no sandbox is left")
+
+
+def test_kill_9_while_the_acceptance_command_runs(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    check = "echo looked >> looked.txt; echo ready; until [ -e /tmp/go ]; do sleep 0.05; done"
+    job = system.shell("echo made > made.txt", check=check)
+    system.says(job, "ready")
+    assert system.status(job)["phase"] == "check"
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    system.kill()
+    system.start()
+    docker("exec", name, "touch", "/tmp/go")
+    system.completed(job)
+    assert system.zip(job).text("looked.txt") == "looked\n"
+
+
+def test_kill_9_while_the_zip_is_on_the_way(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("head -c 150000000 /dev/urandom | tee large | sha256sum > sum.txt", outputs=["large"])
+    until(lambda: any(part.stat().st_size for part in system.record.glob("*/*.part")), "its ZIP is on the way")
+    system.kill()
+    system.start()
+    assert not system.completed(job)["artifact"]["partial"]
+    artifact = system.zip(job)
+    assert hashlib.sha256(artifact.read("workspace/large")).hexdigest() in artifact.text("sum.txt")
+    assert [path.name for path in (system.record / job).iterdir()] == [f"{job}.zip"]
+
+
+@pytest.mark.parametrize("container", ["goes on", "died"])
+@pytest.mark.parametrize("before", ["replace", "fsync of a folder"], ids=["its name", "its final state"])
+def test_kill_9_between_a_settled_end_and(make_system: Callable[..., System], before: str, container: str) -> None:
+    """When all of the ZIP is there, before it has its name; and with its name, before the job has its final state."""
+    system = make_system(PYTHONPATH=str(ROOT / "tests/hooks")).start()
+    hangs = system.folder / "hangs"
+    hangs.write_text(before)
+    job = system.shell("echo kept > kept.txt", outputs=["kept.txt"])
+    name = "*.part" if before == "replace" else "*.zip"
+    with closing(sqlite3.connect(system.record / "orchestrator.db")) as record:
+        settled = "SELECT sandbox_id FROM job WHERE settled_at IS NOT NULL"
+        (sandbox,) = until(lambda: record.execute(settled).fetchone(), "its end is settled")
+    until(lambda: list((system.record / job).glob(name)), "its ZIP is there")
+    assert system.status(job)["status"] == "running"
+    system.kill()
+    if container == "died":
+        docker("kill", f"containerized-agent-{sandbox}")
+    hangs.unlink()
+    system.start()
+    found = system.ended(job)
+    if before == "replace" and container == "died":  # the half of it that was there was never the job's
+        assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+        assert "The steps were completed, but their ZIP was not" in found["detail"]
+        assert system.zip(job).manifest["salvaged"]
+    else:
+        assert (found["status"], found["artifact"]["partial"]) == ("completed", False)
+    assert system.zip(job).text("kept.txt") == "kept\n"
+    assert [path.name for path in (system.record / job).iterdir()] == [f"{job}.zip"]
+    until(lambda: not system.containers(), "no sandbox is left")
 
 
 def test_a_cancel_that_was_asked_for_before_the_restart_is_followed(make_system: Callable[..., System]) -> None:

@@ -1,7 +1,7 @@
 """Python runs this at its start where this folder is in PYTHONPATH: see test_disk.py.
 
 What asks the record's disk for something on an event loop is told on stderr; and while there is a file named "hangs"
-beside the record, nobody is told how much room its disk has.
+beside the record, the calls of the function that it names hang.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVENTS = {
     "open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.listdir", "os.scandir", "os.link", "os.truncate",
     "shutil.rmtree", "sqlite3.connect",
 }  # fmt: skip
-FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync")
+FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync", "replace")
 
 
 def of_the_record(given: tuple[Any, ...]) -> bool:
@@ -47,11 +47,16 @@ def on_event(event: str, given: tuple[Any, ...]) -> None:
         look(event)
 
 
+def hangs(name: str, given: tuple[Any, ...]) -> bool:
+    of_a_folder = name == "fsync" and os.path.isdir(f"/proc/self/fd/{given[0]}")
+    return HANGS.exists() and HANGS.read_text() == (f"{name} of a folder" if of_a_folder else name)
+
+
 def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def call(*given: Any, **named: Any) -> Any:
         if of_the_record(given):
             look(name)
-            while name == "statvfs" and HANGS.exists():
+            while name not in ("stat", "lstat") and hangs(name, given):
                 time.sleep(0.02)
         return real(*given, **named)
 
