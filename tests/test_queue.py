@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import pairwise
 
 from answers import problem
@@ -28,6 +29,8 @@ def test_jobs_start_in_the_order_in_which_they_came(make_system: Callable[..., S
     assert [found["status"] for found in ended] == ["cancelled", "completed", "completed", "completed"]
     for before, after in pairwise(ended):
         assert before["started"] < before["ended"] <= after["started"]
+        waited = datetime.fromisoformat(after["started"]) - datetime.fromisoformat(before["ended"])
+        assert waited.total_seconds() < 10, "it starts when the slot is free, not when the queue is looked at again"
 
 
 def test_a_full_queue_refuses_one_more_and_loses_none(make_system: Callable[..., System]) -> None:
