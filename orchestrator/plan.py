@@ -125,8 +125,11 @@ class PythonStep(_Step):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": ["code"], "properties": {"code": {"type": "string"}, "args": {"maxItems": 0}}},
-                {"required": ["file"], "properties": {"file": {"type": "string"}}},
+                {
+                    "required": ["code"],
+                    "properties": {"code": {"type": "string"}, "file": {"type": "null"}, "args": {"maxItems": 0}},
+                },
+                {"required": ["file"], "properties": {"file": {"type": "string"}, "code": {"type": "null"}}},
             ]
         }
     )

@@ -108,6 +108,7 @@ KINDS: dict[str, dict[str, int]] = {
     "GET /download/{job_id}": {**dict.fromkeys(ENDED, 200), "expired": 410, "running": 409, "scheduled": 409},
     "HEAD /download/{job_id}": {**dict.fromkeys(ENDED, 200), "expired": 410, "running": 409, "scheduled": 409},
     "GET /jobs/{job_id}/files": {**dict.fromkeys((*ENDED, "running", "scheduled"), 200), "expired": 410},
+    "GET /jobs/{job_id}/notebook": {**dict.fromkeys((*ENDED, "running", "scheduled"), 200), "expired": 410},
     "POST /cancel/{job_id}": dict.fromkeys((*ENDED, "expired", "scheduled"), 200),
     "POST /jobs/{job_id}/retry": {**dict.fromkeys((*ENDED, "expired"), 202), "running": 409, "scheduled": 409},
     "DELETE /jobs/{job_id}": {"scheduled": 204},
