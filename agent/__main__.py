@@ -16,6 +16,9 @@ from agent.looks import Looks
 from agent.outbox import Outbox
 from agent.processes import Processes, environment, kill_all
 from agent.redaction import Needles
+from agent.session import Session
+from agent.transcript import Transcript
+from agent.views import Views
 
 #: Exit codes: the link was lost; the orchestrator refused the agent.
 LOST, REFUSED = 75, 76
@@ -52,17 +55,18 @@ def work(link: Link) -> None:
         processes.stop("lost")
 
     # all threads exist before the first step, see Processes
-    needles = Needles(order.secrets)
-    job = Job(order, link, Outbox(link, lost, needles), processes, remaining=[], needles=needles)
-    looks = Looks(link, processes, order)
-    threading.Thread(target=listen, args=(link, processes, looks, lost), name="commands", daemon=True).start()
+    needles, transcript, session = Needles(order.secrets), Transcript(), Session()
+    outbox = Outbox(link, lost, needles, [transcript, session])
+    job = Job(order, link, outbox, processes, remaining=[], needles=needles)
+    looks, views = Looks(link, processes, order), Views(link, processes, transcript, session)
+    threading.Thread(target=listen, args=(link, processes, looks, views, lost), name="commands", daemon=True).start()
 
     from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile
 
     build().run(job)
 
 
-def listen(link: Link, processes: Processes, looks: Looks, lost: object) -> None:
+def listen(link: Link, processes: Processes, looks: Looks, views: Views, lost: object) -> None:
     """Hear the orchestrator's commands and follow them."""
     try:
         while True:
@@ -72,6 +76,8 @@ def listen(link: Link, processes: Processes, looks: Looks, lost: object) -> None
                 return
             for look in answer["looks"]:
                 looks.put(look)  # answered by threads of their own: a cancellation never waits behind one
+            for view in answer["views"]:
+                views.want(view)
     except (LinkLost, Refused) as error:
         lost(error)  # type: ignore[operator]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from agent import wire
 from agent.link import Link
@@ -19,14 +20,30 @@ BATCH = 64
 BATCH_CHARACTERS = 512 * 1024
 
 
+class Watcher(Protocol):
+    """Shows what happens to those who watch."""
+
+    def begin(self, step: wire.PlannedStep) -> None:
+        """A step begins, or the check."""
+
+    def tell(self, event: wire.AgentEvent) -> None:
+        """Something happened that is told of the job."""
+
+
 class Outbox:
     """A queue of numbered events and the thread that sends them. No event has the value of a secret in it.
 
     The thread is made before the first step: at the pids limit none could be started.
     """
 
-    def __init__(self, link: Link, on_error: Callable[[Exception], None], needles: Needles) -> None:
-        self._link, self._on_error, self._needles = link, on_error, needles
+    def __init__(
+        self,
+        link: Link,
+        on_error: Callable[[Exception], None],
+        needles: Needles,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
+        self._link, self._on_error, self._needles, self._watchers = link, on_error, needles, watchers
         self._waiting: deque[wire.AgentEvent] = deque()
         self._changed = threading.Condition()
         self._last = 0
@@ -36,8 +53,11 @@ class Outbox:
     def phase(self, phase: wire.Phase) -> None:
         self._add(lambda number, at: wire.PhaseBegan(number, at, phase))
 
-    def step_started(self, step: int) -> None:
-        self._add(lambda number, at: wire.StepStarted(number, at, step))
+    def step_started(self, step: wire.PlannedStep) -> None:
+        shown = self._needles.structure(step)
+        for watcher in self._watchers:
+            watcher.begin(shown)
+        self._add(lambda number, at: wire.StepStarted(number, at, step.number))
 
     def output(self, step: int, text: str) -> None:
         text = self._needles.text(text)  # before it is cut
@@ -94,6 +114,8 @@ class Outbox:
             event: wire.AgentEvent = self._needles.structure(make(self._last, time.time()))
             self._waiting.append(event)
             self._changed.notify_all()
+        for watcher in self._watchers:
+            watcher.tell(event)
 
     def _send_all(self) -> None:
         try:

@@ -17,18 +17,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from agent.output import StepOutput
 
 USER = 10001
+FRONT = 10002  # what listens for viewers: no process of the job can reach it
 WORKSPACE = "/workspace"
 HOME = "/home/user"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
-#: The first words of every child: it offers itself to the kernel before the agent when memory ends, and works in the
-#: workspace. The text on its standard input is for the command, which reads it or not.
-PRELUDE = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
+#: The screen that graphical programs of a step find; it begins to run when the first of them comes.
+DISPLAY = ":1"
 
 #: How often what a step left running is looked for again, where something else is to go on.
 KILL_ROUNDS = 1000
@@ -48,6 +48,10 @@ MEMORY = (
 )
 
 
+#: What the agent may take of the memory: a step, however small, is to look larger to the kernel.
+AGENT_BYTES = 48 * 2**20
+
+
 class Stopped(Exception):
     """The job was stopped: nothing may be started for it any more."""
 
@@ -63,6 +67,7 @@ def environment(job_id: str, cpus: float) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         "TERM": "dumb",
+        "DISPLAY": DISPLAY,
         "JOB_ID": job_id,
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": WORKSPACE,
@@ -108,6 +113,21 @@ def memory_left() -> int:
     return 1 << 60
 
 
+def step_score() -> int:
+    """What a step offers itself to the kernel with when memory ends, in thousandths of the container's limit."""
+    for _, limit, _, _ in MEMORY:
+        with suppress(OSError, ValueError):
+            return min(750, max(100, 1000 * AGENT_BYTES // int(Path(limit).read_text())))
+    return 100
+
+
+#: The first words of every child: it offers itself to the kernel before the agent when memory ends, and works in the
+#: workspace. The text on its standard input is for the command, which reads it or not. What is there for viewers alone
+#: offers itself before the steps do, whatever they have used.
+PRELUDE = f'echo {step_score()} > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
+PRELUDE_OF_SERVICES = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
+
+
 def users_processes() -> dict[int, int]:
     """The living processes of the job's user: pid → parent's pid."""
     found: dict[int, int] = {}
@@ -151,6 +171,7 @@ class Processes:
         self._packing = False
         self._selector = selectors.DefaultSelector()
         self._outputs: dict[int, StepOutput] = {}
+        self._services: set[int] = set()  # they outlive a step
         self.stopped: str | None = None  # why: "cancelled", "timed_out" or "lost"
 
     def start(
@@ -203,8 +224,30 @@ class Processes:
                 raise Stopped(self.stopped)
             return self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], stdin=subprocess.PIPE)
 
+    def start_service(self, command: list[str], identity: int = USER, **options: Any) -> subprocess.Popen[bytes]:
+        """Run a command that shows the job to viewers, on any thread: it lasts until packing, with all its children.
+
+        Raises Stopped, also where the job is packed, and OSError where the container has no process left.
+        """
+        with self._lock:
+            self._check_going_on()
+            if identity != USER:
+                return self.spawn(command, identity, **options)
+            process = self.spawn(["/bin/sh", "-c", PRELUDE_OF_SERVICES, "sh", *command], **options)
+            self._services.add(process.pid)
+        return process
+
+    def forget_service(self, process: subprocess.Popen[bytes]) -> None:
+        """It has ended: another process may get its number."""
+        with self._lock:
+            self._services.discard(process.pid)
+
     def spawn(
-        self, command: list[str], secrets: bool = False, **options: int | IO[bytes] | tuple[int, ...] | None
+        self,
+        command: list[str],
+        identity: int = USER,
+        secrets: bool = False,
+        **options: int | IO[bytes] | tuple[int, ...] | None,
     ) -> subprocess.Popen[bytes]:
         """Exec a command as the job's user, without its groups and in a session of its own.
 
@@ -212,8 +255,8 @@ class Processes:
         """
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             command,
-            user=USER,
-            group=USER,
+            user=identity,
+            group=identity,
             extra_groups=[],
             start_new_session=True,
             umask=0o022,
@@ -308,23 +351,24 @@ class Processes:
         process.stdout.close()
 
     def end_step(self, keep: dict[int, int | None], alone: int | None = None) -> bool:
-        """Kill what a step left running; ``keep`` (pid → ``began``) and its descendants go on, and so does ``alone``.
+        """Kill what a step left running; ``keep`` (pid → ``began``), services and all their descendants go on.
 
-        False where ``alone`` started new ones as fast as they were killed.
+        So does ``alone``, without its own. False where it started new ones as fast as they were killed.
         """
-        if not keep and alone is None:
-            kill_all()
-            return True
         for _ in range(KILL_ROUNDS):
-            parents = users_processes()
-            kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]}
-            doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, kept)]
-            if not doomed:
-                return True
-            for sign in (signal.SIGSTOP, signal.SIGKILL):
-                for pid in doomed:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, sign)
+            with self._lock:  # a service that starts meanwhile is one of them as soon as it is a process
+                if not keep and not self._services and alone is None:
+                    kill_all()
+                    return True
+                parents = users_processes()
+                kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]} | self._services
+                doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, kept)]
+                if not doomed:
+                    return True
+                for sign in (signal.SIGSTOP, signal.SIGKILL):
+                    for pid in doomed:
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, sign)
         return False
 
     def stop(self, why: str) -> None:

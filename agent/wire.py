@@ -17,6 +17,9 @@ VERSION = "0.1.0"
 #: Where the orchestrator's socket is inside a sandbox; the folder is mounted, so that a new socket is seen too.
 SOCKET = "/run/link/link.sock"
 
+#: The folder of a sandbox's own where its services listen, each under its name, for the live gateway alone.
+LIVE = "/run/live"
+
 #: The environment variable of the agent (and of nothing else in the container) that holds the sandbox's token.
 TOKEN_VARIABLE = "LINK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 
@@ -65,6 +68,11 @@ LOOK_BEGIN_SECONDS, LOOK_SECONDS = 10.0, 60.0
 LIVE_FILE_BYTES = 64 * 2**20
 LIST_ENTRIES = 1000
 
+#: Seconds until a service must answer that somebody wants to see.
+SERVICE_SECONDS = 30.0
+
+#: What can be seen of a running job: its desktop, and Jupyter Lab on its workspace.
+Service = Literal["desktop", "notebook"]
 StepKind = Literal["shell", "python", "file"]
 Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "review", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
@@ -225,6 +233,28 @@ class Look:
 
 
 @dataclass(slots=True)
+class View:
+    """Somebody wants to see a service: it is to run. Said again until the agent has said that it begins."""
+
+    service: Service
+    control: str = ""  # the desktop's password for who may type, and for who may only watch
+    watch: str = ""
+
+
+@dataclass(slots=True)
+class Shown:
+    """How a service that was wanted is doing: ``POST /views``.
+
+    ``starting``: the agent has heard of it. ``ready``: it listens in the live folder. ``ended``: it does not run any
+    more, and is started again when it is wanted again. ``failed``: the same, and why it could not be started.
+    """
+
+    service: Service
+    state: Literal["starting", "ready", "ended", "failed"]
+    detail: str = ""
+
+
+@dataclass(slots=True)
 class Commands:
     """What the orchestrator wants of the agent.
 
@@ -233,6 +263,7 @@ class Commands:
 
     commands: list[Literal["cancel"]] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
 
 
 @dataclass(slots=True)

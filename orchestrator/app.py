@@ -17,6 +17,7 @@ from orchestrator.api.guard import Guard
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordFull
+from orchestrator.gateway.app import create_gateway
 from orchestrator.link.app import create_link
 from orchestrator.llm import choose
 from orchestrator.logs import Access
@@ -24,6 +25,7 @@ from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_err
 from orchestrator.records import Records
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
+from orchestrator.signing import Signer
 from orchestrator.store import Store
 from orchestrator.templates import Templates
 from orchestrator.vault import Vault
@@ -35,10 +37,11 @@ Errors are problem details (RFC 9457); `detail` says what happened and what to d
 
 @dataclass(frozen=True)
 class System:
-    """Everything that runs: the two doors and what is behind them."""
+    """Everything that runs: the three doors and what is behind them."""
 
     users: ASGIApp
     link: ASGIApp
+    gateway: ASGIApp
     scheduler: Scheduler
     _context: Context
 
@@ -73,14 +76,16 @@ def create_system(settings: Settings) -> System:
     records = Records(settings.agent_output_dir, settings.disk_reserve)
     vault = Vault(records)
     store = Store(records.database)
-    engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir)
-    scheduler = Scheduler(settings, store, engine, records, vault, model)
-    diagnosis = Diagnosis(settings, store, engine, records, model)
-    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model)
+    engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir, settings.live_dir)
+    signer = Signer(records.key("views"))
+    scheduler = Scheduler(settings, store, engine, records, vault, model, signer)
+    diagnosis = Diagnosis(settings, store, engine, records, model, signer)
+    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model, signer)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))
-    return System(users, link, scheduler, context)
+    gateway = Access(create_gateway(settings, store, scheduler, signer), "gateway", quiet=("GET", "POST"))
+    return System(users, link, gateway, scheduler, context)
 
 
 def create_app(context: Context) -> FastAPI:

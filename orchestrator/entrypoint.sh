@@ -11,10 +11,14 @@ if [ -S /var/run/docker.sock ]; then
     groups="$gid,$(stat -c %g /var/run/docker.sock)"
 fi
 
-# Sandboxes reach the link through the orchestrator's group alone.
-mkdir -p "$run_dir/link"
-chown "$uid:$gid" "$run_dir" "$run_dir/link"
-chmod 0750 "$run_dir" "$run_dir/link"
+# Sandboxes reach the link, and the live gateway its sockets, through the orchestrator's group alone. The engine makes
+# the gateway's folders as root's where it mounts them first, and another checkout's owner may have been here before.
+mkdir -p "$run_dir/link" "$run_dir/live" "$run_dir/gateway"
+for folder in "$run_dir" "$run_dir/link" "$run_dir/live" "$run_dir/gateway"; do
+    chown "$uid:$gid" "$folder"
+    chmod 0750 "$folder"
+done
+if [ -f "$run_dir/orchestrator.lock" ]; then chown "$uid:$gid" "$run_dir/orchestrator.lock"; fi
 
 export HOME=/tmp # root's is not readable for others
 exec setpriv --reuid "$uid" --regid "$gid" --groups "$groups" python -m orchestrator "$@"

@@ -202,16 +202,16 @@ class Records:
         found = [path.parent.name for path in self.folder.glob("*/uploads")]
         return [job_id for job_id in found if not self.artifact(job_id).exists()]
 
-    def key(self) -> bytes:
-        """The key of what is sealed, made where there is none yet, readable for us alone; raises SettingsError."""
-        path = self.folder / "secrets.key"
+    def key(self, name: str) -> bytes:
+        """A key of ours, made where there is none yet, readable for us alone; raises SettingsError."""
+        path = self.folder / f"{name}.key"
         try:
             if not path.exists():
                 _write_private(path, base64.urlsafe_b64encode(os.urandom(32)))
             path.chmod(0o600)
             content = path.read_bytes()
         except OSError as error:
-            raise SettingsError(f"{path}, the key of what is kept secret, cannot be used: {error.strerror}.") from None
+            raise SettingsError(f"{path}, a key of ours, cannot be used: {error.strerror}.") from None
         if not re.fullmatch(rb"[A-Za-z0-9_-]{43}=", content):
             raise SettingsError(f"{path} is no key. Move it away, and a new one is made.")
         return content

@@ -30,12 +30,14 @@ from orchestrator.records import Records
 from orchestrator.rows import planned_step
 from orchestrator.secrecy import keys
 from orchestrator.settings import Settings
+from orchestrator.signing import Signer
 from orchestrator.starting import Starting, digest
 from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
 from orchestrator.thinking import Thinking
 from orchestrator.uploads import tar
 from orchestrator.vault import Hiding, Lost, Vault
+from orchestrator.views import Views
 from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
@@ -52,12 +54,20 @@ class Scheduler:
     """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
 
     def __init__(
-        self, settings: Settings, store: Store, engine: Engine, records: Records, vault: Vault, model: Model | None
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        records: Records,
+        vault: Vault,
+        model: Model | None,
+        signer: Signer,
     ) -> None:
         self._settings, self._store, self._records, self._vault = settings, store, records, vault
         self.bell = Bell()
         self.looks = Looks(store, self.bell)
         self.following = Following(store, self.bell)
+        self.views = Views(store, self.bell, signer)
         self._tasks = Tasks()
         self._hiding = Hiding(vault, keys(settings))
         self._closing = Closing(store, engine, records, self._hiding, settings, self.bell)
@@ -66,7 +76,7 @@ class Scheduler:
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
         self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, model)
-        self._closing.on_end = self._thinking.forget
+        self._closing.on_end = self._forget
         self._clock = AsyncIOScheduler()
 
     @property
@@ -207,11 +217,16 @@ class Scheduler:
                 now = await self._store.job(job.id)
                 if now is None or now.status != "running" or now.cancel_requested_at:
                     return wire.Commands(["cancel"])
-                if looks := self.looks.unheard(job.id):
-                    return wire.Commands(looks=looks)
+                looks, views = self.looks.unheard(job.id), self.views.unheard(now)
+                if looks or views:
+                    return wire.Commands(looks=looks, views=views)
                 left = end - time.monotonic()
                 if left <= 0 or self.bell.closed or not await heard_within(heard, left):
                     return wire.Commands()
+
+    def _forget(self, job_id: str) -> None:
+        self._thinking.forget(job_id)
+        self.views.forget(job_id)
 
     def uploads(self, job: Job) -> Iterator[bytes]:
         """The files that came with a job, as a tar stream. Blocks."""

@@ -1,4 +1,4 @@
-"""The process: two doors on one event loop, and what a signal does."""
+"""The process: three doors on one event loop, and what a signal does."""
 
 from __future__ import annotations
 
@@ -50,14 +50,17 @@ async def _serve(settings: Settings) -> None:
     with _run_folder(settings):
         listening = listen(settings)
         system = create_system(settings)
-        link_path = settings.link_dir / "link.sock"
-        link_path.unlink(missing_ok=True)
+        link_path, gateway_path = settings.link_dir / "link.sock", settings.gateway_dir / "gateway.sock"
+        for path in (link_path, gateway_path):
+            path.unlink(missing_ok=True)
         link = Server(_config(system.link, settings, uds=str(link_path)))
+        gateway = Server(_config(system.gateway, settings, uds=str(gateway_path)))
         users = Server(_config(system.users, settings))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _on_signal, stop)
-        doors = [asyncio.create_task(link.serve()), asyncio.create_task(users.serve([listening]))]
+        doors = [asyncio.create_task(door.serve()) for door in (link, gateway)]
+        doors.append(asyncio.create_task(users.serve([listening])))
         await system.start()
         log.info("listening on http://%s:%s", settings.host, settings.port)
         gone = await _stopped(stop, system)
@@ -66,10 +69,11 @@ async def _serve(settings: Settings) -> None:
             await system.abandon()
         else:
             await _stop(system, settings)
-        link.should_exit = users.should_exit = True
+        link.should_exit = gateway.should_exit = users.should_exit = True
         await asyncio.gather(*doors)
         await system.close()
-        link_path.unlink(missing_ok=True)
+        for path in (link_path, gateway_path):
+            path.unlink(missing_ok=True)
     if gone:
         raise RecordGone(f"{gone} Start the system again: it begins with a new one.")
 
@@ -95,10 +99,11 @@ async def _stop(system: System, settings: Settings) -> None:
 
 
 def _run_folder(settings: Settings) -> IO[str]:
-    """Make the link's folder, which the orchestrator's group may enter, and hold the run folder."""
+    """Make the folders of sockets, which the orchestrator's group may enter, and hold the run folder."""
     try:
-        settings.link_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        settings.link_dir.chmod(0o750)
+        for folder in (settings.link_dir, settings.live_dir, settings.gateway_dir):
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            folder.chmod(0o750)
         return hold(settings.run_dir / "orchestrator.lock", f"the run folder {settings.run_dir}")
     except OSError as error:
         raise SettingsError(f"RUN_DIR={settings.run_dir} cannot be used: {error.strerror}.") from None

@@ -18,6 +18,9 @@ from orchestrator.sizes import Size
 #: Bytes of a path that a Unix socket may have (sun_path, less its end), see unix(7).
 SOCKET_PATH_BYTES = 107
 
+#: What follows RUN_DIR in the longest of our sockets' paths; the number stands for a sandbox's id.
+LONGEST_SOCKET = b"/live/012345678901/notebook"
+
 #: Where Google's and OpenAI's own servers are.
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 OPENAI_URL = "https://api.openai.com/v1"
@@ -61,8 +64,12 @@ class Settings(BaseSettings):
     disk_reserve: Size = Field(
         512 * 2**20, ge=0, description="Free disk below which old files go, no job starts and no ZIP grows."
     )
+    desktop_port: int = Field(6080, ge=1, le=65535, description="Where the live gateway shows desktops.")
+    notebook_port: int = Field(8888, ge=1, le=65535, description="Where the live gateway shows notebooks.")
+    view_domain: str = Field("localhost", description="Each view has a name of its own below this one.")
+    view_link_seconds: float = Field(600, ge=1, le=86400, description="Time in which a link to a view can be opened.")
     max_repairs: int = Field(3, ge=0, le=100, description="Times that a model may mend its plan, in one job.")
-    run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of the link's socket, on the host too.")
+    run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of our sockets, on the host too.")
     docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
@@ -70,8 +77,17 @@ class Settings(BaseSettings):
     @classmethod
     def _short_enough(cls, value: Path) -> Path:
         value = value.absolute()
-        if len(os.fsencode(value / "link" / "link.sock")) > SOCKET_PATH_BYTES:
-            raise ValueError(f"is too long for a Unix socket in it ({SOCKET_PATH_BYTES} bytes with /link/link.sock)")
+        if len(os.fsencode(value) + LONGEST_SOCKET) > SOCKET_PATH_BYTES:
+            longest = SOCKET_PATH_BYTES - len(LONGEST_SOCKET)
+            raise ValueError(f"is too long for a Unix socket in it ({longest} bytes at most)")
+        return value
+
+    @field_validator("view_domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        value = value.lower().rstrip(".")
+        if not re.fullmatch(r"(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,180}[a-z0-9])?", value) or is_address(value):
+            raise ValueError("must be a name whose subdomains lead to the live gateway, such as localhost")
         return value
 
     @field_validator("agent_output_dir")
@@ -116,6 +132,16 @@ class Settings(BaseSettings):
         """The folder that each sandbox sees."""
         return self.run_dir / "link"
 
+    @property
+    def live_dir(self) -> Path:
+        """The folder with a folder for each sandbox, where its services listen for the live gateway."""
+        return self.run_dir / "live"
+
+    @property
+    def gateway_dir(self) -> Path:
+        """The folder of the socket at which the live gateway asks us."""
+        return self.run_dir / "gateway"
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine alone."""
@@ -125,6 +151,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def load() -> Settings:

@@ -30,7 +30,7 @@ class Vault:
     """Keeps secrets (name → value). All of it blocks. Making it raises SettingsError where there can be no key."""
 
     def __init__(self, records: Records) -> None:
-        self._records, self._key = records, records.key()
+        self._records, self._key = records, records.key("secrets")
 
     def keep(self, job_id: str, secrets: dict[str, str]) -> None:
         """Keep the secrets of a new job: they are on disk when this returns. Raises OSError."""

@@ -20,13 +20,17 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = os.environ.get("TEST_AGENT_IMAGE", "containerized-agent:latest")
+GATEWAY_IMAGE = os.environ.get("TEST_GATEWAY_IMAGE", "containerized-agent-novnc:latest")
 FINAL = ("completed", "failed", "cancelled")
 
 #: Seconds that any condition may take on a machine of two busy cores.
@@ -75,7 +79,7 @@ class System:
 
     def __init__(self, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ca-"))
-        self.port = free_port()
+        self.port, self.desktop_port, self.notebook_port = free_port(), free_port(), free_port()
         self.run_dir = self.folder / "run"
         self.record = Path(settings.pop("AGENT_OUTPUT_DIR", self.folder / "jobs"))
         self.run_dir.mkdir()
@@ -83,6 +87,8 @@ class System:
             "AGENT_OUTPUT_DIR": str(self.record),
             "RUN_DIR": str(self.run_dir),
             "PORT": str(self.port),
+            "DESKTOP_PORT": str(self.desktop_port),
+            "NOTEBOOK_PORT": str(self.notebook_port),
             "AGENT_IMAGE": IMAGE,
             "DRAIN_SECONDS": "0",
             "LOG_LEVEL": "debug",
@@ -90,6 +96,7 @@ class System:
         }
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.gateway = ""  # the name of its container, where it has one
         headers = {"Authorization": f"Bearer {settings['API_KEY']}"} if "API_KEY" in settings else {}
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE, headers=headers)
 
@@ -105,6 +112,32 @@ class System:
         self.launch()
         until(self.answers, f"the orchestrator answers\n{self.log.read_text()}")
         return self
+
+    def with_gateway(self) -> System:
+        """Start the live gateway beside it, as docker-compose.yml does, and wait until it is healthy."""
+        self.gateway = f"containerized-agent-gateway-{self.desktop_port}"
+        known = ("RUN_DIR", "HOST", "DESKTOP_PORT", "NOTEBOOK_PORT")
+        docker(
+            "run", "--detach", "--name", self.gateway, "--network", "host", "--read-only", "--tmpfs", "/tmp",
+            "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID", "--cap-add", "SETPCAP",
+            "--security-opt", "no-new-privileges",
+            "--volume", f"{self.run_dir}/live:{self.run_dir}/live:ro",
+            "--volume", f"{self.run_dir}/gateway:{self.run_dir}/gateway:ro",
+            *(f"--env={name}={self.settings[name]}" for name in known if name in self.settings),
+            GATEWAY_IMAGE,
+        )  # fmt: skip
+        until(self._gateway_answers, "the gateway answers")
+        return self
+
+    def _gateway_answers(self) -> bool:
+        found = subprocess.run(["docker", "exec", self.gateway, "health.sh"], capture_output=True)
+        running = docker("inspect", "-f", "{{.State.Running}}", self.gateway)
+        assert running == "true", self.gateway_log()
+        return found.returncode == 0
+
+    def gateway_log(self) -> str:
+        found = subprocess.run(["docker", "logs", self.gateway], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return found.stdout.decode()
 
     def answers(self) -> bool:
         assert self.process and self.process.poll() is None, self.log.read_text()
@@ -130,6 +163,8 @@ class System:
 
     def close(self) -> None:
         try:
+            if self.gateway:
+                docker("rm", "-f", self.gateway)
             self.stop()
             left = self.containers()
             for name in left:
@@ -302,12 +337,38 @@ def parked() -> Iterator[System]:
         one.close()
 
 
+@pytest.fixture(scope="module")
+def watched() -> Iterator[System]:
+    """A system with the live gateway, and room for jobs that wait to be looked at."""
+    one = System(MAX_CONCURRENT_JOBS="5")
+    try:
+        yield one.start().with_gateway()
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, for a module: while it is there, no other event loop can run on this thread."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", *quiet]
+        )
+        try:
+            yield one
+        finally:
+            one.close()
+
+
 @pytest.fixture(autouse=True)
 def no_job_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that failed in the middle does not hold up those after it."""
     yield
-    if "system" in request.fixturenames:
-        shared: System = request.getfixturevalue("system")
+    for name in {"system", "watched"} & set(request.fixturenames):
+        shared: System = request.getfixturevalue(name)
         for job in shared.http.get("/jobs", params={"status": ["scheduled", "running"]}).json()["jobs"]:
             shared.cancel(job["job_id"])
             shared.ended(job["job_id"])

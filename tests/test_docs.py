@@ -65,8 +65,12 @@ def test_the_wire_speaks_of_the_same_reasons_and_states() -> None:
     assert set(wire.OutcomeStatus.__args__) == set(models.FINAL)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("file", ["Dockerfile.agent", "orchestrator/Dockerfile"])
-def test_both_images_carry_the_version_of_the_code(file: str) -> None:
+def test_the_gateway_says_the_version_of_the_code() -> None:
+    assert (ROOT / "novnc/static/version").read_text().strip() == wire.VERSION
+
+
+@pytest.mark.parametrize("file", ["Dockerfile.agent", "orchestrator/Dockerfile", "novnc/Dockerfile"])
+def test_all_images_carry_the_version_of_the_code(file: str) -> None:
     assert f'LABEL containerized-agent.version="{wire.VERSION}"' in (ROOT / file).read_text()
 
 
@@ -112,6 +116,9 @@ def test_the_two_planes_share_the_wire_and_what_makes_a_zip_alone() -> None:
         ("watching.py", ["api", "link", "scheduler", "app"]),
         ("scheduler.py", ["api", "link", "app"]),
         ("link", ["api", "app", "engines"]),
+        ("gateway", ["api", "link", "app", "engines"]),
+        ("views.py", ["api", "link", "gateway", "scheduler", "closing", "app"]),
+        ("signing.py", ["api", "link", "gateway", "views", "scheduler", "store", "app"]),
     ],
 )
 def test_arrows_point_one_way(lower: str, uppers: list[str]) -> None:

@@ -585,7 +585,11 @@ def test_only_the_token_of_a_running_sandbox_opens_the_link(guarded: System, spi
 
 def test_nothing_of_the_host_is_in_a_container_but_the_links_folder(guarded: System, spied: Spied) -> None:
     mounts = [(m["Type"], m["Source"], m["Destination"], m["RW"]) for m in spied.inspected["Mounts"]]
-    assert mounts == [("bind", str(guarded.run_dir / "link"), "/run/link", False)]
+    live = guarded.run_dir / "live" / spied.inspected["Config"]["Labels"]["containerized-agent.sandbox"]
+    assert sorted(mounts) == [
+        ("bind", str(guarded.run_dir / "link"), "/run/link", False),
+        ("bind", str(live), "/run/live", True),
+    ]
     host = spied.inspected["HostConfig"]
     assert not host["Privileged"] and not host["Devices"] and not host["VolumesFrom"]
     assert [host[mode] for mode in ("PidMode", "UTSMode", "UsernsMode", "IpcMode")] == ["", "", "", "private"]
@@ -594,7 +598,7 @@ def test_nothing_of_the_host_is_in_a_container_but_the_links_folder(guarded: Sys
         place: options for place, kind, options in spied.found["mounts"] if kind not in kernels_own and place != "/"
     }
     engines_own = {"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"}
-    assert seen.keys() == {"/run/link", *engines_own} and "ro" in seen["/run/link"].split(",")
+    assert seen.keys() == {"/run/link", "/run/live", *engines_own} and "ro" in seen["/run/link"].split(",")
     assert spied.found["engine"] == []
 
 

@@ -208,7 +208,7 @@ def test_a_step_that_needs_a_network_is_told_which_field_to_set(system: System) 
 
 
 def test_the_tools_that_people_expect_are_there(system: System) -> None:
-    names = "numpy pandas matplotlib sklearn requests bs4 PIL openpyxl ipykernel jupyterlab"
+    names = "numpy pandas matplotlib sklearn requests bs4 PIL openpyxl tqdm ipykernel jupyterlab"
     tools = "git curl zip gcc make node npm tini python3"
     chart = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.savefig('chart.png')\n"
     job = system.submit(

@@ -17,7 +17,8 @@ class Check(Node):
 
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("check")
-        shared.outbox.step_started(wire.CHECK)
+        order = shared.order
+        shared.outbox.step_started(wire.PlannedStep(wire.CHECK, "shell", "The check", order.check, order.seconds))
         return shared
 
     def exec(self, prep_res: Job) -> Result:

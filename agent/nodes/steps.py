@@ -142,7 +142,7 @@ class StepNode(Node):
     def prep(self, shared: Job) -> tuple[Job, wire.PlannedStep]:
         step = shared.remaining.pop(0)
         shared.outbox.phase(step.kind)
-        shared.outbox.step_started(step.number)
+        shared.outbox.step_started(step)
         return shared, step
 
     def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:

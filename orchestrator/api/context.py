@@ -16,6 +16,7 @@ from orchestrator.models import Job
 from orchestrator.records import Records
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
+from orchestrator.signing import Signer
 from orchestrator.store import Store
 from orchestrator.templates import Templates
 
@@ -30,6 +31,7 @@ class Context:
     templates: Templates
     diagnosis: Diagnosis
     model: Model | None
+    signer: Signer
 
 
 def context(request: Request) -> Context:

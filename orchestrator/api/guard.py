@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
 from orchestrator.logs import READING
+from orchestrator.origins import foreign
 from orchestrator.problems import answer
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
@@ -94,14 +95,8 @@ class Guard:
             )
 
     def _check_origin(self, headers: Headers) -> None:
-        origin = headers.get("origin")
-        if origin is None:
-            return
-        try:
-            caller = urlsplit(origin.lower()).netloc
-        except ValueError:
-            caller = ""
-        if not caller or caller != headers.get("host", "").lower():
+        if foreign(headers):
+            origin = headers.get("origin", "another site")
             raise Forbidden(
                 403, "foreign-origin", "Foreign origin", f"Pages of {origin[:100]!r} may not call this system."
             )

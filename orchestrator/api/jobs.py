@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +18,7 @@ from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
+from orchestrator.gateway import urls
 from orchestrator.models import FINAL, MODEL, Job
 from orchestrator.planner import Plan, plan
 from orchestrator.rows import rows_of
@@ -197,4 +199,13 @@ async def view(here: Context, job_id: str) -> schemas.StatusView:
     steps = await here.store.steps(job_id)
     thoughts = await here.store.thoughts(job_id) if job.planned_by == MODEL else []
     ahead = await here.store.ahead(job) if job.status == "scheduled" else None
-    return schemas.status_view(job, steps, thoughts, ahead)
+    return schemas.status_view(job, steps, thoughts, ahead, _views(here, job))
+
+
+def _views(here: Context, job: Job) -> schemas.Views | None:
+    """Links to what can be seen of a job; they are made anew for each who asks."""
+    if job.status != "running" or job.packaging_at or job.settled_at:
+        return None
+    link = partial(urls.link, here.settings, here.signer, job)
+    desktop = schemas.DesktopView(watch=link("desktop", "watch"), control=link("desktop", "control"))
+    return schemas.Views(desktop=desktop, notebook=link("notebook", "control"))

@@ -194,6 +194,18 @@ class Timings(BaseModel):
     total: float | None
 
 
+class DesktopView(BaseModel):
+    watch: str = Field(description="Opens the desktop to look at; the screen itself takes no key from there.")
+    control: str = Field(description="Opens the desktop to work at.")
+
+
+class Views(BaseModel):
+    """Links that show a running job in a browser. Whoever has one may open it for VIEW_LINK_SECONDS."""
+
+    desktop: DesktopView
+    notebook: str = Field(description="Opens Jupyter Lab on the workspace, to look at and to work in.")
+
+
 class StatusView(BaseModel):
     """Everything about a job."""
 
@@ -231,6 +243,7 @@ class StatusView(BaseModel):
     thinking: list[Thought] = Field(description="What the model did, in order: calls, plans, repairs, reviews.")
     summary: str = Field(description="What the model's review says of what came out.")
     artifact: ArtifactView | None
+    views: Views | None = Field(description="Where to watch it live, while it runs; null before and afterwards.")
     links: Links
 
 
@@ -295,7 +308,9 @@ def links(job_id: str) -> Links:
     )
 
 
-def status_view(job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None) -> StatusView:
+def status_view(
+    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: Views | None
+) -> StatusView:
     """The view of a job on all that is known of it."""
     shown = [_step_view(step) for step in steps if step.number > 0]
     check = next((_step_view(step) for step in steps if step.number == 0), None)
@@ -337,6 +352,7 @@ def status_view(job: Job, steps: list[Step], thoughts: list[Event], ahead: int |
         thinking=[Thought(**thought) for thought in thinking(thoughts)],
         summary=job.summary,
         artifact=artifact,
+        views=views,
         links=links(job.id),
     )
 

@@ -13,6 +13,7 @@ from agent import wire
 from orchestrator.api.context import Context, Here
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.diagnosis.base import Finding
+from orchestrator.gateway import urls
 
 router = APIRouter()
 
@@ -92,6 +93,8 @@ async def home(here: Here) -> Home:
             "download": "GET /download/{job_id}",
             "events": "GET /jobs/{job_id}/events",
             "files": "GET /jobs/{job_id}/files",
+            "desktops": urls.gateway(here.settings, "desktop"),
+            "notebooks": urls.gateway(here.settings, "notebook"),
             "templates": "GET /templates",
             "health": "GET /health",
             "docs": "GET /docs",

@@ -13,6 +13,7 @@ from orchestrator.engines.base import Engine, Facts
 from orchestrator.llm import Model
 from orchestrator.records import Records
 from orchestrator.settings import Settings
+from orchestrator.signing import Signer
 from orchestrator.store import DAY, Store
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Case:
     engine: Engine
     records: Records
     model: Model | None
+    signer: Signer
     # both ask the engine, and raise EngineError, also where it takes too long
     facts: Callable[[], Awaitable[Facts]]
     image_id: Callable[[], Awaitable[str]]

@@ -1,4 +1,4 @@
-"""The two doors: the agents' socket and the users' port."""
+"""The doors: the agents' socket, the users' port, and the socket at which the live gateway asks."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import stat
 from pathlib import Path
 
 from orchestrator.diagnosis.base import Case, Finding
-from orchestrator.settings import SOCKET_PATH_BYTES
+from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES
+
+AGAIN = "Start the system again: it makes the folder and its socket anew."
 
 
 async def link(case: Case) -> Finding:
     folder, path = case.settings.link_dir, case.settings.link_dir / "link.sock"
-    again = "Start the system again: it makes the folder and its socket anew."
     try:
         is_socket, about = await case.on_thread(lambda: (path.is_socket(), folder.stat()))
     except OSError as error:
-        return Finding("failed", f"The link's folder {folder} cannot be read: {error.strerror}.", again)
-    mode, size = stat.S_IMODE(about.st_mode), len(os.fsencode(path))
+        return Finding("failed", f"The link's folder {folder} cannot be read: {error.strerror}.", AGAIN)
+    size = len(os.fsencode(path))
     if not is_socket:
-        return Finding("failed", f"The link's socket {path} is gone: no agent can speak.", again)
-    if mode != 0o750 or about.st_uid != os.geteuid():
-        detail = f"The link's folder {folder} has mode {mode:04o} and owner {about.st_uid}."
-        return Finding("failed", detail, f"It must have mode 0750 and owner {os.geteuid()}. {again}")
+        return Finding("failed", f"The link's socket {path} is gone: no agent can speak.", AGAIN)
+    if wrong := _wrong(f"The link's folder {folder}", about):
+        return wrong
     try:
-        status = await _ask_the_link(path)
+        status = await _ask(path, "/commands")
     except (OSError, ValueError) as error:
-        return Finding("failed", f"Nothing answers at the link's socket {path}: {error}.", again)
+        return Finding("failed", f"Nothing answers at the link's socket {path}: {error}.", AGAIN)
     if status != 401:
-        return Finding("failed", f"{path} answers {status} to a call without a token, not 401.", again)
+        return Finding("failed", f"{path} answers {status} to a call without a token, not 401.", AGAIN)
     return Finding("ok", f"{path} answers; its folder has mode 0750, its path {size} of {SOCKET_PATH_BYTES} bytes.")
 
 
@@ -38,11 +38,46 @@ async def ports(case: Case) -> Finding:
     return Finding("ok", f"The API listens at HOST={given.host} PORT={given.port}; sandboxes publish no port.")
 
 
-async def _ask_the_link(path: Path) -> int:
-    """The status of a call without a token; raises OSError or ValueError where none comes."""
+async def views(case: Case) -> Finding:
+    """What the live gateway comes through: who may enter these folders sees every job."""
+    given = case.settings
+    path = given.gateway_dir / "gateway.sock"
+    try:
+        is_socket, gateway, live = await case.on_thread(
+            lambda: (path.is_socket(), given.gateway_dir.stat(), given.live_dir.stat())
+        )
+    except OSError as error:
+        return Finding("failed", f"A folder of views cannot be read: {error.filename}: {error.strerror}.", AGAIN)
+    if not is_socket:
+        return Finding("failed", f"The gateway's socket {path} is gone: no job can be watched.", AGAIN)
+    for name, about in ((f"The gateway's folder {given.gateway_dir}", gateway), (f"The folder {given.live_dir}", live)):
+        if wrong := _wrong(name, about):
+            return wrong
+    try:
+        status = await _ask(path, "/health")
+    except (OSError, ValueError) as error:
+        return Finding("failed", f"Nothing answers at the gateway's socket {path}: {error}.", AGAIN)
+    if status != 200:
+        return Finding("failed", f"{path} answers {status}, not 200.", AGAIN)
+    size = len(os.fsencode(given.run_dir) + LONGEST_SOCKET)
+    detail = f"{path} answers; its folder and {given.live_dir} have mode 0750, a view's path {size} of"
+    return Finding("ok", f"{detail} {SOCKET_PATH_BYTES} bytes.")
+
+
+def _wrong(name: str, about: os.stat_result) -> Finding | None:
+    """What is wrong with who may enter a folder."""
+    mode = stat.S_IMODE(about.st_mode)
+    if mode == 0o750 and about.st_uid == os.geteuid():
+        return None
+    detail = f"{name} has mode {mode:04o} and owner {about.st_uid}."
+    return Finding("failed", detail, f"It must have mode 0750 and owner {os.geteuid()}. {AGAIN}")
+
+
+async def _ask(path: Path, call: str) -> int:
+    """The status of a call of nobody; raises OSError or ValueError where none comes."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
-        writer.write(b"GET /commands HTTP/1.1\r\nHost: link\r\nConnection: close\r\n\r\n")
+        writer.write(f"GET {call} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return int((await reader.readline()).split()[1])
     except IndexError:
         raise ValueError("the answer is empty") from None

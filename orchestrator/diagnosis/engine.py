@@ -18,7 +18,7 @@ SANDBOX_SECONDS, SANDBOX_BYTES = 5.0, 2**28
 #: What a sandbox's agent prints when the link has refused its token: then all between has worked.
 REFUSED = "(HTTP 401)"
 
-BUILD = "Build both images again: `make up`, or `docker compose build`."
+BUILD = "Build all images again: `make up`, or `docker compose up --build -d`."
 
 
 async def engine(case: Case) -> Finding:

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from orchestrator.diagnosis import doors, engine, record, settings
+from orchestrator.diagnosis import doors, engine, gateway, record, settings
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from orchestrator.llm import Model
 from orchestrator.records import Records
 from orchestrator.settings import Settings
+from orchestrator.signing import Signer
 from orchestrator.store import Store
 from orchestrator.tasks import Going
 
@@ -48,6 +49,8 @@ CHECKS = {
     "sandbox": Check(engine.sandbox, engine.SANDBOX_SECONDS + 2, ENGINE),
     "link": Check(doors.link, 3, BUSY),
     "ports": Check(doors.ports, 3, BUSY),
+    "views": Check(doors.views, 3, BUSY),
+    "gateway": Check(gateway.gateway, 5, "What listens at its ports hangs: `make doctor` says who that is."),
     "disk": Check(record.disk, ENGINE_SECONDS + 2, DISK),
     "database": Check(record.database, record.DATABASE_SECONDS + 2, DISK),
     "clock": Check(record.clock, ENGINE_SECONDS + 2, DISK),
@@ -59,9 +62,17 @@ CHECKS = {
 class Diagnosis:
     """How the system is, in brief and in full."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, records: Records, model: Model | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        records: Records,
+        model: Model | None,
+        signer: Signer,
+    ) -> None:
         self._settings, self._engine, self._records = settings, engine, records
-        self._case = Case(settings, store, engine, records, model, self._facts, self._image_id)
+        self._case = Case(settings, store, engine, records, model, signer, self._facts, self._image_id)
         self._going = Going()
 
     async def brief(self) -> dict[str, Finding]:

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import ipaddress
 import logging
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -61,8 +62,8 @@ LAST_LINES, LAST_CHARACTERS = 20, 4000
 class DockerEngine:
     """See ``orchestrator.engines.base.Engine``."""
 
-    def __init__(self, docker_host: str, run_dir: Path, link_dir: Path) -> None:
-        self._host, self._link_dir = docker_host, link_dir
+    def __init__(self, docker_host: str, run_dir: Path, link_dir: Path, live_dir: Path) -> None:
+        self._host, self._link_dir, self._live_dir = docker_host, link_dir, live_dir
         self._owner = str(run_dir)
         self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
         self._pool = ThreadPoolExecutor(THREADS, "docker")
@@ -150,15 +151,22 @@ class DockerEngine:
         await self._call(lambda client: _kill(client, _name(sandbox_id)))
 
     async def stop(self, sandbox_id: str) -> None:
-        await self._call(lambda client: _remove(client, _name(sandbox_id)))
+        def call(client: APIClient) -> None:
+            _remove(client, _name(sandbox_id))
+            shutil.rmtree(self._live_dir / sandbox_id, ignore_errors=True)
+
+        await self._call(call)
 
     async def sandboxes(self) -> list[Sandbox]:
         def call(client: APIClient) -> list[Sandbox]:
             filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
-            return [
-                Sandbox(found["Labels"][SANDBOX_LABEL], found["State"] == "running")
+            # first: a sandbox's folder is there before it is
+            folders = {folder.name for folder in self._live_dir.glob("*")}
+            found = {
+                found["Labels"][SANDBOX_LABEL]: found["State"] == "running"
                 for found in client.containers(all=True, filters=filters)
-            ]
+            }
+            return [Sandbox(sandbox_id, found.get(sandbox_id, False)) for sandbox_id in sorted(found.keys() | folders)]
 
         return await self._call(call)
 
@@ -216,6 +224,7 @@ class DockerEngine:
 
     def _start(self, client: APIClient, spec: Spec) -> Sandbox:
         name = _name(spec.sandbox_id)
+        self._make_live_folder(spec.sandbox_id)
         config = client.create_container_config(
             spec.image_id,
             command=None,
@@ -254,11 +263,21 @@ class DockerEngine:
             cap_add=["SETUID", "SETGID", "KILL"],
             security_opt=["no-new-privileges"],
             group_add=[str(self._link_dir.stat().st_gid)],
-            binds={str(self._link_dir): {"bind": str(Path(wire.SOCKET).parent), "mode": "ro"}},
+            binds={
+                str(self._link_dir): {"bind": str(Path(wire.SOCKET).parent), "mode": "ro"},
+                str(self._live_dir / spec.sandbox_id): {"bind": wire.LIVE, "mode": "rw"},
+            },
             log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
             ipc_mode="private",
         )
         return config
+
+    def _make_live_folder(self, sandbox_id: str) -> None:
+        """Where the agent, and nobody else in the sandbox, makes the sockets of its services: it has our group."""
+        folder = self._live_dir / sandbox_id
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        folder.chmod(0o770)
 
     def _ensure_network(self, client: APIClient) -> None:
         """A bridge on which sandboxes cannot reach each other."""

@@ -94,6 +94,11 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
                 pass  # it took too long, or one of the two sides has gone: there is nobody to tell
         return JSONResponse(None, headers={"Connection": "close"})  # what was sent beyond that is not read
 
+    async def views(request: Request) -> JSONResponse:
+        job = caller(request)
+        scheduler.views.tell(job.id, messages.shown(await _body(request)))
+        return JSONResponse(None)
+
     routes = [
         Route("/take", take, methods=["POST"]),
         Route("/uploads", uploads, methods=["GET"]),
@@ -103,6 +108,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
         Route("/outcome", outcome, methods=["POST"]),
         Route("/artifact", artifact, methods=["PUT"]),
         Route("/looks/{look_id}", look, methods=["PUT"]),
+        Route("/views", views, methods=["POST"]),
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
     app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})

@@ -45,6 +45,7 @@ _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 _SHAPES = (
     wire.Take, wire.Ask, wire.SecretsFound, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output,
     wire.StepEnded, wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
+    wire.Shown,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
@@ -55,6 +56,7 @@ _outcome = TypeAdapter(wire.Outcome)
 _events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
     dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], FailFast(), Field(max_length=256)]]
 )
+_shown = TypeAdapter(wire.Shown)
 _found: TypeAdapter[wire.Found] = TypeAdapter(Annotated[wire.Found, Field(discriminator="kind")])
 
 
@@ -83,6 +85,12 @@ def outcome(body: bytes) -> wire.Outcome:
         raise _bad("what is told of files with secrets is out of bounds")
     found.detail = found.detail[:DETAIL_CHARACTERS]
     return found
+
+
+def shown(body: bytes) -> wire.Shown:
+    told = _check(_shown, body)
+    told.detail = told.detail[:LINK_CHARACTERS]
+    return told
 
 
 def found(line: bytes, look: wire.Look) -> wire.Found:

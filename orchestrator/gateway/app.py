@@ -1,0 +1,237 @@
+"""The routes of the live gateway's door. nginx asks here for each request, and shows the pages that are made here."""
+
+from __future__ import annotations
+
+import stat
+import time
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from agent import wire
+from orchestrator import logs
+from orchestrator.documents import iso
+from orchestrator.errors import Gone, NotFound, Problem, Unavailable
+from orchestrator.gateway import callers, urls
+from orchestrator.gateway.callers import Call
+from orchestrator.gateway.pages import Markup, fill, page
+from orchestrator.models import FINAL, Job
+from orchestrator.problems import on_crash
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import Settings
+from orchestrator.signing import Grant, Mode, Signer
+from orchestrator.store import Store
+from orchestrator.views import showable
+
+#: Seconds that a browser may go on with a view that it has opened.
+COOKIE_SECONDS = 12 * 3600
+
+#: Characters of a prompt, as a list and a title have it.
+PROMPT_CHARACTERS = 120
+
+#: Problems that pass by themselves: their pages ask again.
+PASSING = ("packing", "not-running", "broken")
+
+#: noVNC's modules, so that a browser asks for all of them at once instead of finding one in the other.
+MODULES = (
+    "base64", "crypto/aes", "crypto/bigint", "crypto/crypto", "crypto/des", "crypto/dh", "crypto/md5", "crypto/rsa",
+    "decoders/copyrect", "decoders/h264", "decoders/hextile", "decoders/jpeg", "decoders/raw", "decoders/rre",
+    "decoders/tight", "decoders/tightpng", "decoders/zlib", "decoders/zrle", "deflator", "display", "encodings",
+    "inflator", "input/domkeytable", "input/fixedkeys", "input/gesturehandler", "input/keyboard", "input/keysym",
+    "input/keysymdef", "input/util", "input/vkeys", "input/xtscancodes", "ra2", "rfb", "util/browser", "util/cursor",
+    "util/element", "util/events", "util/eventtarget", "util/int", "util/logging", "util/strings", "websock",
+)  # fmt: skip
+
+
+def create_gateway(settings: Settings, store: Store, scheduler: Scheduler, signer: Signer) -> ASGIApp:
+    """The application that listens on the gateway's socket."""
+    return Gateway(settings, store, scheduler, signer).app
+
+
+class Gateway:
+    """Checks who may see what, has it started, and says where it is."""
+
+    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, signer: Signer) -> None:
+        self._settings, self._store, self._scheduler, self._signer = settings, store, scheduler, signer
+        routes = [
+            Route("/health", self.health),
+            Route("/authorise", self.authorise),
+            Route("/page", self.page),
+        ]
+        self.app = Starlette(routes=routes, exception_handlers={Problem: self._refused, Exception: on_crash})
+
+    async def health(self, request: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def authorise(self, request: Request) -> Response:
+        """Whether a request may pass on to a service of a sandbox: 204 with the address, or 403.
+
+        Why not is asked for once more, at ``page``: nginx takes nothing else from here.
+        """
+        try:
+            call = callers.understand(request.headers, self._settings)
+            callers.check_site(call)
+            if call.job_id is None or call.link is not None:
+                return Response(status_code=403)
+            logs.concerns(call.job_id)
+            callers.granted(call, self._signer)
+            job = await self._scheduler.views.reach(call.job_id, call.service)
+        except Problem:
+            return Response(status_code=403)
+        assert job.sandbox_id  # noqa: S101 - it runs
+        path = self._settings.live_dir / job.sandbox_id / call.service
+        try:
+            if not stat.S_ISSOCK(path.lstat().st_mode):
+                return Response(status_code=403)  # a link would be followed to wherever it leads
+        except OSError:
+            return Response(status_code=403)
+        headers = {"X-View-Socket": str(path), "X-View-Cookies": callers.other_cookies(call)}
+        return Response(status_code=204, headers=headers)
+
+    async def page(self, request: Request) -> Response:
+        """A page of the gateway itself, or why something else cannot be shown."""
+        call = callers.understand(request.headers, self._settings)
+        callers.check_site(call)
+        if call.job_id is None:
+            callers.check_key(call, self._settings)
+            return await self._of_gateway(call)
+        logs.concerns(call.job_id[: logs.GIVEN])
+        if call.link is not None:
+            return await self._open(call)
+        grant = callers.granted(call, self._signer)
+        try:
+            job = showable(await self._store.job(grant.job_id), grant.job_id)
+        except Gone:
+            if grant.follow and call.path in ("/", "/follow"):
+                return page("ended", "On to the newest", newest=self._newest_after(grant.job_id, call))
+            raise
+        if call.path == "/newer" and grant.follow:
+            newest = await self._newest()
+            return Response(status_code=200 if newest and newest.id != job.id else 204)
+        if call.path == "/follow" and call.service == "notebook":
+            return page("follow", _title(job), job=job.id, newest=self._newest_after(job.id, call))
+        if call.path == "/" and call.service == "desktop":
+            return self._desktop(job, grant, self._newest_after(job.id, call) if grant.follow else "")
+        if call.service == "desktop" and call.path != "/websockify":
+            raise NotFound(404, "nothing-here", "Nothing here", "There is nothing at this address of the view.")
+        await self._scheduler.views.reach(job.id, call.service)  # raises what has kept nginx from passing a request on
+        raise Unavailable(503, "broken", "It does not answer", f"The {call.service} of job {job.id} ended just now.")
+
+    # ── views ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _open(self, call: Call) -> Response:
+        """A link was opened: it becomes a cookie of this view alone, and goes from the address."""
+        grant = callers.opened(call, self._signer)
+        job = showable(await self._store.job(grant.job_id), grant.job_id)
+        callers.check_time(grant)
+        self._scheduler.views.want(job.id, grant.service)
+        until = int(time.time()) + COOKIE_SECONDS
+        cookie = self._signer.sign("cookie", Grant(job.id, grant.service, grant.mode, until, grant.follow))
+        path = "/follow" if grant.follow and grant.service == "notebook" else "/"
+        answer = page("opened", _title(job), path=path, service=grant.service, job=job.id)
+        answer.set_cookie(callers.COOKIE, cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
+        return answer
+
+    def _newest_after(self, job_id: str, call: Call) -> str:
+        """Where a browser waits for the next job."""
+        return f"{urls.gateway(self._settings, call.service)}newest?after={job_id}"
+
+    def _desktop(self, job: Job, grant: Grant, newest: str) -> HTMLResponse:
+        assert job.sandbox_id  # noqa: S101 - it runs
+        self._scheduler.views.want(job.id, "desktop")
+        preload = "".join(f'<link rel="modulepreload" href="/novnc/core/{name}.js">\n' for name in MODULES)
+        return page(
+            "desktop",
+            _title(job),
+            password=self._signer.password(job.sandbox_id, grant.mode),
+            mode=grant.mode,
+            words="you may type" if grant.mode == "control" else "you are watching",
+            newest=newest,
+            preload=Markup(preload),
+        )
+
+    # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _of_gateway(self, call: Call) -> Response:
+        if call.path == "/":
+            return await self._list(call)
+        after = parse_qs(urlsplit(call.headers.get(callers.URI_HEADER, "")).query).get("after", [""])[0]
+        if call.path == "/newest/link":
+            job = await self._newest()
+            if job is None or job.id == after:
+                return Response(status_code=204)
+            mode: Mode = "watch" if call.service == "desktop" else "control"
+            url = urls.link(self._settings, self._signer, job, call.service, mode, follow=True)
+            return JSONResponse({"url": url}, headers={"Cache-Control": "no-store"})
+        if call.path == "/newest":
+            ended = await self._store.job(after)
+            before = Markup("")
+            if ended is not None:  # until it has ended, the page is made again and again
+                before = self._zip(ended) if ended.status in FINAL else fill("again")
+            return page("newest", "Waiting for the next job", after=after, service=call.service, before=before)
+        raise NotFound(404, "nothing-here", "Nothing here", "The list of running jobs is at /.")
+
+    async def _list(self, call: Call) -> Response:
+        running = [job for job in reversed(await self._store.running()) if not (job.packaging_at or job.settled_at)]
+        other: wire.Service = "notebook" if call.service == "desktop" else "desktop"
+        return page(
+            "list",
+            "Running jobs",
+            jobs=Markup("".join(self._item(job, call) for job in running)),
+            count=f"{len(running)} running" if running else "Nothing runs now",
+            elsewhere=urls.gateway(self._settings, other),
+            other=f"their {other}s",
+            api=urls.api(self._settings),
+        )
+
+    def _item(self, job: Job, call: Call) -> Markup:
+        modes: dict[Mode, str] = {"control": "open"}
+        if call.service == "desktop":
+            modes = {"watch": "watch", "control": "take control"}
+        links = [
+            fill("link", url=urls.link(self._settings, self._signer, job, call.service, mode), words=words)
+            for mode, words in modes.items()
+        ]
+        return fill(
+            "job",
+            prompt=_title(job),
+            id=job.id,
+            phase=job.phase or "",
+            since=iso(job.started_at) or "",
+            links=Markup("".join(links)),
+        )
+
+    async def _newest(self) -> Job | None:
+        """The running job that was started last and can be shown."""
+        running = [job for job in await self._store.running() if not (job.packaging_at or job.settled_at)]
+        return running[-1] if running else None
+
+    # ── why not ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)  # noqa: S101 - registered for it alone
+        more = Markup("")
+        if error.type == "ended" and (job := await self._store.job(self._job_id(request))):
+            more = self._zip(job)
+        if error.type in PASSING:
+            more = fill("again")
+        return page("problem", error.title, error.status, error.headers, detail=error.detail, more=more)
+
+    def _job_id(self, request: Request) -> str:
+        return callers.understand(request.headers, self._settings).job_id or ""
+
+    def _zip(self, job: Job) -> Markup:
+        api = urls.api(self._settings)
+        return fill(
+            "zip", id=job.id, status=job.status, download=f"{api}/download/{job.id}", about=f"{api}/status/{job.id}"
+        )
+
+
+def _title(job: Job) -> str:
+    """What a job is called in a list or a title."""
+    words = " ".join(job.prompt.split()) or f"Job {job.id}"
+    return words if len(words) <= PROMPT_CHARACTERS else f"{words[: PROMPT_CHARACTERS - 1]}…"

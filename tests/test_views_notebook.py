@@ -1,0 +1,144 @@
+"""Jupyter Lab on a running job, as its viewers see and use it: in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import PATIENCE, System, until
+from playwright.sync_api import Browser, Locator, Page
+from test_notebook import cells, session
+from test_steps import file, python, shell
+from test_views import views
+from viewing import GATE, get, go_on, inside, opened, origin, services
+
+#: A figure that is one colour but for its frame.
+FIGURE = """\
+import matplotlib.pyplot as plt
+secret_sum = 40 + 2
+plt.figure(facecolor='#ff00ff'); plt.axis('off'); plt.plot([1, 2], color='#ff00ff'); plt.show()
+"""
+
+MAGENTA_OF = """image => {
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) found += data[at] > 250 && data[at + 1] < 5 && data[at + 2] > 250;
+    return found / (data.length / 4);
+}"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1300, "height": 1400})
+    context.set_default_timeout(PATIENCE * 1000)
+    yield context.new_page()
+    context.close()
+
+
+def lab(page: Page, link: str) -> Page:
+    """Open a link to a notebook and wait until Jupyter Lab shows it."""
+    page.goto(link)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    return page
+
+
+def cell(page: Page, words: str) -> Locator:
+    """The code cell whose source has these words."""
+    return page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea", has_text=words))
+
+
+def run_own(page: Page, source: str) -> Locator:
+    """Put a cell at the end, as a person does, and run it."""
+    page.locator(".jp-Notebook .jp-Cell").last.locator(".jp-InputPrompt").click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(source)
+    page.keyboard.press("Control+Enter")
+    return cell(page, source)
+
+
+def test_jupyter_lab_shows_the_job_live_and_runs_cells_of_the_viewers_own(watched: System, page: Page) -> None:
+    job = watched.submit(
+        steps=[
+            file("sales.csv", "month,sales\n1,2\n"),
+            python(FIGURE, title="Draw"),
+            shell(GATE),
+            python("print('the job goes on', secret_sum)", title="Go on"),
+            shell(GATE),
+        ]
+    )
+    watched.says(job, "ready")
+    lab(page, views(watched, job)["notebook"])
+    listed = page.locator(".jp-DirListing-itemText")
+    until(lambda: {"figures", "sales.csv"} <= set(listed.all_inner_texts()), "the workspace is listed")
+    picture = cell(page, "secret_sum = 40").locator(".jp-RenderedImage img")
+    picture.wait_for()
+    assert picture.evaluate(MAGENTA_OF) > 0.9, "the picture is the figure"
+    page.locator(".jp-RenderedMarkdown h2", has_text="Step 2: Draw").wait_for()
+
+    own = run_own(page, "print('mine', secret_sum + 1)")
+    own.locator(".jp-OutputArea-output", has_text="mine 43").wait_for()
+    draw = cell(page, "secret_sum = 40").locator(".cm-content")
+    draw.click()
+    page.keyboard.press("Control+Home")
+    page.keyboard.insert_text("# changed by a viewer\n")
+
+    assert cell(page, "the job goes on").count() == 0
+    go_on(watched, job)
+    later = cell(page, "the job goes on")
+    later.locator(".jp-OutputArea-output", has_text="the job goes on 42").wait_for()
+    assert "changed by a viewer" in draw.inner_text(), "what a viewer has changed is his to see"
+    until(lambda: watched.status(job)["steps"][4]["status"] == "running", "the last step runs")
+    go_on(watched, job)
+    watched.completed(job)
+    told = cells(session(watched, job))
+    viewers = {name: one for name, one in told.items() if name.startswith("viewer-")}
+    assert [one["source"] for one in viewers.values()] == ["print('mine', secret_sum + 1)"]
+    assert all("viewer" in one["metadata"]["tags"] for one in viewers.values())
+    assert next(iter(viewers.values()))["outputs"][0]["text"] == "mine 43\n"
+    steps = [one["source"] for one in told.values() if "secret_sum = 40" in one["source"]]
+    assert [source.strip() for source in steps] == [FIGURE.strip()], "the record is the agent's"
+
+
+def test_a_viewer_can_interrupt_the_jobs_kernel_and_not_end_it(watched: System, page: Page) -> None:
+    waits = "import time\ntry:\n    print('wait'); time.sleep(600)\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    job = watched.submit(steps=[python("kept = 7"), shell(GATE), python(waits), shell(GATE), python("print(kept)")])
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    lab(page, link)
+    go_on(watched, job)
+    watched.says(job, "wait")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Interrupt Kernel").click()
+    watched.says(job, "interrupted")
+    until(lambda: watched.status(job)["steps"][3]["status"] == "running", "the fourth step runs")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as ending:
+        page.get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
+    assert ending.value.status == 409, "it is the job's own, and ends with the job"
+    cookie = opened(link)
+    kernels = get(f"{origin(link)}/api/kernels", Cookie=cookie).json()
+    assert len(kernels) == 1
+    assert "lab.py" in services(watched, job)
+    go_on(watched, job)
+    watched.completed(job)
+    assert watched.output(job, 5) == "7\n", "it is the same kernel"
+
+
+def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: System) -> None:
+    job = watched.submit(steps=[python("kept = 7"), shell(GATE)])
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    cookie = opened(link)
+    for _ in range(3):
+        assert get(f"{origin(link)}/lab", Cookie=cookie).status_code == 200
+        kernels = until(lambda: get(f"{origin(link)}/api/kernels", Cookie=cookie).json(), "it has the job's kernel")
+        assert len(kernels) == 1
+        inside(watched, job, "pkill", "-9", "-f", "lab.py")
+    go_on(watched, job)
+    watched.completed(job)

@@ -1,0 +1,202 @@
+"""The pages around the views: lists, links, and why something cannot be shown, each with its status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from conftest import PATIENCE, System, docker, until
+from playwright.sync_api import Browser
+from test_views import views
+from viewing import CYAN, GATE, MAGENTA, Picture, container, get, go_on, opened, origin, said
+
+from orchestrator.signing import Grant, Mode, Signer
+
+
+def signer(system: System) -> Signer:
+    """Signs as the system itself does."""
+    return Signer((system.record / "views.key").read_bytes())
+
+
+def link(system: System, job: str, until: int = 10_000_000_000, mode: Mode = "watch") -> str:
+    token = signer(system).sign("link", Grant(job, "desktop", mode, until))
+    return f"http://desktop-{job}.localhost:{system.desktop_port}/?link={token}"
+
+
+def test_the_status_has_links_while_a_job_runs_and_only_then(watched: System, parked: System) -> None:
+    assert parked.status(parked.shell("true"))["views"] is None
+    job = watched.shell(GATE)
+    found = views(watched, job)
+    links = [found["desktop"]["watch"], found["desktop"]["control"], found["notebook"]]
+    assert len(set(links)) == 3
+    for one in links:
+        answer = get(one)
+        assert answer.status_code == 200 and "Opening the" in said(answer), one
+    watched.cancel(job)
+    assert watched.ended(job)["views"] is None
+
+
+def test_without_a_good_link_nothing_of_a_job_is_shown_and_the_page_says_why(watched: System) -> None:
+    job, other = watched.shell(GATE), watched.shell(GATE)
+    watched.says(job, "ready")
+    good = views(watched, job)["desktop"]["watch"]
+    place, token = good.split("?link=")
+    foreign = views(watched, other)["desktop"]["watch"].split("?link=")[1]
+    notebook = views(watched, job)["notebook"].split("?link=")[1]
+    tries = {
+        place: "A link is needed",
+        f"{place}websockify": "A link is needed",
+        f"{place}?link=": "Not a link of ours",
+        f"{place}?link=x": "Not a link of ours",
+        f"{place}?link={token[:-1]}{'A' if token[-1] != 'A' else 'B'}": "Not a link of ours",
+        f"{place}?link={token.replace('.watch.', '.control.')}": "Not a link of ours",
+        f"{place}?link={foreign}": "A link to something else",
+        f"{place}?link={notebook}": "A link to something else",
+        link(watched, job, until=int(time.time()) - 1): "The link has expired",
+    }
+    for url, title in tries.items():
+        answer = get(url)
+        assert (answer.status_code, title in said(answer)) == (403, True), (url, said(answer))
+        assert "GET /status/{job_id} has new links" in said(answer)
+        assert "set-cookie" not in answer.headers
+    assert get(place, Cookie=opened(good)).status_code == 200
+
+
+def test_of_a_job_that_is_over_or_unknown_the_page_says_so(watched: System) -> None:
+    job = watched.shell("true")
+    watched.completed(job)
+    answer = get(link(watched, job))
+    assert answer.status_code == 410 and f"Job {job} is completed" in said(answer)
+    assert f'href="http://localhost:{watched.port}/download/{job}"' in answer.text
+    for later in (0, 1):  # also where it was open before
+        cookie = "view=" + signer(watched).sign("cookie", Grant(job, "desktop", "watch", int(time.time()) + 60 + later))
+        answer = get(origin(link(watched, job)) + "/", Cookie=cookie)
+        assert answer.status_code == 410 and f"/download/{job}" in answer.text
+    watched.http.delete(f"/jobs/{job}")
+    assert get(link(watched, job)).status_code == 404
+    answer = get(link(watched, "0123456789abcdef"))
+    assert answer.status_code == 404 and "There is no job" in said(answer)
+
+
+def test_the_page_of_a_job_that_waits_asks_again_until_it_runs(make_system: Callable[..., System]) -> None:
+    system = make_system(DOCKER_HOST="unix:///nonexistent.sock").start().with_gateway()
+    answer = get(link(system, system.shell("true")))
+    assert answer.status_code == 503 and "waits for its turn" in said(answer)
+    assert 'http-equiv="refresh"' in answer.text
+
+
+def test_links_are_short_lived(make_system: Callable[..., System]) -> None:
+    system = make_system(VIEW_LINK_SECONDS="5").start().with_gateway()
+    job = system.shell(GATE)
+    found = views(system, job)["desktop"]["watch"]
+    cookie = opened(found)
+    until(lambda: get(found).status_code == 403, "the link has expired")
+    assert "VIEW_LINK_SECONDS" in said(get(found))
+    assert get(origin(found) + "/", Cookie=cookie).status_code == 200, "what was opened in time stays open"
+
+
+def test_the_list_has_the_running_jobs_and_follows_the_newest(watched: System, browser: Browser) -> None:
+    first, second = Picture(MAGENTA), Picture(CYAN)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://localhost:{watched.desktop_port}/")
+    assert "Nothing runs now" in page.inner_text("main")
+    job = watched.shell(f"{first.script}\n{GATE}", prompt="Paint <b>me</b>")
+    watched.says(job, "ready")
+    page.reload()
+    assert page.inner_text(".jobs strong") == "Paint <b>me</b>", "a prompt is text"
+    assert [one.inner_text() for one in page.locator(".jobs a").all()] == ["watch", "take control"]
+    page.goto(f"http://localhost:{watched.notebook_port}/")
+    assert (page.locator(".jobs a").first.get_attribute("href") or "").startswith(
+        f"http://notebook-{job}.localhost:{watched.notebook_port}/?link="
+    )
+    page.goto(f"http://localhost:{watched.desktop_port}/")
+    page.get_by_role("link", name="Follow the newest").click()
+    page.wait_for_selector("body[data-state=connected]")
+    first.waited_for(page)
+    later = watched.shell(f"{second.script}\n{GATE}")
+    page.wait_for_url(f"http://desktop-{later}.localhost:*/")
+    page.wait_for_selector("body[data-state=connected]")
+    second.waited_for(page)
+    watched.cancel(later)
+    page.wait_for_url(f"http://desktop-{job}.localhost:*/", timeout=PATIENCE * 1000)
+    watched.cancel(job)
+    page.get_by_role("heading", name="Waiting for the next job").wait_for()
+    page.get_by_role("link", name="Download the ZIP").wait_for()
+    context.close()
+
+
+def test_with_a_key_the_lists_ask_for_it_and_links_need_none(make_system: Callable[..., System]) -> None:
+    system = make_system(API_KEY="the key of the house").start().with_gateway()
+    job = system.shell(GATE)
+    for port in (system.desktop_port, system.notebook_port):
+        for path in ("/", "/newest", "/newest/link"):
+            url = f"http://localhost:{port}{path}"
+            answer = get(url)
+            assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic"), url
+            assert job not in answer.text and "Give API_KEY as the password" in said(answer)
+            assert get(url, Authorization="Bearer wrong").status_code == 401
+            assert get(url, Authorization="Bearer the key of the house").status_code in (200, 204)
+            basic = "Basic YW55Ym9keTp0aGUga2V5IG9mIHRoZSBob3VzZQ=="
+            assert get(url, Authorization=basic).status_code in (200, 204)
+    assert opened(views(system, job)["desktop"]["watch"])
+
+
+@pytest.mark.parametrize(("memory", "service"), [("64m", "desktop"), ("128m", "notebook")])
+def test_a_job_with_too_little_memory_goes_on_and_its_viewer_is_told(
+    watched: System, memory: str, service: str
+) -> None:
+    job = watched.shell(GATE, limits={"memory": memory})
+    watched.says(job, "ready")
+    answer = asked_for(watched, job, service)
+    assert answer.status_code == 503 and "too little memory left for it (limits.memory)" in said(answer), said(answer)
+    go_on(watched, job)
+    watched.completed(job)
+
+
+def test_what_is_there_for_viewers_goes_before_the_job_where_memory_ends(watched: System) -> None:
+    wait = "import os, time\nprint('ready')\nwhile not os.path.exists('/tmp/go'):\n    time.sleep(0.05)\n"
+    job = watched.python(f"{wait}print(len(b'x' * 465_000_000))", limits={"memory": "512m"})
+    watched.says(job, "ready")
+    until(lambda: asked_for(watched, job, "notebook").status_code == 200, "the notebook answers")
+    docker("exec", container(watched, job), "touch", "/tmp/go")
+    watched.completed(job)  # so much fits into its limit alone, but not beside a notebook
+
+
+#: Leaves its container no process, until somebody signals.
+GREEDY = """\
+import signal, subprocess
+signal.signal(signal.SIGUSR1, lambda *_: print("went on"))
+children = []
+try:
+    while True:
+        children.append(subprocess.Popen(["sleep", "600"]))
+except OSError:
+    print("ready")
+signal.pause()
+for child in children:
+    child.kill()
+"""
+
+
+def test_a_job_that_has_used_up_its_processes_goes_on_and_its_viewer_is_told(watched: System) -> None:
+    job = watched.python(GREEDY, limits={"processes": 32})
+    watched.says(job, "ready")
+    for service in ("desktop", "notebook"):
+        answer = asked_for(watched, job, service)
+        assert answer.status_code == 503 and "could not be started" in said(answer), said(answer)
+    lines = docker("top", container(watched, job), "-o", "pid,args").splitlines()
+    os.kill(next(int(line.split()[0]) for line in lines if "python" in line and "agent" not in line), signal.SIGUSR1)
+    watched.completed(job)
+    assert watched.output(job).endswith("went on\n")
+
+
+def asked_for(system: System, job: str, service: str) -> httpx.Response:
+    """What the gateway answers to who has a link, and wants what is behind it."""
+    found = views(system, job)
+    one, path = (found["notebook"], "/lab") if service == "notebook" else (found["desktop"]["watch"], "/websockify")
+    return get(origin(one) + path, Cookie=opened(one))
