@@ -14,14 +14,14 @@ up: engine ## start the system; returns when it is healthy
 	scripts/prepare.sh
 	scripts/up.sh
 
-down: ## stop the system: drain, then cancel, and remove every sandbox
+down: ## stop the system: drain, then cancel, and remove every container of ours
 	scripts/down.sh
 
 doctor: ## look at all that the system needs, and say for each what to do; changes nothing
 	scripts/doctor.sh
 
 test: .venv/made images ## run all tests, on a real Docker engine
-	scripts/tools.sh curl unzip
+	scripts/tools.sh curl unzip chromium
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
 
 bench: .venv/made images ## time jobs over the API against a bare docker run

@@ -33,8 +33,12 @@ own_host() {
     esac
 }
 
-# address HOST: as it stands in a URL, with the port.
-address() { case "$1" in *:*) echo "[$1]:$(setting PORT)" ;; *) echo "$1:$(setting PORT)" ;; esac }
+# address HOST [SETTING]: as it stands in a URL, with the port of this setting.
+address() {
+    local port
+    port=$(setting "${2:-PORT}")
+    case "$1" in *:*) echo "[$1]:$port" ;; *) echo "$1:$port" ;; esac
+}
 
 # wait_for SECONDS COMMAND…: until the command succeeds; false once the time is over.
 wait_for() {

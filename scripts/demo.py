@@ -31,6 +31,11 @@ def setting(name: str, default: str) -> str:
     return value or default
 
 
+def view_url(port_name: str, port: str) -> str:
+    """Where a browser sees all running jobs."""
+    return f"http://{setting('VIEW_DOMAIN', 'localhost')}:{setting(port_name, port)}/"
+
+
 def base_url() -> str:
     host = setting("HOST", "127.0.0.1")
     if host in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
@@ -140,6 +145,8 @@ def main() -> int:
     print(f"  the ZIP            {target.resolve()}")
     print(f"  API documentation  {api.url}/docs")
     print(f"  status of the job  {api.url}/status/{job_id}")
+    print(f"  running jobs, live {view_url('DESKTOP_PORT', '6080')}  (their desktops; one to try: see the README)")
+    print(f"  their notebooks    {view_url('NOTEBOOK_PORT', '8888')}")
     print("  stop the system    make down")
     return 0 if ending == "completed" else 1
 

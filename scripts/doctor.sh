@@ -3,11 +3,14 @@
 # The exit code is 0 where nothing failed.
 . "$(dirname "$0")/common.sh"
 
-# Seconds for the engine, and for the running system, to answer.
+# Seconds for the engine or the live gateway, and for the running system, to answer.
 engine_seconds=5
 system_seconds=20
-# KiB on the engine's disk that both images need while they are built.
-build_kib=$((5 * 1024 * 1024))
+# KiB on the engine's disk that the images need while they are built.
+build_kib=$((8 * 1024 * 1024))
+# Bytes of a Unix socket's path, and what follows RUN_DIR in our longest one: as in orchestrator/settings.py.
+socket_bytes=107
+longest_socket=/live/012345678901/notebook
 
 failed=0
 status=       # of the answer of what listens at our port: an HTTP status, or nothing
@@ -19,6 +22,7 @@ main() {
     engine
     compose_command
     settings
+    run_dir
     certificates
     if [ -n "$engine_words" ]; then
         base_image
@@ -26,7 +30,10 @@ main() {
     fi
     up || disk # a system that runs tells of its disk by itself
     port
+    view_port DESKTOP_PORT desktops
+    view_port NOTEBOOK_PORT notebooks
     system
+    gateway
     if [ "$failed" -eq 0 ]; then
         echo "Nothing failed."
     else
@@ -95,6 +102,15 @@ settings() {
     fi
 }
 
+run_dir() {
+    local LC_ALL=C path longest # in bytes
+    path="$(setting RUN_DIR)$longest_socket" longest=$((socket_bytes - ${#longest_socket}))
+    if [ "${#path}" -gt "$socket_bytes" ]; then
+        tell ✗ RUN_DIR "$(setting RUN_DIR) is too long for the path of a Unix socket ($longest bytes at most)" \
+            "Set a shorter RUN_DIR in .env."
+    fi
+}
+
 certificates() {
     local file new=0 all=0
     for file in /usr/local/share/ca-certificates/*.crt; do
@@ -103,7 +119,7 @@ certificates() {
         cmp -s "$file" "certs/${file##*/}" || new=$((new + 1))
     done
     if [ "$new" -gt 0 ]; then
-        tell ! certificates "$new of this machine's $all own are not in certs/" "'make up' takes them into both images."
+        tell ! certificates "$new of this machine's $all own are not in certs/" "'make up' takes them into the images."
     else
         tell ✓ certificates "this machine has $all of its own, all in certs/"
     fi
@@ -121,11 +137,11 @@ base_image() {
 
 images() {
     local name of label='{{index .Config.Labels "containerized-agent.version"}}'
-    for name in "$(setting AGENT_IMAGE)" containerized-agent-orchestrator:latest; do
+    for name in "$(setting AGENT_IMAGE)" containerized-agent-orchestrator:latest containerized-agent-novnc:latest; do
         if ! of=$(in_time docker image inspect -f "$label" "$name" 2>&1); then
             tell ✗ image "$name is not here: $(tail -n 1 <<<"$of")" "'make up' builds it."
         elif [ "$of" != "$version" ]; then
-            tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' builds both anew."
+            tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' builds all anew."
         else
             tell ✓ image "$name has version $of"
         fi
@@ -150,12 +166,12 @@ disk() {
     [ -n "$engine_words" ] || return 0
     free=$(free_kib "${engine_words#* }") || true # an engine elsewhere has its folder there
     if [ -n "$free" ] && [ "$free" -lt "$build_kib" ]; then
-        tell ! "engine's disk" "${engine_words#* } has $((free / 1024)) MiB free; to build the images takes 5 GiB" \
+        tell ! "engine's disk" "${engine_words#* } has $((free / 1024)) MiB free; to build the images takes 8 GiB" \
             "Make room; 'docker system df' says what takes it."
     fi
 }
 
-# ── the port, and who is there ───────────────────────────────────────────────────────────────────────────────────────
+# ── the ports, and who is there ───────────────────────────────────────────────────────────────────────────────────────
 
 port() {
     local place who
@@ -174,48 +190,80 @@ port() {
     fi
 }
 
+# view_port SETTING WHAT: one of the live gateway's two.
+view_port() {
+    local place said who
+    place=$(address "$(setting HOST)" "$1")
+    who=$(holder "$(setting "$1")")
+    said=$(ask "$(setting "$1")" /gateway/version '' "$engine_seconds")
+    if [ "${said##*$'\n'}" = "$version" ]; then
+        tell ✓ port "the live gateway has $place ($2)"
+    elif [ "$said" = nobody ] && { [ -z "$who" ] || [ "$(own_host)" = "$(setting HOST)" ]; }; then
+        gateway_away=yes
+        up || tell ✓ port "$place ($2) is free"
+    elif [[ "$who" == *' (nginx: '* ]]; then
+        tell ✗ port "$place ($2) is taken by $who, which does not answer as our live gateway of version $version" \
+            "'make up' starts it anew; where it is not ours, set another $1 in .env."
+    else
+        tell ✗ port "$place ($2) is taken by ${who:-a process that only root can see}, which is not our live gateway" \
+            "Stop that, or set another $1 in .env."
+    fi
+}
+
 system() {
-    local container='' state
     if up; then
         printf '%s\n' "$answer"
         ! grep -q '^✗' <<<"$answer" || failed=1
-        return
-    fi
-    [ "$status" != refused ] || return 0
-    if [ -n "$engine_words" ]; then
-        container=$(in_time scripts/compose.sh ps -q orchestrator 2>/dev/null) || true
-    fi
-    if [ -z "$container" ]; then
+    elif [ "$status" != refused ] && ! container system orchestrator; then
         tell ! system "it is not up" "'make up' starts it."
-    else
-        state=$(in_time docker inspect -f '{{.State.Status}}' "$container" 2>&1) || true
-        tell ✗ system "its container is $state, and does not answer" \
-            "See what it says (scripts/compose.sh logs orchestrator); its last lines:"
-        in_time docker logs --tail 10 "$container" 2>&1 | readable | sed 's/^/                 /' || true
     fi
+}
+
+# Of one that answers, the running system tells.
+gateway() {
+    [ -z "${gateway_away-}" ] || container gateway novnc || true
+}
+
+# container NAME SERVICE: the state and the last words of a service that does not answer; false where it has no container.
+container() {
+    local container='' state
+    if [ -n "$engine_words" ]; then
+        container=$(in_time scripts/compose.sh ps -q "$2" 2>/dev/null) || true
+    fi
+    [ -n "$container" ] || return 1
+    state=$(in_time docker inspect -f '{{.State.Status}}' "$container" 2>&1) || true
+    tell ✗ "$1" "its container is $state, and does not answer" \
+        "See what it says (scripts/compose.sh logs $2); its last lines:"
+    in_time docker logs --tail 10 "$container" 2>&1 | readable | sed 's/^/                 /' || true
 }
 
 up() { [ "$status" = 200 ] || [ "$status" = 503 ]; }
 
-# What listens at our port is asked as a person's browser would ask it: nothing but bash is needed, and the key is in no
-# command line.
 ask_system() {
-    local said code=0
-    # shellcheck disable=SC2016  # expanded there
-    said=$(KEY=$(setting API_KEY) timeout "$system_seconds" bash -c '
-        exec 3<>"/dev/tcp/$1/$2" || exit 3
-        printf "GET /health?full HTTP/1.1\r\nHost: %s\r\nAccept: text/plain\r\nConnection: close\r\n" "$3" >&3
-        [ -z "$KEY" ] || printf "Authorization: Bearer %s\r\n" "$KEY" >&3
-        printf "\r\n" >&3
-        cat <&3
-    ' ask "$(own_host)" "$(setting PORT)" "$(address "$(own_host)")" 2>/dev/null | tr -d '\r\0') || code=$?
+    local said
+    said=$(ask "$(setting PORT)" '/health?full' "$(setting API_KEY)" "$system_seconds")
     connected=yes
-    [ "$code" -ne 3 ] || connected=
+    [ "$said" != nobody ] || connected=
     answer=${said#*$'\n\n'}
     case "$said" in
         HTTP/1.1\ 401*/problems/no-key*) status=refused ;;
         HTTP/1.1\ 200*[✓!✗]\ engine* | HTTP/1.1\ 503*[✓!✗]\ engine*) status=${said:9:3} ;;
     esac
+}
+
+# ask PORT PATH KEY SECONDS: what listens there is asked as a person's browser would ask it, and its answer printed;
+# "nobody" where nothing listens. Nothing but bash is needed, and the key is in no command line.
+ask() {
+    local code=0
+    # shellcheck disable=SC2016  # expanded there
+    KEY=$3 timeout "$4" bash -c '
+        exec 3<>"/dev/tcp/$1/$2" || exit 3
+        printf "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/plain\r\nConnection: close\r\n" "$3" "$4" >&3
+        [ -z "$KEY" ] || printf "Authorization: Bearer %s\r\n" "$KEY" >&3
+        printf "\r\n" >&3
+        cat <&3
+    ' ask "$(own_host)" "$1" "$2" "$(address "$(own_host)")" 2>/dev/null | tr -d '\r\0' || code=$?
+    [ "$code" -ne 3 ] || echo nobody
 }
 
 # holder PORT: the process that listens there, as far as we may see it.

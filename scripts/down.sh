@@ -24,7 +24,16 @@ main() {
         [ -z "$(sandboxes)" ] || die "these sandboxes could not be removed: $(sandboxes)"
     fi
     networks | xargs -r docker network rm >/dev/null
+    live_folders
     say "stopped; no sandbox is left"
+}
+
+# Where sandboxes that were killed with the orchestrator had their views. They are the record's owner's, as all in RUN_DIR.
+live_folders() {
+    local live
+    live="$(setting RUN_DIR)/live"
+    [ ! -d "$live" ] || find "$live" -mindepth 1 -delete ||
+        say "what is left in $live could not be removed by this account; the next start does it"
 }
 
 # Those of this system alone: another one on this machine has a RUN_DIR of its own.

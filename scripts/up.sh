@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
-# Build, start, and return when the orchestrator is healthy; where it does not get so, say what it said.
+# Build, start, and return when the orchestrator and the live gateway are healthy; where one does not get so, say what it
+# said.
 . "$(dirname "$0")/common.sh"
 
 seconds=120
 
 main() {
     compose up --build -d
-    container=$(compose ps -q orchestrator)
-    [ -n "$container" ] || die "compose started no orchestrator; look at:  scripts/compose.sh ps"
+    get_healthy orchestrator orchestrator python -m orchestrator health
+    get_healthy novnc 'live gateway' health.sh
+    local url domain
+    url="http://$(address "$(own_host)")"
+    domain=$(setting VIEW_DOMAIN)
+    say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
+    say "watch jobs: http://$(address "$domain" DESKTOP_PORT)/  ·  notebooks: http://$(address "$domain" NOTEBOOK_PORT)/"
+}
+
+# get_healthy SERVICE NAME COMMAND…: wait until the command, that of the container's own health check, succeeds in it.
+# The engine itself asks only every few seconds.
+get_healthy() {
+    service=$1 name=$2
+    shift 2
+    health_check=("$@")
+    container=$(compose ps -q "$service")
+    [ -n "$container" ] || die "compose started no $name; look at:  scripts/compose.sh ps"
     begun=$(restarts)
     wait_for "$seconds" healthy_or_ended || true
     healthy || failed
-    local url
-    url="http://$(address "$(own_host)")"
-    say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
 }
 
-# By the command of the container's own health check, which the engine itself asks only every few seconds.
-healthy() { answer=$(docker exec "$container" python -m orchestrator health 2>&1) && [ "$(restarts)" = "$begun" ]; }
+healthy() { answer=$(docker exec "$container" "${health_check[@]}" 2>&1) && [ "$(restarts)" = "$begun" ]; }
 
 restarts() { docker inspect -f '{{.RestartCount}}' "$container"; }
 
@@ -26,7 +38,7 @@ state() { docker inspect -f '{{.State.Status}}' "$container"; }
 healthy_or_ended() { healthy || [ "$(state)" != running ] || [ "$(restarts)" != "$begun" ]; }
 
 failed() {
-    say "the orchestrator did not get healthy (its container is $(state), restarted $(restarts) times)"
+    say "the $name did not get healthy (its container is $(state), restarted $(restarts) times)"
     say "its health check says:"
     printf '%s\n' "$answer" | tail -n 20 >&2
     say "the last lines of its log:"

@@ -25,13 +25,18 @@ import pytest
 from conftest import IMAGE, ROOT, System, docker, free_port, until
 from test_engine import ENTRYPOINTS, LABEL, derive
 
+from agent.wire import VERSION
 from orchestrator.diagnosis import base, record
 from orchestrator.engines.base import Engine
 from orchestrator.records import Records
-from orchestrator.settings import Settings
+from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES, Settings
+from orchestrator.signing import Signer
 from orchestrator.store import Store
 
-ALL = ["engine", "image", "versions", "sandbox", "link", "ports", "disk", "database", "clock", "model", "settings"]
+ALL = [
+    "engine", "image", "versions", "sandbox", "link", "ports", "views", "gateway", "disk", "database", "clock", "model",
+    "settings",
+]  # fmt: skip
 NOWHERE = "unix:///nonexistent.sock"
 KEY = "key-3f1c-short"
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -42,7 +47,11 @@ AWAY = ("engine", "image", "sandbox")
 
 
 def full(system: System, *others: str) -> dict[str, dict[str, Any]]:
-    """The checks, which must be well but for the others; each that is not says what to do."""
+    """The checks, which must be well but for the others; each that is not says what to do.
+
+    A system of the tests has no live gateway, but for the one that is given one.
+    """
+    others = others if system.gateway or "gateway" in others else (*others, "gateway")
     answer = system.http.get("/health?full")
     checks: dict[str, dict[str, Any]] = answer.json()["checks"]
     assert list(checks) == ALL
@@ -63,6 +72,15 @@ def bold() -> Iterator[System]:
     )  # fmt: skip
     try:
         yield one.start()
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def system_with_gateway() -> Iterator[System]:
+    one = System()
+    try:
+        yield one.start().with_gateway()
     finally:
         one.close()
 
@@ -88,7 +106,9 @@ def test_a_person_gets_a_table_and_those_who_ask_at_once_share_one_sandbox(syste
         tables = list(many.map(lambda _: system.http.get("/health?full", headers={"Accept": "text/plain"}), range(4)))
     for table in tables:
         assert table.status_code == 200 and table.headers["content-type"].startswith("text/plain")
-        assert [line.split()[:2] for line in table.text.splitlines()] == [["✓", name] for name in ALL]
+        rows = [line.split()[:2] for line in table.text.splitlines()]
+        assert [row for row in rows if row[0] == "→"] == [["→", "`make"]], "what to do about the gateway"
+        assert [row for row in rows if row[0] != "→"] == [["!" if name == "gateway" else "✓", name] for name in ALL]
     assert system.log.read_text().count('"path": "/take"') - before < 4
 
 
@@ -288,6 +308,71 @@ def test_a_link_that_is_not_as_it_must_be(parked: System) -> None:
     full(parked, *AWAY)
 
 
+def test_folders_of_views_that_others_may_enter_or_that_are_gone(parked: System) -> None:
+    for name in ("live", "gateway"):
+        folder = parked.run_dir / name
+        folder.chmod(0o755)
+        found = full(parked, *AWAY, "views")["views"]
+        assert found["result"] == "failed" and f"{folder} has mode 0755" in found["detail"]
+        folder.chmod(0o750)
+    path = parked.run_dir / "gateway" / "gateway.sock"
+    path.rename(path.with_name("away"))
+    found = full(parked, *AWAY, "views")["views"]
+    assert f"{path} is gone" in found["detail"] and "Start the system again" in found["to_do"]
+    path.with_name("away").rename(path)
+    (parked.run_dir / "live").rename(parked.run_dir / "away")
+    found = full(parked, *AWAY, "views")["views"]
+    assert f"{parked.run_dir}/live: No such file or directory" in found["detail"]
+    (parked.run_dir / "away").rename(parked.run_dir / "live")
+    size = len(f"{parked.run_dir}/live/012345678901/notebook")
+    assert f"{size} of 107 bytes" in full(parked, *AWAY)["views"]["detail"]
+
+
+def test_a_gateway_that_runs_is_gone_through_and_one_that_cannot_reach_us_is_seen(system_with_gateway: System) -> None:
+    system = system_with_gateway
+    found = full(system)["gateway"]
+    assert f"DESKTOP_PORT={system.desktop_port}" in found["detail"] and VERSION in found["detail"]
+    sockets = system.run_dir / "gateway"
+    (sockets / "gateway.sock").rename(sockets / "away")
+    docker("restart", system.gateway)  # it keeps connections
+    until(lambda: system.http.get("/health?full").json()["checks"]["gateway"]["result"] == "failed", "it is seen")
+    found = full(system, "views", "gateway")["gateway"]
+    assert "does not reach the orchestrator: it answers 503" in found["detail"] and "logs novnc" in found["to_do"]
+    (sockets / "away").rename(sockets / "gateway.sock")
+    full(system)
+
+
+def test_what_listens_in_the_place_of_the_gateway_is_told(
+    make_system: Callable[..., System], system_with_gateway: System
+) -> None:
+    theirs = system_with_gateway
+    ports = {"DESKTOP_PORT": str(theirs.desktop_port), "NOTEBOOK_PORT": str(theirs.notebook_port)}
+    found = full(make_system(DOCKER_HOST=NOWHERE, **ports).start(), *AWAY, "gateway")["gateway"]
+    assert found["result"] == "failed" and "is another system's" in found["detail"]
+    assert "set another DESKTOP_PORT" in found["to_do"]
+    system = make_system(DOCKER_HOST=NOWHERE).start()
+    found = full(system, *AWAY)["gateway"]
+    assert found["result"] == "warning" and "Nothing listens at" in found["detail"] and "make up" in found["to_do"]
+    for answer, words in (
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "is not the live gateway"),
+        (b"HTTP/1.0 200 OK\r\n\r\n0.0.9\n", "has version 0.0.9, the orchestrator"),
+        (b"220 mail\r\n", "its answer is no HTTP"),
+    ):
+        with socket.create_server(("127.0.0.1", system.desktop_port)) as other:
+            thread = threading.Thread(target=say_once, args=(other, answer))
+            thread.start()
+            found = full(system, *AWAY, "gateway")["gateway"]
+            thread.join()
+        assert found["result"] == "failed" and words in found["detail"]
+
+
+def say_once(listening: socket.socket, answer: bytes) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(answer)
+
+
 def test_a_link_that_is_gone_is_seen_from_inside_a_sandbox_too(make_system: Callable[..., System]) -> None:
     system = make_system().start()
     (system.run_dir / "link" / "link.sock").unlink()
@@ -351,7 +436,10 @@ def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
     async def never() -> Any:
         raise AssertionError
 
-    case = base.Case(Settings(), store, cast(Engine, None), records, None, cast(Callable[[], Any], never), never)
+    signer = Signer(b"")
+    case = base.Case(
+        Settings(), store, cast(Engine, None), records, None, signer, cast(Callable[[], Any], never), never
+    )
     case.clock -= 3600  # as it would be had somebody set the clock an hour on
     try:
         found = asyncio.run(record.clock(case))
@@ -379,7 +467,8 @@ def checkout(tmp_path: Path) -> Path:
 def doctor(place: Path, **settings: str) -> tuple[int, dict[str, str]]:
     """Its exit code, and each line of its table, with what to do; it may change nothing."""
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
-    env = {"PATH": os.environ["PATH"], "HOME": "/root", "PORT": str(free_port()), "AGENT_IMAGE": IMAGE, **settings}
+    ports = {name: str(free_port()) for name in ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT")}
+    env = {"PATH": os.environ["PATH"], "HOME": "/root", "AGENT_IMAGE": IMAGE, **ports, **settings}
     run = subprocess.run(["scripts/doctor.sh"], cwd=place, env=env, capture_output=True, text=True, timeout=60)
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
     assert not run.stderr, run.stderr
@@ -434,7 +523,39 @@ def test_doctor_says_who_has_the_port_and_what_is_too_little_or_too_old(checkout
     assert code == 1
     assert f"is taken by process {os.getpid()} (" in rows["port"] and "set another PORT" in rows["port"]
     assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Make room" in rows["disk"]
-    assert "has version 0.0.9, this checkout has" in rows["image"] and "builds both anew" in rows["image"]
+    assert "has version 0.0.9, this checkout has" in rows["image"] and "builds all anew" in rows["image"]
+
+
+def test_doctor_says_who_has_the_gateways_ports(system_with_gateway: System, checkout: Path) -> None:
+    system = system_with_gateway
+    ports = {
+        "PORT": str(system.port),
+        "DESKTOP_PORT": str(system.desktop_port),
+        "NOTEBOOK_PORT": str(system.notebook_port),
+    }
+    code, rows = doctor(checkout, **ports)
+    assert code == 0 and rows["gateway"].startswith("✓") and rows["views"].startswith("✓")
+    for port, what in ((system.desktop_port, "desktops"), (system.notebook_port, "notebooks")):
+        assert f"the live gateway has 127.0.0.1:{port} ({what})" in rows["port"]
+    wire = checkout / "agent/wire.py"
+    wire.write_text(wire.read_text().replace(VERSION, "9.9.9"))
+    code, rows = doctor(checkout, **ports)
+    assert code == 1 and "(nginx" in rows["port"] and "live gateway of version 9.9.9" in rows["port"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        thread = threading.Thread(target=say_once, args=(other, b"220 mail\r\n"))
+        thread.start()
+        code, rows = doctor(checkout, DESKTOP_PORT=str(other.getsockname()[1]))
+        thread.join()
+    assert code == 1 and f"is taken by process {os.getpid()} (" in rows["port"]
+    assert "which is not our live gateway" in rows["port"] and "set another DESKTOP_PORT" in rows["port"]
+
+
+def test_doctor_knows_how_long_a_folder_of_sockets_may_be(checkout: Path) -> None:
+    longest = SOCKET_PATH_BYTES - len(LONGEST_SOCKET)
+    fits = "/é" + "x" * (longest - 3)
+    assert "RUN_DIR" not in doctor(checkout, RUN_DIR=fits)[1]
+    code, rows = doctor(checkout, RUN_DIR=f"{fits}x")
+    assert code == 1 and f"({longest} bytes at most)" in rows["RUN_DIR"] and "shorter RUN_DIR" in rows["RUN_DIR"]
 
 
 def test_doctor_without_an_engine_without_docker_and_where_the_engine_hangs(
