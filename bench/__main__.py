@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import notebook
+from bench import notebook, views
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = os.environ.get("AGENT_IMAGE", "containerized-agent:latest")
@@ -46,14 +46,19 @@ def call(base: str, path: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-@contextmanager
-def system() -> Iterator[str]:
-    """An orchestrator of our own, with an empty record; its URL."""
-    folder = Path(tempfile.mkdtemp(prefix="ca-bench-"))
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def system() -> Iterator[str]:
+    """An orchestrator of our own, with an empty record and the live gateway; its URL."""
+    folder = Path(tempfile.mkdtemp(prefix="ca-bench-"))
+    port, desktop_port, notebook_port = free_port(), free_port(), free_port()
     settings = {"AGENT_OUTPUT_DIR": str(folder / "jobs"), "RUN_DIR": str(folder / "run"), "PORT": str(port)}
+    settings |= {"DESKTOP_PORT": str(desktop_port), "NOTEBOOK_PORT": str(notebook_port)}
     env = {**os.environ, **settings, "AGENT_IMAGE": IMAGE, "HOST": "127.0.0.1", "API_KEY": "", "LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "orchestrator"], cwd=ROOT, env=env)
     base = f"http://127.0.0.1:{port}"
@@ -64,7 +69,8 @@ def system() -> Iterator[str]:
                 break
             except OSError:
                 time.sleep(0.05)
-        yield base
+        with views.gateway(folder / "run", desktop_port, notebook_port):
+            yield base
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -104,6 +110,7 @@ def main() -> None:
             runs.append(bare())
         print_jobs(rounds, jobs, phases, runs)
         notebook.measure(call, base, rounds)
+        views.measure(call, base, rounds)
 
 
 def print_jobs(rounds: int, jobs: list[float], phases: list[dict[str, float]], runs: list[float]) -> None:
