@@ -136,7 +136,7 @@ def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: Sys
     link = views(watched, job)["notebook"]
     cookie = opened(link)
     for _ in range(3):
-        assert get(f"{origin(link)}/lab", Cookie=cookie).status_code == 200
+        until(lambda: get(f"{origin(link)}/lab", Cookie=cookie).status_code == 200, "it answers")
         kernels = until(lambda: get(f"{origin(link)}/api/kernels", Cookie=cookie).json(), "it has the job's kernel")
         assert len(kernels) == 1
         inside(watched, job, "pkill", "-9", "-f", "lab.py")

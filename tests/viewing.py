@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import secrets
 import socket
 import struct
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -135,19 +134,28 @@ def many(page: Page, colour: Colour, pixels: int = 20_000) -> None:
 # ── from outside of the container ────────────────────────────────────────────────────────────────────────────────────
 
 
+class Killed(Exception):
+    """A command was ended with the step that it ran beside."""
+
+
 def container(system: System, job: str) -> str:
     return f"containerized-agent-{system.status(job)['sandbox']}"
 
 
 def inside(system: System, job: str, *command: str) -> str:
-    """What a command prints as the job's user."""
+    """What a command prints as the job's user. Raises Killed where it met the end of a step."""
     user = ("-u", "10001:10001", "-w", "/workspace", "-e", "HOME=/home/user", "-e", "DISPLAY=:1")
-    return docker("exec", *user, container(system, job), *command)
+    try:
+        return docker("exec", *user, container(system, job), *command)
+    except subprocess.CalledProcessError as error:
+        if error.returncode == 137:
+            raise Killed from error
+        raise
 
 
 def go_on(system: System, job: str) -> None:
     """Open the gate that a step waits at."""
-    with contextlib.suppress(subprocess.CalledProcessError):  # the job may end before the command does
+    with suppress(Killed, subprocess.CalledProcessError):  # or its job has ended by then
         inside(system, job, "touch", "go")
 
 
@@ -159,7 +167,10 @@ def services(system: System, job: str) -> set[str]:
 
 def windows(system: System, job: str) -> tuple[list[str], tuple[int, int]]:
     """The names of a screen's windows, and its size."""
-    found = json.loads(inside(system, job, "/opt/venv/bin/python", "-c", WINDOWS))
+    while True:
+        with suppress(Killed):
+            found = json.loads(inside(system, job, "/opt/venv/bin/python", "-c", WINDOWS))
+            break
     return found["names"], tuple(found["size"])
 
 
