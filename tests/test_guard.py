@@ -178,6 +178,10 @@ def test_the_first_page_says_where_things_are_and_they_are_there(system: System)
     for where in home["where"].values():
         method, path = where.split()
         assert path == "/docs" or method.lower() in paths[path]
+    assert home["watch"] == {
+        "desktops": f"http://localhost:{system.desktop_port}/",
+        "notebooks": f"http://localhost:{system.notebook_port}/",
+    }
     assert {"submit", "status", "jobs", "cancel", "download", "events", "health", "docs"} <= set(home["where"])
 
 

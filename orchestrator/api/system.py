@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -52,6 +52,7 @@ class Home(BaseModel):
     health: Health
     templates: dict[str, str] = Field(description="Prompts that work without a model.")
     where: dict[str, str]
+    watch: dict[str, str] = Field(description="Where a browser finds the desktops and the notebooks of running jobs.")
 
 
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
@@ -93,12 +94,12 @@ async def home(here: Here) -> Home:
             "download": "GET /download/{job_id}",
             "events": "GET /jobs/{job_id}/events",
             "files": "GET /jobs/{job_id}/files",
-            "desktops": urls.gateway(here.settings, "desktop"),
-            "notebooks": urls.gateway(here.settings, "notebook"),
+            "notebook": "GET /jobs/{job_id}/notebook",
             "templates": "GET /templates",
             "health": "GET /health",
             "docs": "GET /docs",
         },
+        watch={f"{name}s": urls.gateway(here.settings, name) for name in get_args(wire.Service)},
     )
 
 
