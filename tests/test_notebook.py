@@ -325,6 +325,15 @@ print("\\ndone")
     assert printed.count("\r") < 200, "what is redrawn within a tenth of a second is told once"
 
 
+def test_tqdm_does_not_become_ten_thousand_lines(system: System) -> None:
+    code = "from tqdm import tqdm\nfor _ in tqdm(range(10_000), mininterval=0):\n    pass\nprint('done')"
+    job, found = ended(system, python("x = 1"), python(code))
+    assert found["status"] == "completed"
+    lines = cells(session(system, job))["step-2"]["outputs"][0]["text"].splitlines()
+    assert len(lines) == 2 and lines[0].startswith("100%|") and lines[1] == "done"
+    assert system.output(job, 2).count("\r") < 200
+
+
 def test_ten_megabytes_of_prints_are_cut_with_a_marker(system: System) -> None:
     job, found = ended(system, python("x = 1"), python("for i in range(100_000):\n    print('x' * 99)"))
     assert found["steps"][1]["output_bytes"] == 10_000_000
