@@ -142,3 +142,22 @@ def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: Sys
         inside(watched, job, "pkill", "-9", "-f", "lab.py")
     go_on(watched, job)
     watched.completed(job)
+
+
+def test_the_live_notebook_has_marks_in_the_place_of_secrets(watched: System) -> None:
+    value = "correct-horse-battery"
+    job = watched.submit(
+        steps=[python("import os\nprint('it is', os.environ['TOKEN'])\nos.environ['TOKEN']"), shell(GATE)],
+        secrets={"TOKEN": value},
+    )
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    assert get(f"{origin(link)}/lab", Cookie=opened(link)).status_code == 200
+
+    def live() -> str:
+        return watched.http.get(f"/jobs/{job}/files/live-session.ipynb").text
+
+    until(lambda: live().count("[secret TOKEN]") == 2, "what was printed and what was shown have marks")
+    assert value not in live()
+    go_on(watched, job)
+    watched.completed(job)
