@@ -160,7 +160,7 @@ def test_a_job_with_too_little_memory_goes_on_and_its_viewer_is_told(
 
 def test_what_is_there_for_viewers_goes_before_the_job_where_memory_ends(watched: System) -> None:
     wait = "import os, time\nprint('ready')\nwhile not os.path.exists('/tmp/go'):\n    time.sleep(0.05)\n"
-    job = watched.python(f"{wait}print(len(b'x' * 465_000_000))", limits={"memory": "512m"})
+    job = watched.python(f"{wait}print(len(b'x' * 430_000_000))", limits={"memory": "512m"})
     watched.says(job, "ready")
     until(lambda: asked_for(watched, job, "notebook").status_code == 200, "the notebook answers")
     docker("exec", container(watched, job), "touch", "/tmp/go")
