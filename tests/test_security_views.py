@@ -106,6 +106,58 @@ def test_what_a_job_puts_before_its_viewers_reaches_no_more_than_the_job(watched
         viewer.recv(timeout=60)
 
 
+#: Puts a server of its own in the place of Jupyter's: its answers try to steer nginx, and browsers beyond this view.
+STEERS = r"""
+import http.server, json, os, socketserver, time
+PATH = "/run/services/lab"
+while not os.path.exists(PATH):
+    time.sleep(0.02)
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def address_string(self):
+        return "viewer"
+    def log_message(self, *arguments):
+        pass
+    def do_GET(self):
+        body = json.dumps(dict(self.headers)).encode()
+        self.send_response(200)
+        for name, value in (
+            ("Content-Length", str(len(body))), ("Service-Worker-Allowed", "/"), ("Access-Control-Allow-Origin", "*"),
+            ("Set-Cookie", "evil=1; Domain=localhost; Path=/"), ("Set-Cookie", "view=evil; Domain=.localhost; Path=/"),
+            ("Clear-Site-Data", '"cookies"'), ("Alt-Svc", 'h2="evil:1"'),
+        ):
+            self.send_header(name, value)
+        if self.path == "/accel":
+            self.send_header("X-Accel-Redirect", "/gateway/authorise")
+        self.end_headers()
+        self.wfile.write(body)
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+os.unlink(PATH)
+server = Server(PATH, Handler)
+os.chmod(PATH, 0o666)
+print("STEERS", flush=True)
+server.serve_forever()
+"""
+
+
+def test_what_a_job_answers_steers_neither_the_gateway_nor_a_browser(watched: System) -> None:
+    job = watched.python(STEERS)
+    link = views(watched, job)["notebook"]
+    cookie = opened(link)
+    watched.says(job, "STEERS")
+    answer = get(f"{origin(link)}/x", Cookie=f"{cookie}; mine=1")
+    assert answer.status_code == 200, answer.text
+    assert "view=" not in answer.json().get("Cookie", ""), "the cookie that opens the view is not the job's"
+    domains = [item.lower().partition("domain=")[2].partition(";")[0] for item in answer.headers.get_list("set-cookie")]
+    assert domains == [urlsplit(origin(link)).hostname] * 2
+    for name in ("service-worker-allowed", "access-control-allow-origin", "clear-site-data", "alt-svc"):
+        assert name not in answer.headers
+    redirected = get(f"{origin(link)}/accel", Cookie=cookie)
+    assert redirected.status_code == 200 and "Host" in redirected.json(), "nginx has followed no word of the job's"
+
+
 # ── links and cookies ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
