@@ -76,11 +76,7 @@ class Link:
         connection.timeout = None  # the pace is that of who makes the stream; the orchestrator has the time limit
         try:
             headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
-            try:
-                connection.request("PUT", path, chunks, headers, encode_chunked=True)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # an early refusal is in the answer
-            return self._answer(connection.getresponse())
+            return self._answer(self._response(connection, "PUT", path, chunks, headers))
         finally:
             connection.close()
 
@@ -91,8 +87,7 @@ class Link:
         """
         connection = _UnixConnection(self._path)
         try:
-            connection.request("GET", path, headers=self._headers())
-            response = connection.getresponse()
+            response = self._response(connection, "GET", path, None, self._headers())
             if response.status != 200:
                 self._answer(response)
             while block := response.read(BLOCK):
@@ -117,14 +112,22 @@ class Link:
         if connection is None:
             connection = self._own.connection = _UnixConnection(self._path)
         try:
-            connection.request(method, path, data, self._headers())
-            return self._answer(connection.getresponse())
+            return self._answer(self._response(connection, method, path, data, self._headers()))
         except (OSError, http.client.HTTPException):
             connection.close()
             raise
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+
+    @staticmethod
+    def _response(connection: _UnixConnection, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+        """Send a request; what refuses it may do so before all of it is read, and its answer is there all the same."""
+        try:
+            connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # where there is no answer either, it is said next
+        return connection.getresponse()
 
     @staticmethod
     def _answer(response: http.client.HTTPResponse) -> Any:

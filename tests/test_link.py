@@ -12,6 +12,7 @@ import pytest
 from conftest import System, docker
 
 from agent import wire
+from agent.link import Link, Refused
 
 STEP_ENDED = {
     "kind": "step_ended", "number": 1, "step": 1, "status": "failed", "exit_code": 1, "detail": "", "output_bytes": 0,
@@ -62,6 +63,14 @@ def test_without_a_token_nothing_is_answered(system: System, job: str, caller: C
         for method, path in (("POST", "/take"), ("POST", "/events"), ("GET", "/commands"), ("PUT", "/artifact")):
             headers = {"Authorization": f"Bearer {token}"}
             assert caller.http.request(method, path, headers=headers, content=b"{}").status_code == 401
+
+
+def test_an_agent_that_is_refused_before_its_message_is_read_asks_no_second_time(system: System) -> None:
+    link = Link(str(system.run_dir / "link/link.sock"), "nobody")
+    link.lost_after = 0.0  # a second time would be too late
+    for _ in range(5):
+        with pytest.raises(Refused, match="belongs to no running job"):
+            link.call("POST", "/take", wire.Take("a long version " * 1_000_000))
 
 
 def test_events_that_come_again_are_stored_once(system: System, job: str, caller: Caller) -> None:
