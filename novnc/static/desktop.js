@@ -1,4 +1,5 @@
 // The desktop of one job. Whether who looks may type is decided by the password: the screen itself refuses the rest.
+import "/gateway/without-h264.js"; // before noVNC, which looks for it as it is loaded
 import RFB from "/novnc/core/rfb.js";
 import { follow, leave } from "/gateway/following.js";
 
