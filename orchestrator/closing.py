@@ -181,7 +181,7 @@ class Closing:
         hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
         def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
-            manifest, texts = _rendered(hidden, rows, artifact.secrets_found)
+            manifest, texts = _rendered(hidden, rows, artifact.secrets_found, self._settings.port)
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
         async with AsyncExitStack() as stack:
@@ -233,7 +233,7 @@ class Closing:
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         rows, hidden = await self._rows(job), await self._hiding.of(job)
         found = (job.outcome or {}).get("packed", {}).get("secrets_found", [])
-        return await asyncio.to_thread(_rendered, hidden, rows, found)
+        return await asyncio.to_thread(_rendered, hidden, rows, found, self._settings.port)
 
     async def _rows(self, job: Job) -> Rows:
         """What the documents are made of."""
@@ -266,10 +266,12 @@ class Closing:
             log.error("closing it failed, it is tried again", exc_info=task.exception())
 
 
-def _rendered(hidden: Needles, rows: Rows, found: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+def _rendered(
+    hidden: Needles, rows: Rows, found: list[dict[str, Any]], port: int
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The documents for the ZIP, made of what may be seen."""
     job, steps, outputs, thoughts = hidden.structure(rows)
-    return documents.all_of(job, steps, outputs, thoughts, found)
+    return documents.all_of(job, steps, outputs, thoughts, found, port)
 
 
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:

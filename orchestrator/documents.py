@@ -126,7 +126,7 @@ def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict
     }
 
 
-def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]]) -> str:
+def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]], port: int) -> str:
     """What a person reads first."""
     ending = job.outcome or {}
     lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
@@ -155,21 +155,21 @@ def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]]) -> 
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
         f"network: {job.network}. {image}"
     )
-    lines += ["", "## Run it again", "", "```bash", _again(job), "```", ""]
+    lines += ["", "## Run it again", "", "```bash", _again(job, port), "```", ""]
     lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
 
 
-def _again(job: Job) -> str:
+def _again(job: Job, port: int) -> str:
     """The command that runs it again; secrets are taken from variables of the same names."""
     values = "{" + ", ".join(f"{name}: env.{name}" for name in job.secrets) + "}"
     if job.uploads:
         given = f"jq -n '{{secrets: {values}}}' | " if job.secrets else ""
         body = " -d @-" if job.secrets else ""
         about = "# with its files, while they are kept"
-        return f"{given}curl -X POST{body} http://127.0.0.1:8000/jobs/{job.id}/retry    {about}"
+        return f"{given}curl -X POST{body} http://127.0.0.1:{port}/jobs/{job.id}/retry    {about}"
     made = f"jq '.plan | .secrets = {values}'" if job.secrets else "jq .plan"
-    return f"{made} manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:8000/schedule"
+    return f"{made} manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:{port}/schedule"
 
 
 def _came_with_it(job: Job) -> list[str]:
@@ -240,14 +240,15 @@ def all_of(
     outputs: Sequence[Event],
     thoughts: Sequence[Event],
     found: Sequence[dict[str, Any]],
+    port: int,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The manifest and the texts for the ZIP of a job whose outcome is settled.
 
     ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
-    manifest has them.
+    manifest has them; ``port`` is that of the API.
     """
     texts = {
-        "report.md": report(job, steps, found),
+        "report.md": report(job, steps, found, port),
         "output.log": output_log(steps, outputs),
         "session.ipynb": notebook(job, steps, outputs),
     }

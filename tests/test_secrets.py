@@ -315,7 +315,7 @@ def test_the_plan_in_the_manifest_names_them_and_can_be_posted_again(system: Sys
     assert plan["secrets"] == {"DEPLOY_KEY": "", "TOKEN": ""}
     problem(system.http.post("/schedule", json=plan), 422, "DEPLOY_KEY has no value")
     command = next(line for line in artifact.report.splitlines() if line.startswith("jq "))
-    script = command.replace("127.0.0.1:8000", f"127.0.0.1:{system.port}").replace("curl ", "curl -s ")
+    script = command.replace("curl ", "curl -s ")
     folder = system.folder / "again"
     folder.mkdir()
     artifact.extract("manifest.json", folder)
