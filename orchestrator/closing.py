@@ -44,6 +44,9 @@ WORKSPACE = "/workspace"
 #: Bytes that a ZIP may have beyond its workspace part: manifest, report and output.
 DOCUMENTS_BYTES = 128 * 2**20
 
+#: Why a ZIP has no more of a workspace.
+DISK_IS_FULL = "the host's disk is full"
+
 #: Seconds until an engine that is away is asked again.
 ENGINE_RETRY_SECONDS = 2.0
 
@@ -188,7 +191,7 @@ class Closing:
             blocks: Iterator[bytes] | None = None
             why = "the job never had a container"
             if job.taken_at is not None and job.sandbox_id:
-                why = "the host's disk is full"
+                why = DISK_IS_FULL
                 if with_workspace:
                     try:
                         blocks = await stack.enter_async_context(self._engine.salvage(job.sandbox_id, WORKSPACE))
@@ -199,7 +202,8 @@ class Closing:
             def write(file: BinaryIO) -> None:
                 deadline = time.monotonic() + self._settings.package_seconds
                 budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
-                facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper, secrets))
+                full = DISK_IS_FULL if budget < job.zip_bytes else ""
+                facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper, secrets, full))
 
             size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)
         return {"bytes": size, "sha256": sha256, **facts}

@@ -2,6 +2,9 @@
 
 Writes that are waiting at the same time share one transaction, and so one sync of the disk (SQLite with
 ``synchronous=FULL``); each is in a savepoint of its own, so that one that fails takes no other with it.
+
+Where the disk is full, what ends jobs is stored all the same, on room that is held back for it, and nothing else is
+until that room is held again.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from sqlmodel import Session, create_engine
 
 from orchestrator.errors import RecordFull, SettingsError
 from orchestrator.migrations import upgrade
+from orchestrator.spare import Spare
 
 T = TypeVar("T")
 
@@ -43,6 +47,14 @@ class Checked(NamedTuple):
     complete: bool  # False where there was no time for all of it
 
 
+class Write(NamedTuple):
+    """A function of a session that waits for its turn."""
+
+    work: Callable[[Session], Any]
+    future: Future[Any]
+    vital: bool  # it may take the room that is held back
+
+
 class Database:
     """Runs functions of a session, on the writer's thread or on one of the readers'."""
 
@@ -58,15 +70,20 @@ class Database:
                 f"The record {path} cannot be opened: {error.orig}. Move it away to begin anew, or set another "
                 "AGENT_OUTPUT_DIR."
             ) from None
-        self._queue: queue.SimpleQueue[tuple[Callable[[Session], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._spare = Spare(path.with_suffix(".spare"))
+        self._spare.hold()
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
         self._writer = threading.Thread(target=self._write_all, name="database-writer")
         self._writer.start()
 
-    async def write(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in a transaction; what it returned is on disk when this returns."""
+    async def write(self, work: Callable[[Session], T], *, vital: bool = False) -> T:
+        """Run ``work`` in a transaction; what it returned is on disk when this returns.
+
+        Raises RecordFull; what is ``vital`` has some room of its own, since it gives other room back.
+        """
         future: Future[T] = Future()
-        self._queue.put((work, future))
+        self._queue.put(Write(work, future, vital))
         return await asyncio.wrap_future(future)
 
     async def read(self, work: Callable[[Session], T]) -> T:
@@ -124,36 +141,54 @@ class Database:
             if stop:
                 return
 
-    def _write_batch(self, batch: list[tuple[Callable[[Session], Any], Future[Any]]]) -> None:
-        outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+    def _write_batch(self, batch: list[Write]) -> None:
+        batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # else who asked has gone
+        if not self._spare.hold():
+            for write in batch:
+                if not write.vital:
+                    write.future.set_exception(self._full())
+            batch = [write for write in batch if write.vital]
+        left = self._try(batch)
+        if left and self._spare.give():
+            left = self._try(left)
+        for write in left:
+            write.future.set_exception(self._full())
+
+    def _try(self, batch: list[Write]) -> list[Write]:
+        """Run them in one transaction; returns those that are vital and find no room."""
+        outcomes: list[tuple[Write, Any, Exception | None]] = []
         try:
             with Session(self._writer_engine, expire_on_commit=False) as session, session.begin():
-                for work, future in batch:
-                    if not future.set_running_or_notify_cancel():
-                        continue  # who asked has gone
+                for write in batch:
                     try:
                         with session.begin_nested():
-                            result = work(session)
+                            result = write.work(session)
                         session.expunge_all()  # what it returned is of this moment: the next write does not change it
-                        outcomes.append((future, result, None))
+                        outcomes.append((write, result, None))
                     except Exception as error:
-                        outcomes.append((future, None, error))
-        except Exception as error:  # the commit failed: nothing of the batch is on disk
-            outcomes = [(future, None, error) for _, future in batch if future.running()]
-        for future, result, failed in outcomes:
+                        if _is_full(error):
+                            raise
+                        outcomes.append((write, None, error))
+        except Exception as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
+            outcomes = [(write, None, error) for write in batch]
+        left = []
+        for write, result, failed in outcomes:
             if failed is None:
-                future.set_result(result)
+                write.future.set_result(result)
+            elif write.vital and _is_full(failed):
+                left.append(write)
             else:
-                future.set_exception(self._explained(failed))
+                write.future.set_exception(self._full(failed) if _is_full(failed) else failed)
+        return left
 
-    def _explained(self, error: Exception) -> Exception:
-        if isinstance(error, DatabaseError) and getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-            full = RecordFull(
-                f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again."
-            )
-            full.__cause__ = error
-            return full
-        return error
+    def _full(self, cause: Exception | None = None) -> RecordFull:
+        full = RecordFull(f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again.")
+        full.__cause__ = cause
+        return full
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, DatabaseError) and getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
 
 
 def _engine(path: Path, begin: str, pool_size: int) -> Engine:

@@ -53,13 +53,16 @@ def write_zip(
     outputs: Sequence[str],
     documents: Callable[[Artifact], tuple[dict[str, Any], dict[str, str]]],
     needles: Needles | None = None,
+    full: str = "",
 ) -> dict[str, Any]:
     """Write the ZIP of a job whose agent is gone: from the engine's tar stream of the workspace, or without one.
 
     ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``; junk that ``outputs``
-    name is none. Returns what the status tells of the ZIP.
+    name is none; ``full`` says why no more than ``budget`` fits, where it is not the ZIP's own limit. Returns what the
+    status tells of the ZIP.
     """
     artifact = Artifact(file, budget=budget, deadline=deadline, needles=needles)
+    artifact.full = full or artifact.full
     if blocks is None:
         artifact.leave_out(".", reason)
     else:

@@ -227,7 +227,7 @@ class Store:
             session.refresh(job)
             return job
 
-        return await self._database.write(work)
+        return await self._database.write(work, vital=True)
 
     async def wait_for(self, what: str, detail: str) -> list[str]:
         """Note what all scheduled jobs wait for; returns those for which that is new."""
@@ -255,7 +255,7 @@ class Store:
                 _append(session, job_id, "cancel_requested", {})
             return _job(session, job_id)
 
-        return await self._database.write(work)
+        return await self._database.write(work, vital=True)
 
     async def take(self, job_id: str) -> Job | None:
         """Note the agent's first word; None where the job does not run, or its end is decided."""
@@ -281,7 +281,8 @@ class Store:
                 session.execute(change.values(outcome=outcome, settled_at=time.time()))
             return _job(session, job_id)
 
-        return await self._database.write(work)
+        # others keep what they have, and wait until there is room for it
+        return await self._database.write(work, vital=outcome["status"] == "cancelled")
 
     async def record(self, job_id: str, reports: Sequence[Report]) -> int:
         """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
@@ -379,7 +380,7 @@ class Store:
             if _changed(session, ended.values(expired_at=time.time())):
                 session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind).in_(PRINTED)))
 
-        await self._database.write(work)
+        await self._database.write(work, vital=True)
 
     async def delete(self, job_id: str) -> None:
         """Remove a job that has ended, with its steps and events."""
@@ -392,7 +393,7 @@ class Store:
                 session.execute(delete(table).where(col(table.job_id) == job_id))
             session.execute(delete(Job).where(col(Job.id) == job_id))
 
-        await self._database.write(work)
+        await self._database.write(work, vital=True)
 
     async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
         def work(session: Session) -> Job | None:

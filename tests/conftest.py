@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from orchestrator.spare import SPARE_BYTES
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -395,8 +397,9 @@ def make_system() -> Iterator[Callable[..., System]]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MiB."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(tmp_path)], check=True)
+    """A disk of 64 MiB, beside what the record holds back."""
+    size = (64 << 20) + SPARE_BYTES
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)], check=True)
     try:
         yield tmp_path
     finally:

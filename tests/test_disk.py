@@ -10,6 +10,8 @@ import pytest
 from answers import problem
 from conftest import ROOT, System, docker, until
 
+from orchestrator.spare import SPARE_BYTES
+
 HOOKS = str(ROOT / "tests/hooks")
 
 
@@ -80,10 +82,7 @@ def test_a_disk_without_any_room_is_told_of_and_jobs_go_on_when_there_is_some(
     system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="1m").start()
     job = system.shell("echo ready; until [ -e /tmp/go ]; do sleep 0.05; done; echo kept > kept.txt")
     system.says(job, "ready")
-    filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
+    filler = fill(small_disk)
     answer = system.http.post("/schedule", json={"prompt": "Hello world"})
     found = problem(answer, 507, f"the disk of {system.record} is full", "Make room")
     assert found["type"] == "/problems/disk-full"
@@ -98,6 +97,53 @@ def test_a_disk_without_any_room_is_told_of_and_jobs_go_on_when_there_is_some(
     assert "Traceback" not in system.log.read_text()
     system.close()
     system.process = None
+
+
+def test_on_a_disk_without_any_room_jobs_can_be_cancelled_and_deleted(
+    make_system: Callable[..., System], small_disk: Path
+) -> None:
+    settings = {"AGENT_OUTPUT_DIR": str(small_disk / "jobs"), "DISK_RESERVE": "40m", "MAX_CONCURRENT_JOBS": "2"}
+    system = make_system(**settings).start()
+    spare = system.record / "orchestrator.spare"
+    assert spare.stat().st_blocks * 512 >= SPARE_BYTES
+    done = system.completed(system.shell("echo done > done.txt"))["job_id"]
+    goes_on = system.shell("echo ready; sleep 600")
+    stubborn = system.shell("trap '' TERM; head -c 1000000 /dev/urandom > large; echo ready; sleep 600 & wait")
+    queued = system.shell("true")
+    for job in (goes_on, stubborn):
+        system.says(job, "ready")
+    filler = fill(small_disk)
+    sandbox = system.status(stubborn)["sandbox"]
+    for job in (queued, stubborn):
+        assert system.cancel(job).status_code == 200
+        assert system.ended(job)["status"] == "cancelled"
+    (left_out,) = system.zip(stubborn).manifest["left_out"]
+    assert left_out["path"] in ("workspace/large", "workspace/.") and left_out["reason"] == "the host's disk is full"
+    until(lambda: not any(sandbox in name for name in system.containers()), "its sandbox has gone, and its files")
+    system.kill()
+    system.start()  # and it knows what it has given up
+    assert not spare.exists()
+    for job in (queued, done):
+        assert system.http.delete(f"/jobs/{job}").status_code == 204
+    assert not (system.record / done).exists()
+    problem(system.http.post("/schedule", json={"prompt": "Hello world"}), 507, "Make room")
+    assert system.status(goes_on)["status"] == "running"
+    filler.unlink()
+    until(lambda: system.http.post("/schedule", json={"prompt": "Hello world"}).status_code == 202, "there is room")
+    assert spare.stat().st_blocks * 512 >= SPARE_BYTES
+    system.cancel(goes_on)
+    assert system.ended(goes_on)["artifact"]
+    system.close()
+    system.process = None
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all the room there is."""
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    return filler
 
 
 @pytest.mark.parametrize("end", ["by itself", "cancelled"])

@@ -349,25 +349,21 @@ def test_saving_what_is_left_of_a_killed_container_is_cut_too(make_system: Calla
     assert system.zip(job).left_out
 
 
-def test_a_full_disk_is_said_and_nothing_else_is_lost(make_system: Callable[..., System], tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(tmp_path)], check=True)
-    try:
-        system = make_system(AGENT_OUTPUT_DIR=str(tmp_path / "jobs"), DISK_RESERVE="16m").start()
-        job = system.shell("head -c 60000000 /dev/urandom > large; echo done")
-        found = system.ended(job)
-        assert (found["status"], found["reason"]) == ("failed", "disk_full")
-        assert "DISK_RESERVE" in found["detail"]
-        assert "done" in system.zip(job).output_log
-        (tmp_path / "filler").write_bytes(b"x" * 36 * 2**20)
-        waiting = system.shell("echo later")
-        until(lambda: system.status(waiting)["waiting_for"] == "disk", "the job waits for room")
-        assert system.http.get("/health").status_code == 503
-        (tmp_path / "filler").unlink()
-        system.completed(waiting)
-        system.close()
-        system.process = None
-    finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+def test_a_full_disk_is_said_and_nothing_else_is_lost(make_system: Callable[..., System], small_disk: Path) -> None:
+    system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m").start()
+    job = system.shell("head -c 80000000 /dev/urandom > large; echo done")
+    found = system.ended(job)
+    assert (found["status"], found["reason"]) == ("failed", "disk_full")
+    assert "DISK_RESERVE" in found["detail"]
+    assert "done" in system.zip(job).output_log
+    (small_disk / "filler").write_bytes(b"x" * 52 * 2**20)
+    waiting = system.shell("echo later")
+    until(lambda: system.status(waiting)["waiting_for"] == "disk", "the job waits for room")
+    assert system.http.get("/health").status_code == 503
+    (small_disk / "filler").unlink()
+    system.completed(waiting)
+    system.close()
+    system.process = None
 
 
 def test_the_manifests_plan_can_be_submitted_again_as_it_is(system: System) -> None:
