@@ -14,7 +14,7 @@ from agent import wire
 from agent.names import LONGEST_NAME
 from orchestrator import archive
 from orchestrator.api import schemas
-from orchestrator.api.contents import Contents, unchanged
+from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, KnownJob
 from orchestrator.api.jobs import PROBLEM, check_not_expired
 from orchestrator.api.live import base_name, live, media_type, refuse, wanted_part
@@ -76,13 +76,17 @@ async def files(
     summary="One of a job's files",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}, "description": "The file, as an attachment. Ranges work."},
+        **answers("*/*"),
         **{code: PROBLEM for code in (400, 404, 409, 410, 413, 416, 429, 503, 504)},
     },
+    openapi_extra=ASKS,
 )
 @router.head("/jobs/{job_id}/files/{path:path}", include_in_schema=False)
 async def file(job: KnownJob, path: str, here: Here, request: Request) -> Response:
-    """A path as GET /jobs/{job_id}/files lists it. While the job runs, one part of at most 64 MiB at a time."""
+    """A path as GET /jobs/{job_id}/files lists it, as an attachment of the type that its name says.
+
+    While the job runs, one part of at most 64 MiB at a time.
+    """
     if job.status == "scheduled":
         raise Conflict(
             409, "not-started", "Not started", f"Job {job.id} is scheduled: it has no files yet.", {"Retry-After": "2"}
