@@ -26,14 +26,15 @@ import gc
 import io
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import traceback
 import types
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ WORKSPACE = Path.cwd()
 #: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
 HEARD_SECONDS = 5.0
 
+#: Seconds that a viewer's cell may keep a step waiting.
+VIEWERS_SECONDS = 10
+
 #: Results of a viewer's cell that are told.
 VIEWED = 20
 
@@ -77,6 +81,8 @@ class Steps:
         self._heard = threading.Event()
         self.current: str | None = None  # the file of the step that runs
         self.viewer: Viewed | None = None  # the viewer's cell that runs
+        self.others = False  # what runs is not a step's
+        self.turn = threading.Lock()  # so that no interrupt for others comes when they are through
         self.session = ""  # of the thread that drives the kernel
         self._pictures = 0
 
@@ -106,11 +112,20 @@ class Steps:
         status = "aborted"
         while status == "aborted":
             session.send(door, "execute_request", content, metadata={"step": str(path)})
+            while not door.poll(VIEWERS_SECONDS * 1000):
+                self._interrupt_others()
             _, frames = session.feed_identities(door.recv_multipart())
             reply = session.deserialize(frames)["content"]
             status = reply["status"]
         error = [reply["ename"], reply["evalue"]] if status == "error" else None
         self._send({"ended": self.code(error), "error": error})
+
+    def _interrupt_others(self) -> None:
+        """A step waits: what a viewer runs in its place ends."""
+        with self.turn:
+            if self.others:
+                os.write(2, f"[a viewer's cell kept this step waiting for {VIEWERS_SECONDS} s: interrupted]\n".encode())
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
 
@@ -329,7 +344,13 @@ class Kernel(IPythonKernel):
     async def do_execute(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         header = self.get_parent("shell").get("header", {})
         if not STEPS.is_mine(header):
-            return await self._viewers(code, silent, *arguments, **options)
+            STEPS.others = True
+            try:
+                return await self._viewers(code, silent, *arguments, **options)
+            finally:
+                while STEPS.others:
+                    with suppress(KeyboardInterrupt), STEPS.turn:  # an interrupt may come until then
+                        STEPS.others = False
         path = str(options["cell_meta"]["step"])
         STEPS.current, STEPS.exited = path, None
         sys.argv = [path]
@@ -359,6 +380,19 @@ class Kernel(IPythonKernel):
         finally:
             STEPS.viewer = None
             STEPS.viewed(cell, error or None)
+
+    @contextmanager
+    def _cancel_on_sigint(self, cell: asyncio.Future[Any]) -> Iterator[None]:
+        """Interrupt a cell that awaits: ipykernel's own does not wake the loop, so it ends when it would have ended.
+
+        https://github.com/ipython/ipykernel/issues/881
+        """
+        loop = asyncio.get_running_loop()
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(cell.cancel))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def raw_input(self, prompt: object = "") -> str:
         if STEPS.current is None:

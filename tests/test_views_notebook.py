@@ -107,6 +107,23 @@ def test_jupyter_lab_shows_the_job_live_and_runs_cells_of_the_viewers_own(watche
     assert [source.strip() for source in steps] == [FIGURE.strip()], "the record is the agent's"
 
 
+@pytest.mark.parametrize("wait", ["import time; time.sleep(600)", "import asyncio; await asyncio.sleep(600)"])
+def test_a_viewers_cell_that_does_not_end_makes_way_for_the_job(watched: System, page: Page, wait: str) -> None:
+    job = watched.submit(steps=[python("kept = 7"), shell(GATE), python("print('goes on', kept)"), shell(GATE)])
+    watched.says(job, "ready")
+    lab(page, views(watched, job)["notebook"])
+    endless = f"print('begun'); {wait}"
+    run_own(page, endless).locator(".jp-OutputArea-output", has_text="begun").wait_for()
+    go_on(watched, job)
+    watched.says(job, "goes on 7")
+    told = cells(watched.http.get(f"/jobs/{job}/notebook").json())
+    (own,) = (one for name, one in told.items() if name.startswith("viewer-"))
+    assert own["source"] == endless and own["outputs"][-1]["ename"] in ("KeyboardInterrupt", "CancelledError")
+    assert "a viewer's cell kept this step waiting" in watched.output(job)
+    go_on(watched, job)
+    watched.completed(job)
+
+
 def test_a_viewer_can_interrupt_the_jobs_kernel_and_not_end_it(watched: System, page: Page) -> None:
     waits = "import time\ntry:\n    print('wait'); time.sleep(600)\nexcept KeyboardInterrupt:\n    print('interrupted')"
     job = watched.submit(steps=[python("kept = 7"), shell(GATE), python(waits), shell(GATE), python("print(kept)")])
