@@ -23,7 +23,7 @@ LANGUAGES = {
 }  # fmt: skip
 
 #: A line that opens or closes a block, see CommonMark 0.31, 4.5; a list around it may indent it further.
-FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`]*?)\s*$")
+FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -154,11 +154,11 @@ def fenced_steps(prompt: str) -> Planned:
         mark = FENCE.match(line)
         if not fence and mark:
             fence, indent, begin, lines = mark[2], len(mark[1]), number, []
-            language = mark[3].split()[0].lower() if mark[3] else ""
+            language = mark[3].split()[0].lower() if mark[3].strip() else ""
             if language not in LANGUAGES:
                 raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
             kind = LANGUAGES[language]
-        elif fence and mark and not mark[3] and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
+        elif fence and mark and not mark[3].strip() and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
             source = "\n".join(lines) + "\n"
             if not source.strip():
                 raise _bad_block(begin, "is empty")

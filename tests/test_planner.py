@@ -93,6 +93,7 @@ def test_code_blocks_run_in_order_with_the_prose_between_them_left_out(parked: S
         ("~~~bash\necho '\n```\n'\n~~~", "echo '\n```\n'\n"),
         ("```bash\necho 1\n``````", "echo 1\n"),
         ("```bash\necho 1\n```   ", "echo 1\n"),
+        ("```   bash  \necho 1\n```\t", "echo 1\n"),
         ("```bash\necho 1 ```\n```", "echo 1 ```\n"),
         ("```bash\r\necho 1\r\necho 2\r\n```\r\n", "echo 1\necho 2\n"),
         ("```bash\necho 'a\u2028b\fc\x85'\n```", "echo 'a\u2028b\fc\x85'\n"),
@@ -100,7 +101,7 @@ def test_code_blocks_run_in_order_with_the_prose_between_them_left_out(parked: S
         ("10. In a list:\n\n    ```bash\n    echo 1\n    ```", "echo 1\n"),
     ],
     ids=["longer fence", "the other fence inside", "nested fence", "longer end", "spaces after the end",
-         "no end in a line", "windows lines", "other separators stay", "indented", "in a list"],
+         "spaces around", "no end in a line", "windows lines", "other separators stay", "indented", "in a list"],
 )  # fmt: skip
 def test_a_code_block_is_what_commonmark_says(parked: System, prompt: str, source: str) -> None:
     assert sources(parked, prompt) == [("shell", source)]
@@ -119,7 +120,10 @@ def test_a_code_block_is_what_commonmark_says(parked: System, prompt: str, sourc
         ("```bash\ntrue\n```\n" * 101, "101 code blocks; 100 can be run"),
         ("Run ```bash``` now", "No plan could be made"),
         ("```bash echo 1```", "No plan could be made"),
+        ("```" + " " * 90_000 + "`", "No plan could be made"),
+        ("```bash" + "\t" * 90_000, "is not closed"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_a_code_block_that_cannot_be_run_is_refused_with_its_line(parked: System, prompt: str, words: str) -> None:
     no_plan(parked, prompt, words)

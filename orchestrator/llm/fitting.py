@@ -14,10 +14,7 @@ if TYPE_CHECKING:  # a tenth of a second to import: done when it is needed, in a
 #: Places in a text at which a JSON value is looked for, at most: each may be read to the end of the text.
 PLACES = 50
 
-#: Some reasoning models think aloud before they answer.
-THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-
-FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL | re.IGNORECASE)
+FENCE = "```"
 
 #: A JSON object or array cannot begin otherwise.
 BEGIN = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\"\]\-0-9tfn])")
@@ -43,7 +40,7 @@ def fit(text: str, schema: dict[str, Any]) -> Found:
     # an empty registry: a $ref to elsewhere is an error, and is not fetched from there
     validator = Draft202012Validator(schema, registry=Registry())
     first: Found | None = None
-    for value in _values(THOUGHT.sub("", text, count=1)):
+    for value in _values(_without_thought(text)):
         wrong = _wrong(value, validator)
         if not wrong:
             return Found(value, "", True)
@@ -51,8 +48,22 @@ def fit(text: str, schema: dict[str, Any]) -> Found:
     return first or Found(None, "it has no JSON in it that can be read", False)
 
 
+def _without_thought(text: str) -> str:
+    """Some reasoning models think aloud before they answer."""
+    thought, end, answer = text.partition("</think>")
+    return answer if end and thought.lstrip().startswith("<think>") else text
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """What stands after a fence that names no other language, to the next one."""
+    for part in text.split(FENCE)[1:]:
+        language, newline, content = part.partition("\n")
+        if newline and language.strip().lower() in ("", "json"):
+            yield content
+
+
 def _values(text: str) -> Iterator[Any]:
-    for whole in (text, *(fenced[1] for fenced in FENCED.finditer(text))):
+    for whole in (text, *_fenced(text)):
         try:
             yield json.loads(whole, parse_constant=_no_number)
         except (ValueError, RecursionError):
