@@ -29,6 +29,7 @@ from agent.walk import OPEN_FLAGS, Found, ProtocolError, receive, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, BinaryIO
 
 LISTED = 20  # paths named in the summary for each glob, and of files with secrets
@@ -53,7 +54,7 @@ def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in:
     found.sort(key=(lambda item: (item.size, item.path)) if tight else (lambda item: item.path))
     packed = [item.path for item in found if _add(artifact, root, item)]
     out.flush()
-    summary_out.write(json.dumps(summary(artifact, packed, outputs)).encode() + b"\n")
+    summary_out.write(json.dumps(summary(artifact, root, packed, outputs)).encode() + b"\n")
     summary_out.flush()
     tail = receive(tail_in, "the manifest")
     manifest, documents = tail.get("manifest"), tail.get("documents")
@@ -93,24 +94,25 @@ def _add(artifact: Artifact, root: str, item: Found) -> bool:
         return artifact.add_file(item.path, source, status.st_size, status.st_mode, status.st_mtime, changed=changed)
 
 
-def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[str, Any]:
+def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]) -> dict[str, Any]:
     """What the agent must know to say how the job ended.
 
     files, bytes      regular files in the ZIP, and their size before compression
     left_out          how much was left out, junk not counted
     partial           whether the ZIP is less than the workspace was, junk not counted
-    outputs           for each declared output what matches it in the ZIP whole (folders too), at most 20 paths
+    outputs           for each declared output what matches it in the ZIP whole, at most 20 paths: files, folders with
+                      files in them, and links to these
     outputs_left_out  the same for what is not in the ZIP, or not whole, each with its reason in `reasons`
     secrets           the first files that have a secret in them, with its name, and `with_secrets`, how many there are
-    hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere
+    hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere, or
+                      where a link of that name leads
     """
-    candidates = set(packed)
-    for path in packed:
-        while (path := path.rpartition("/")[0]) and path not in candidates:
-            candidates.add(path)
-    truncated = {
-        path: record["truncated"] for path, record in zip(packed, artifact.files, strict=True) if "truncated" in record
-    }
+    records = dict(zip(packed, artifact.files, strict=True))
+    candidates = _with_folders(path for path, record in records.items() if "sha256" in record)
+    links = {path: record["target"] for path, record in records.items() if record.get("kind") == "link"}
+    nowhere = {path for path in links if _target(root, path) not in candidates}
+    candidates |= _with_folders(links.keys() - nowhere)
+    truncated = {path: record["truncated"] for path, record in records.items() if "truncated" in record}
     present = sorted(candidates - truncated.keys())
     absent = truncated | {
         record["path"].removeprefix(f"{FOLDER}/"): record["reason"]
@@ -130,11 +132,30 @@ def summary(artifact: Artifact, packed: list[str], outputs: list[str]) -> dict[s
     answer["reasons"] = {path: absent[path] for paths in answer["outputs_left_out"].values() for path in paths}
     for pattern in outputs:
         if not answer["outputs"][pattern] and not answer["outputs_left_out"][pattern]:
+            if leading := _matching(pattern, sorted(nowhere)):
+                target = links[leading[0]]
+                answer["hint"] = f"{leading[0]!r} is a link to {target!r}, which is not in the ZIP: copy it there."
+                break
             elsewhere = _matching("**/" + pattern.rpartition("/")[2], present)
             if elsewhere:
                 answer["hint"] = f"Nothing matches {pattern!r}, but there is {elsewhere[0]!r}."
                 break
     return answer
+
+
+def _with_folders(paths: Iterable[str]) -> set[str]:
+    """Paths, and all folders that they are in."""
+    found: set[str] = set()
+    for path in paths:
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def _target(root: str, link: str) -> str:
+    """Where a link leads, as a path of the workspace."""
+    return os.path.relpath(os.path.realpath(f"{root}/{link}"), os.path.realpath(root))
 
 
 def _matching(pattern: str, paths: list[str]) -> list[str]:

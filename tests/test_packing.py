@@ -525,7 +525,7 @@ def test_the_summary_names_what_matches_each_declared_output(place: Place) -> No
     outputs = place.summary["outputs"]
     assert outputs["results/*.csv"] == outputs["**/*.csv"] == [f"results/{number:02}.csv" for number in range(20)]
     assert outputs["results"] == ["results"]
-    assert outputs["empty"] == ["empty"]
+    assert outputs["empty"] == [], "an empty folder is no file"
     assert outputs["*.txt"] == ["caf\\xe9.txt"]
     assert outputs["00.csv"] == outputs["nothing"] == []
     assert place.summary["hint"] == "Nothing matches '00.csv', but there is 'results/00.csv'."

@@ -201,6 +201,31 @@ def test_a_declared_output_that_is_not_there_fails_the_job(system: System) -> No
     assert "charts/**/*.png" in found["detail"]
 
 
+@pytest.mark.parametrize(
+    ("script", "output", "words"),
+    [
+        (
+            "echo 1 > /tmp/out.csv; ln -s /tmp/out.csv result.csv",
+            "result.csv",
+            "'result.csv' is a link to '/tmp/out.csv'",
+        ),
+        ("ln -s nowhere result.csv", "*.csv", "which is not in the ZIP: copy it there"),
+        ("mkdir -p charts/empty", "charts", "No file in the workspace matches"),
+    ],
+)
+def test_a_link_to_elsewhere_and_an_empty_folder_are_no_output(
+    system: System, script: str, output: str, words: str
+) -> None:
+    found = system.run(steps=[shell(script)], outputs=[output])
+    assert (found["status"], found["reason"]) == ("failed", "check_failed") and words in found["detail"]
+
+
+def test_a_folder_with_files_and_links_to_what_is_there_are_outputs(system: System) -> None:
+    script = "mkdir a; echo 1 > a/x; ln -s a b; ln -s a/x c; ln -s c d; ln -s /workspace/a/x e; mkdir f; ln -s ../c f/g"
+    job = system.submit(steps=[shell(script)], outputs=["a", "b", "c", "d", "e", "f/*", "f"])
+    system.completed(job)
+
+
 def test_a_step_that_needs_a_network_is_told_which_field_to_set(system: System) -> None:
     found = system.run(steps=[python("import urllib.request\nurllib.request.urlopen('http://example.com')")])
     assert found["reason"] == "step_failed"
