@@ -59,6 +59,7 @@ class Closing:
     ) -> None:
         self._store, self._engine, self._records, self._hiding = store, engine, records, hiding
         self._settings, self._bell = settings, bell
+        self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
@@ -184,7 +185,7 @@ class Closing:
         hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
         def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
-            manifest, texts = _rendered(hidden, rows, artifact.secrets_found, self._settings.port)
+            manifest, texts = _rendered(hidden, rows, artifact.secrets_found, self._api)
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
         async with AsyncExitStack() as stack:
@@ -237,7 +238,7 @@ class Closing:
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         rows, hidden = await self._rows(job), await self._hiding.of(job)
         found = (job.outcome or {}).get("packed", {}).get("secrets_found", [])
-        return await asyncio.to_thread(_rendered, hidden, rows, found, self._settings.port)
+        return await asyncio.to_thread(_rendered, hidden, rows, found, self._api)
 
     async def _rows(self, job: Job) -> Rows:
         """What the documents are made of."""
@@ -271,11 +272,11 @@ class Closing:
 
 
 def _rendered(
-    hidden: Needles, rows: Rows, found: list[dict[str, Any]], port: int
+    hidden: Needles, rows: Rows, found: list[dict[str, Any]], api: documents.Api
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The documents for the ZIP, made of what may be seen."""
     job, steps, outputs, thoughts = hidden.structure(rows)
-    return documents.all_of(job, steps, outputs, thoughts, found, port)
+    return documents.all_of(job, steps, outputs, thoughts, found, api)
 
 
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent import wire
 from orchestrator.models import Event, Job, Step, at_the_end
@@ -20,6 +20,21 @@ ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cance
 
 #: Files with secrets in them that the report names.
 FOUND = 20
+
+
+class Api(NamedTuple):
+    """Where this system's calls go, and with what."""
+
+    port: int
+    needs_key: bool
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def curl(self) -> str:
+        return 'curl -H "Authorization: Bearer $API_KEY"' if self.needs_key else "curl"
 
 
 def iso(at: float | None) -> str | None:
@@ -36,10 +51,10 @@ def between(begin: float | None, end: float | None) -> float | None:
 
 def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
     """The body of a ``POST /schedule`` that runs the same again; without what a model has mended since."""
-    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
-    last = plans[-1][0]["number"] if plans else 1
-    kept = [step for step in steps if step.number >= last or step.status == "completed"]
-    found: dict[str, Any] = {"steps": [_planned(step) for step in kept if step.number != wire.CHECK]}
+    kept = _kept(steps, thoughts)
+    found: dict[str, Any] = {}
+    if planned := [_planned(step) for step in kept if step.number != wire.CHECK]:
+        found["steps"] = planned
     if job.prompt:
         found["prompt"] = job.prompt
     if job.outputs:
@@ -53,6 +68,13 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
     if job.secrets:
         found["secrets"] = dict.fromkeys(job.secrets, "")  # whoever runs it again fills them in
     return {**found, "network": job.network, "limits": limits(job)}
+
+
+def _kept(steps: Sequence[Step], thoughts: Sequence[Event]) -> list[Step]:
+    """The steps of the last plan, and what of those before it was done."""
+    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
+    last = plans[-1][0]["number"] if plans else 1
+    return [step for step in steps if step.number >= last or step.status == "completed"]
 
 
 def limits(job: Job) -> dict[str, Any]:
@@ -126,7 +148,9 @@ def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict
     }
 
 
-def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]], port: int) -> str:
+def report(
+    job: Job, steps: Sequence[Step], thoughts: Sequence[Event], found: Sequence[dict[str, Any]], api: Api
+) -> str:
     """What a person reads first."""
     ending = job.outcome or {}
     lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
@@ -155,21 +179,30 @@ def report(job: Job, steps: Sequence[Step], found: Sequence[dict[str, Any]], por
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
         f"network: {job.network}. {image}"
     )
-    lines += ["", "## Run it again", "", "```bash", _again(job, port), "```", ""]
+    lines += ["", "## Run it again", "", "```bash", _again(job, api), "```", "", *_mended(job, steps, thoughts)]
     lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
 
 
-def _again(job: Job, port: int) -> str:
+def _again(job: Job, api: Api) -> str:
     """The command that runs it again; secrets are taken from variables of the same names."""
     values = "{" + ", ".join(f"{name}: env.{name}" for name in job.secrets) + "}"
     if job.uploads:
         given = f"jq -n '{{secrets: {values}}}' | " if job.secrets else ""
         body = " -d @-" if job.secrets else ""
-        about = "# with its files, while they are kept"
-        return f"{given}curl -X POST{body} http://127.0.0.1:{port}/jobs/{job.id}/retry    {about}"
+        return f"{given}{api.curl} -X POST{body} {api.url}/jobs/{job.id}/retry    # with its files, while they are kept"
     made = f"jq '.plan | .secrets = {values}'" if job.secrets else "jq .plan"
-    return f"{made} manifest.json | curl -H 'Content-Type: application/json' -d @- http://127.0.0.1:{port}/schedule"
+    return f"{made} manifest.json | {api.curl} -H 'Content-Type: application/json' -d @- {api.url}/schedule"
+
+
+def _mended(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> list[str]:
+    """What the plan does not have: later steps may stand on what these left."""
+    kept = _kept(steps, thoughts)
+    left_out = [str(step.number) for step in steps if step.status == "failed" and step not in kept]
+    if job.uploads or not left_out:
+        return []
+    which = f"step {left_out[0]}, which" if len(left_out) == 1 else f"steps {', '.join(left_out)}, which"
+    return [f"The plan leaves out {which} failed and was mended, and what later steps may have found of it.", ""]
 
 
 def _came_with_it(job: Job) -> list[str]:
@@ -240,15 +273,15 @@ def all_of(
     outputs: Sequence[Event],
     thoughts: Sequence[Event],
     found: Sequence[dict[str, Any]],
-    port: int,
+    api: Api,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The manifest and the texts for the ZIP of a job whose outcome is settled.
 
     ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
-    manifest has them; ``port`` is that of the API.
+    manifest has them.
     """
     texts = {
-        "report.md": report(job, steps, found, port),
+        "report.md": report(job, steps, thoughts, found, api),
         "output.log": output_log(steps, outputs),
         "session.ipynb": notebook(job, steps, outputs),
     }

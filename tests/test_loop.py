@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -466,6 +469,28 @@ def test_a_retry_asks_the_model_anew_within_the_same_budget(ask: Asking) -> None
     assert system.zip(again["job_id"]).manifest["plan"] == before["plan"]
     by_hand = system.submit(**before["plan"])  # runs what came of it, and asks nobody
     assert system.completed(by_hand)["usage"]["calls"] == 0 and system.zip(by_hand).text("a.txt") == "made\n"
+
+
+def test_what_the_report_says_runs_it_again_from_a_refusal_as_from_a_repair_with_the_key(
+    own: Asking, tmp_path: Path
+) -> None:
+    refused = Turn(status=400, words="no")
+    mended = plan(shell("exit 4")), plan(shell("echo made > a.txt")), accept()
+    system, _ = own(refused, *mended, *mended, API_KEY="a-key-of-the-caller")
+    for step_left_out in ("", "step 1, which failed and was mended"):
+        job = system.submit(prompt="Make a.txt")
+        system.ended(job)
+        archive = system.zip(job)
+        assert step_left_out in archive.report and ("failed and was mended" in archive.report) == bool(step_left_out)
+        archive.extract("manifest.json", tmp_path)
+        (command,) = (line for line in archive.report.splitlines() if line.startswith("jq "))
+        env = {**os.environ, "API_KEY": "a-key-of-the-caller"}
+        run = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        again = json.loads(run.stdout)
+        # a plan that there never was is asked for; one that there was runs
+        assert (again["planned_by"], bool(again["steps"])) == (("request", True) if step_left_out else ("model", False))
+        system.completed(again["job_id"])
+        assert system.zip(again["job_id"]).text("a.txt") == "made\n"
 
 
 # ── what is told, and who may ask ────────────────────────────────────────────────────────────────────────────────────
