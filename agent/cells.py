@@ -1,15 +1,17 @@
 """The kernel: the process in which a job's python steps run as the cells of one notebook. It is the job's user's own.
 
-    python -P cells.py FD TEXT PICTURE
+    python -P cells.py FD TEXT PICTURE VIEWER
 
 It runs in the users' environment, so it knows nothing of the agent's package. FD is a socket to the agent, with one
-JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have. From the agent:
+JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have, VIEWER the
+characters of all results of a viewer's cell. From the agent:
 
-    {"run": number, "source": text}   run a step; the answer is {"ended": exit code, "error": [name, message] or null}
+    {"run": number, "source": text}   run a step: {"begun": true} is the first answer, and the last one
+                                      {"ended": exit code, "error": [name, message] or null, "spared": [pid]}
     {"heard": true}                   a result is where it belongs: what is printed next comes after it
     {"exit": true}                    end as a script ends, with all that is to be done at its exit
 
-To the agent: {"result": {kind: text}, "file": path, "id": text}, and {"ended": …}; and of a cell that a viewer has run,
+To the agent besides: {"result": {kind: text}, "file": path, "id": text}; and of a cell that a viewer has run,
 {"viewer": {"source": text, "printed": text, "results": [{kind: text}], "error": [name, message] or null}}. What a step
 prints goes to file descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to
 the viewer.
@@ -22,19 +24,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import gc
+import importlib
 import io
 import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 import types
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,7 @@ from ipykernel.ipkernel import IPythonKernel  # noqa: E402
 from ipykernel.kernelapp import IPKernelApp  # noqa: E402
 from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa: E402
 from IPython.core.error import UsageError  # noqa: E402
+from IPython.core.inputtransformer2 import leading_empty_lines  # noqa: E402
 from jupyter_client.session import Session  # noqa: E402
 from traitlets import Type  # noqa: E402
 
@@ -61,7 +67,13 @@ HEARD_SECONDS = 5.0
 #: Seconds that a viewer's cell may keep a step waiting.
 VIEWERS_SECONDS = 10
 
-#: Results of a viewer's cell that are told.
+#: Bytes of what programs print that a viewer's cell has started.
+APART_BYTES = 100_000
+
+#: Of multiprocessing and joblib: their processes count what steps share, and go on from step to step as that does.
+TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker")
+
+#: Results of a viewer's cell that are told, with a last one that says how many are not.
 VIEWED = 20
 
 #: What of a result is kept, as texts and as pictures; and the names of pictures as files.
@@ -74,9 +86,12 @@ NOBODY = "there is nobody to answer: a job has no terminal. Give it what it need
 class Steps:
     """The steps of the job: each is run as a cell, and the agent hears what comes of it."""
 
-    def __init__(self, fd: int, text: int, picture: int) -> None:
-        self._text, self._picture = text, picture
+    def __init__(self, fd: int, text: int, picture: int, of_viewer: int) -> None:
+        self._text, self._picture, self.of_viewer = text, picture, of_viewer
         self._agent = socket.socket(fileno=fd)
+        self._printed = os.dup(2)  # to the agent, whatever a viewer's cell does
+        self.spared: list[int] = []  # processes that do not end with the step
+        self._modules: dict[str, tuple[int, int]] = {}  # files of the workspace that were imported, as they were then
         self._sending = threading.Lock()
         self._heard = threading.Event()
         self.current: str | None = None  # the file of the step that runs
@@ -100,6 +115,7 @@ class Steps:
                 threading.Thread(target=self._run, args=(session, door, told["run"], told["source"])).start()
             elif "exit" in told:
                 app.io_loop.add_callback(app.io_loop.stop)
+                self._interrupt_others("")
             else:
                 self._heard.set()
 
@@ -113,21 +129,46 @@ class Steps:
         while status == "aborted":
             session.send(door, "execute_request", content, metadata={"step": str(path)})
             while not door.poll(VIEWERS_SECONDS * 1000):
-                self._interrupt_others()
+                self._interrupt_others(
+                    f"[a viewer's cell kept this step waiting for {VIEWERS_SECONDS} s: interrupted]\n"
+                )
             _, frames = session.feed_identities(door.recv_multipart())
             reply = session.deserialize(frames)["content"]
             status = reply["status"]
         error = [reply["ename"], reply["evalue"]] if status == "error" else None
-        self._send({"ended": self.code(error), "error": error})
+        self._send({"ended": self.code(error), "error": error, "spared": self.spared})
 
-    def _interrupt_others(self) -> None:
-        """A step waits: what a viewer runs in its place ends."""
+    def _interrupt_others(self, why: str) -> None:
+        """The job waits: what a viewer runs in its place ends."""
         with self.turn:
             if self.others:
-                os.write(2, f"[a viewer's cell kept this step waiting for {VIEWERS_SECONDS} s: interrupted]\n".encode())
+                os.write(self._printed, why.encode())
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
+
+    def begin(self, path: str) -> None:
+        """A step begins, and imports anew what has been changed in the workspace, as the next script would."""
+        self._send({"begun": True})
+        self.current, self.exited = path, None
+        importlib.invalidate_caches()
+        loaded = _of_workspace()
+        if any(self._modules.get(file, now) != now for file, now in loaded.values()):
+            for name in loaded:
+                del sys.modules[name]
+
+    def end(self) -> None:
+        """A step has ended, with the threads that a script would wait for."""
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
+                thread.join()
+        if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
+            server._forkserver_pid = None  # it is ended with the step; another one is started when it is needed
+        trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
+        self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
+        _flush_files()
+        self._modules.update(_of_workspace().values())
+        self.current = None
 
     def is_mine(self, parent: Mapping[str, Any]) -> bool:
         """Whether what goes on is a step's, and not a viewer's."""
@@ -173,16 +214,14 @@ class Steps:
 
     def viewed(self, cell: Viewed, error: list[str] | None) -> None:
         """Tell the agent of a cell that a viewer has run."""
-        self._send(
-            {
-                "viewer": {
-                    "source": cell.source[: self._text],
-                    "printed": "".join(cell.printed)[: self._text],
-                    "results": cell.results[:VIEWED],
-                    "error": error,
-                }
-            }
-        )
+        printed, results = "".join(cell.printed), list(cell.results)
+        if len(printed) > self._text:
+            kept = self._text - 100
+            printed = f"{printed[:kept]}\n[… {len(printed) - kept:,} characters are left out …]\n"
+        if left_out := cell.shown - len(results):
+            results.append({"text/plain": f"[… {left_out} results are left out …]"})
+        told = {"source": cell.source[: self._text], "printed": printed, "results": results, "error": error}
+        self._send({"viewer": told})
 
     def _save(self, content: bytes, suffix: str) -> str:
         """Keep a picture under the next number; where that is not to be had, it is in the notebook alone."""
@@ -200,9 +239,9 @@ class Steps:
         """The exit code of a script that ends like this."""
         if error is None:
             return 0
-        return _exit_code(self.exited) if error[0] == "SystemExit" else 1
+        return 1 if self.exited is None else _exit_code(self.exited.code)
 
-    exited: object = None  # what a step has given to sys.exit
+    exited: SystemExit | None = None  # with which a step has ended itself
 
     def _send(self, content: dict[str, Any]) -> None:
         with self._sending, suppress(OSError):  # the agent has gone: so will we
@@ -216,6 +255,14 @@ class Viewed:
         self.source = source
         self.printed: list[str] = []
         self.results: list[dict[str, str]] = []
+        self.shown = 0  # results, with those that are left out
+
+    def show(self, data: Mapping[str, Any]) -> None:
+        self.shown += 1
+        if self.shown < VIEWED:
+            one = STEPS.bounded(data)
+            if sum(len(part) for kept in (*self.results, one) for part in kept.values()) < STEPS.of_viewer:
+                self.results.append(one)
 
 
 STEPS: Steps
@@ -271,8 +318,8 @@ class Displayed(ZMQDisplayPublisher):
         super().publish(data, metadata, **more)
         if STEPS.is_mine(self.parent_header):
             STEPS.tell(data, str((more.get("transient") or {}).get("display_id", "")))
-        elif STEPS.viewer and len(STEPS.viewer.results) < VIEWED:
-            STEPS.viewer.results.append(STEPS.bounded(data))
+        elif STEPS.viewer:
+            STEPS.viewer.show(data)
 
 
 class Values(ZMQShellDisplayHook):
@@ -281,8 +328,8 @@ class Values(ZMQShellDisplayHook):
         super().finish_displayhook()
         if data and STEPS.is_mine(self.parent_header):
             STEPS.tell(data)
-        elif data and STEPS.viewer and len(STEPS.viewer.results) < VIEWED:
-            STEPS.viewer.results.append(STEPS.bounded(data))
+        elif data and STEPS.viewer:
+            STEPS.viewer.show(data)
 
 
 class Shell(ZMQInteractiveShell):
@@ -295,13 +342,25 @@ class Shell(ZMQInteractiveShell):
         super().init_user_ns()
         self.user_ns["exit"] = self.user_ns["quit"] = sys.exit
 
+    def init_magics(self) -> None:
+        super().init_magics()
+        self.input_transformer_manager.cleanup_transforms.remove(leading_empty_lines)  # lines keep their numbers
+        pip = self.find_line_magic("pip")
+
+        def checked(line: str) -> None:
+            pip(line)
+            if code := self.user_ns.get("_exit_code"):
+                raise UsageError(f"pip has ended with exit code {code}")
+
+        self.register_magic_function(checked, "line", "pip")
+
     def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
         if STEPS.current is None:
             super().showtraceback(exc_tuple, *arguments, **options)
             return
         kind, error, trace = self._get_exc_info(exc_tuple)
         if isinstance(error, SystemExit):
-            STEPS.exited = error.code
+            STEPS.exited = error
             said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
         elif isinstance(error, UsageError):
             said = f"UsageError: {error}\n"
@@ -352,20 +411,28 @@ class Kernel(IPythonKernel):
                     with suppress(KeyboardInterrupt), STEPS.turn:  # an interrupt may come until then
                         STEPS.others = False
         path = str(options["cell_meta"]["step"])
-        STEPS.current, STEPS.exited = path, None
         sys.argv = [path]
         self.shell.user_ns["__file__"] = path
-        loop = asyncio.get_running_loop()
+        loop, mine = asyncio.get_running_loop(), os.getpid()
+        STEPS.begin(path)
         if not self.shell.should_run_async(code, transformed_cell=self.shell.transform_cell(code)):
-            # asyncio.run works as in a script: this loop stands still until the step is through
+            # asyncio works as in a script: this loop stands still until the step is through
             asyncio._set_running_loop(None)
+            if self._other_loop is None or self._other_loop.is_closed():
+                self._other_loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._other_loop)
         try:
-            return await super().do_execute(code, silent, *arguments, **options)
+            reply = await super().do_execute(code, silent, *arguments, **options)
+            if os.getpid() != mine:  # a child, which ends where the script does
+                sys.stdout.flush()
+                os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
+            return reply
         finally:
             asyncio._set_running_loop(loop)
             asyncio.set_event_loop(loop)
-            _flush_files()
-            STEPS.current = None
+            STEPS.end()
+
+    _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that await nothing themselves
 
     async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         """Run a viewer's cell; what a front end asks for its own purposes is none."""
@@ -374,7 +441,11 @@ class Kernel(IPythonKernel):
         cell = STEPS.viewer = Viewed(code)
         error = ["Interrupted", "the cell did not come to its end"]
         try:
-            reply = await super().do_execute(code, silent, *arguments, **options)
+            with _apart() as printed:
+                try:
+                    reply = await super().do_execute(code, silent, *arguments, **options)
+                finally:
+                    print(printed(), end="")
             error = [reply["ename"], reply["evalue"]] if reply["status"] == "error" else []
             return reply
         finally:
@@ -405,6 +476,39 @@ class Kernel(IPythonKernel):
         raise EOFError(f"getpass(): {NOBODY}")
 
 
+@contextmanager
+def _apart() -> Iterator[Callable[[], str]]:
+    """What is printed past Python meanwhile, by programs that are started, is no step's: what gives it as a text."""
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
+        for fd in (1, 2):
+            before = os.dup(fd)
+            stack.callback(os.close, before)
+            os.dup2(file.fileno(), fd)
+            stack.callback(os.dup2, before, fd)
+        yield lambda: os.pread(file.fileno(), APART_BYTES, 0).decode("utf-8", "replace")
+
+
+def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
+    """The modules that were imported from the workspace, each with its file as that is now."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
+        if isinstance(file, str) and file.startswith(f"{WORKSPACE}/"):
+            with suppress(OSError):
+                about = os.stat(file)
+                found[name] = file, (about.st_mtime_ns, about.st_size)
+    return found
+
+
+def _is_users(thread: threading.Thread) -> bool:
+    """Whether what a thread runs is written in a step or in the workspace; of others, nobody knows when they end."""
+    work = type(thread).run if type(thread) is not threading.Thread else getattr(thread, "_target", None)
+    while isinstance(work, functools.partial):
+        work = work.func
+    file = getattr(getattr(work, "__code__", None), "co_filename", "")
+    return file.startswith((f"{SOURCES}/", f"{WORKSPACE}/"))
+
+
 def _flush_files() -> None:
     """What a step has written is in its files, though they are open: its end would have closed those of a script."""
     for found in gc.get_objects():
@@ -425,11 +529,11 @@ class App(IPKernelApp):
 
 def main() -> None:
     global STEPS
-    fd, text, picture = (int(argument) for argument in sys.argv[1:])
+    fd, text, picture, of_viewer = (int(argument) for argument in sys.argv[1:])
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     for left in FOLDER.iterdir():  # of a kernel before this one
         left.unlink()
-    STEPS = Steps(fd, text, picture)
+    STEPS = Steps(fd, text, picture, of_viewer)
     os.environ.pop("MPLBACKEND", None)  # figures are shown in the notebook
     # a process with threads may be forked here: multiprocessing does, and a script's has none
     warnings.filterwarnings("ignore", message=".*is multi-threaded, use of fork.*", category=DeprecationWarning)

@@ -46,6 +46,7 @@ class Job:
     results: Budget = field(default_factory=lambda: Budget(wire.RESULTS_JOB))
     kernel: Kernel | None = None  # of the python steps, from the first on
     kernel_lost: bool = False  # there was one, and its variables are gone
+    spared: dict[int, int | None] = field(default_factory=dict)  # processes that no step's end ends; pid → ``began``
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
     trouble: Failure | None = None  # what a model may still mend: a step or the check that failed
@@ -65,9 +66,14 @@ class Job:
             self.fail(reason, detail)
 
     def before_step(self) -> dict[int, int | None]:
-        """The processes that go on when the next step ends: those of background steps. Pid → ``began``."""
+        """The processes that go on when the next step ends: of background steps, and spared. Pid → ``began``."""
         there = users_processes().keys() - {self._kernel_pid} if self.background else ()
-        return {pid: began(pid) for pid in there}
+        return {pid: began(pid) for pid in there} | self.spared
+
+    def spare(self, pids: list[int]) -> dict[int, int | None]:
+        """Have processes go on when steps end: what the kernel's libraries count with."""
+        self.spared = {pid: began(pid) for pid in pids if pid in users_processes()}
+        return self.spared
 
     def end_step(self, keep: dict[int, int | None]) -> None:
         """Kill what a step left running; the kernel goes on, and so do the processes in ``keep``."""
@@ -83,7 +89,7 @@ class Job:
         """Let go of a kernel that has ended, or that must: the next python step gets a fresh one."""
         if self.kernel:
             self.kernel.end()
-            self.kernel, self.kernel_lost = None, True
+            self.kernel, self.kernel_lost, self.spared = None, True, {}
 
     def begin(self) -> None:
         """Start the clock of ``limits.seconds``."""

@@ -6,6 +6,7 @@ What comes from it is data: it may have been made to say anything, by a job that
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +25,15 @@ COMMAND = ["/opt/venv/bin/python", "-P", str(Path(__file__).with_name("cells.py"
 #: Bytes of one line that it may send: a result with all parts that it can have.
 LINE = 8 * 2**20
 
-#: Seconds until a kernel must have read what it is told, and until one that is to end has ended.
-SEND_SECONDS, EXIT_SECONDS = 10.0, 5.0
+#: Seconds until a kernel must have read what it is told, and until one that is to end has ended: what its threads and
+#: its exit have to do may take a while.
+SEND_SECONDS, EXIT_SECONDS = 10.0, 60.0
+
+#: Processes that a step may have go on.
+SPARED = 2
+
+#: What is printed last where that was not enough.
+CUT_OFF = f"\n[… the kernel was killed: what was left to do at its end took longer than {EXIT_SECONDS:g} s …]\n"
 
 
 class Broken(Exception):
@@ -57,6 +65,7 @@ class Ended:
 
     code: int
     error: list[str]  # the exception's name and its message, or nothing
+    spared: list[int]  # processes of its libraries that are to go on
 
 
 @dataclass
@@ -71,11 +80,13 @@ class Kernel:
     viewed: Callable[[Viewed], None]  # called with each cell that a viewer has run
     process: Popen[bytes] = field(init=False)
     number: int = field(init=False, default=0)  # of the step that ran last
+    begun: bool = field(init=False, default=False)  # the kernel has begun with it
 
     def __post_init__(self) -> None:
         self._socket, its = socket.socketpair()
         with its:
-            command = [*COMMAND, *(str(number) for number in (its.fileno(), wire.RESULT_TEXT, wire.RESULT_PICTURE))]
+            bounds = wire.RESULT_TEXT, wire.RESULT_PICTURE, wire.RESULTS_CELL - 1000  # which leaves room for a note
+            command = [*COMMAND, *(str(number) for number in (its.fileno(), *bounds))]
             self.process = self.processes.start(command, "", self.output, pass_fds=(its.fileno(),))
         self._socket.settimeout(SEND_SECONDS)
         self._received = bytearray()
@@ -90,10 +101,12 @@ class Kernel:
         None where the deadline came before its end, or the kernel's own process ended: its exit code is the step's.
         Raises Broken.
         """
-        self.number, self._show = number, show
+        self.number, self._show, self.begun = number, show, False
         self._ended = self._broken = None
         self._tell({"run": number, "source": source})
         self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
+        while self._receive():  # what it has said before it ended
+            pass
         if self._broken:
             raise self._broken
         return self._ended
@@ -103,7 +116,8 @@ class Kernel:
         self.processes.listen(self.process, output)
         with suppress(Broken):
             self._tell({"exit": True})
-            self.processes.wait(self.process, time.monotonic() + EXIT_SECONDS)
+            if not self.processes.wait(self.process, time.monotonic() + EXIT_SECONDS):
+                output.feed(CUT_OFF.encode())
         self.end()
 
     def end(self) -> None:
@@ -123,16 +137,19 @@ class Kernel:
             pass  # it has ended: its exit code says how
 
     def _hear(self) -> None:
-        """Take what it has sent."""
+        self._receive()
+
+    def _receive(self) -> bool:
+        """Take what it has sent; False where that is nothing."""
+        if not select.select([self._socket], [], [], 0)[0]:
+            return False
         try:
-            data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
+            data = self._socket.recv(1 << 16)
         except ConnectionResetError:
             data = b""
         if not data:  # its end of the socket is closed: it ends, or a step has closed it
             self.processes.forget(self._socket.fileno())
-            return
+            return False
         self._received += data
         while not self._broken and (end := self._received.find(b"\n")) >= 0:
             line = bytes(self._received[:end])
@@ -143,6 +160,7 @@ class Kernel:
                 self._broken = broken
         if len(self._received) > LINE:
             self._broken = Broken("it sent more than a result can have")
+        return True
 
     def _take(self, line: bytes) -> None:
         try:
@@ -155,7 +173,11 @@ class Kernel:
             code = told["ended"]
             if not isinstance(code, int) or not 0 <= code <= 255:
                 raise Broken("it sent an exit code that is none")
-            self._ended = Ended(code, _error(told))
+            spared = told.get("spared")
+            pids = [pid for pid in spared if isinstance(pid, int)][:SPARED] if isinstance(spared, list) else []
+            self._ended = Ended(code, _error(told), pids)
+        elif "begun" in told:
+            self.begun = True
         elif isinstance(viewer := told.get("viewer"), dict):
             self.viewed(viewed_of(viewer))
         else:
@@ -174,7 +196,7 @@ def result_of(told: Mapping[str, Any]) -> Result:
 def viewed_of(told: Mapping[str, Any]) -> Viewed:
     """A viewer's cell as it may go on."""
     sent = told.get("results")
-    results, left = list[dict[wire.ResultKind, str]](), wire.RESULT_TEXTS
+    results, left = list[dict[wire.ResultKind, str]](), wire.RESULTS_CELL
     for one in sent[: wire.RESULTS_VIEWER] if isinstance(sent, list) else []:
         data = _data(one)
         left -= sum(len(part) for part in data.values())

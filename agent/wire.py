@@ -55,8 +55,9 @@ BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 RESULT_TEXT, RESULT_TEXTS, RESULT_PICTURE = 128 * 1024, 512 * 1024, 1024 * 1024
 DISPLAY_NAME, ERROR_CHARACTERS = 100, 2_000
 
-#: Results of one step, and of one cell of a viewer; characters of all of one job.
-RESULTS_STEP, RESULTS_VIEWER, RESULTS_JOB = 200, 20, 16 * 1024 * 1024
+#: Results of one step, and of one cell of a viewer; characters of all of one such cell, and of one job.
+RESULTS_STEP, RESULTS_VIEWER = 200, 20
+RESULTS_CELL, RESULTS_JOB = 2 * 1024 * 1024, 16 * 1024 * 1024
 
 #: Looks into one job's workspace that go on at the same time: the agent has a thread for each, from its start on.
 LOOKS = 2

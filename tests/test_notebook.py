@@ -266,6 +266,30 @@ LIKE_SCRIPTS: dict[str, tuple[str, str, int]] = {
         0,
     ),
     "bytes": ("import sys\n_ = sys.stdout.buffer.write('ä\\n'.encode())\nprint('ö')", "ä\nö\n", 0),
+    "a child that exits": (
+        "import os, sys\nif (pid := os.fork()) == 0:\n    print('child')\n    sys.exit(7)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))",
+        "child\n7\n",
+        0,
+    ),
+    "a child that falls through": (
+        "import os\npid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\nprint('parent' if pid else 'child')",
+        "child\nparent\n",
+        0,
+    ),
+    "a loop of its own": (
+        "import asyncio\nasync def work():\n    return await asyncio.sleep(0.01, 'done')\n"
+        "loop = asyncio.get_event_loop()\nprint(loop.run_until_complete(work()))\nloop.close()",
+        "done\n",
+        0,
+    ),
+    "a kind of exit": ("class Quit(SystemExit):\n    pass\nraise Quit(3)", "", 3),
+    "a thread that goes on": (
+        "import threading, time\ndef work():\n    time.sleep(0.5)\n    print('worked')\n"
+        "threading.Thread(target=work).start()\nprint('begun')",
+        "begun\nworked\n",
+        0,
+    ),
     "warnings": ("import warnings\nwarnings.warn('mind this')", "mind this", 0),
 }
 
@@ -288,6 +312,46 @@ def test_who_asks_for_input_is_told_that_nobody_answers(system: System, ask: str
     assert system.output(job).rstrip().splitlines()[-1].startswith("EOFError: ")
 
 
+def test_an_error_has_its_line_also_below_empty_ones(system: System) -> None:
+    job, _ = ended(system, python("x = 1"), python("\n\n\nx = 2\n1 / 0"))
+    assert 'step-2.py", line 5, in <module>' in system.output(job, 2)
+
+
+def test_pip_that_fails_fails_its_step(system: System) -> None:
+    job, found = ended(system, python("x = 1"), python("%pip install nosuchpackage12345\nprint('not reached')"))
+    assert (found["reason"], found["steps"][1]["exit_code"]) == ("step_failed", 1)
+    assert "pip has ended with exit code 1" in system.output(job, 2) and "not reached" not in system.output(job, 2)
+
+
+def test_processes_that_are_spawned_work_in_each_step(system: System) -> None:
+    spawn = """
+import multiprocessing
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        print(pool.map(abs, [-1]))
+"""
+    server = spawn.replace('"spawn"', '"forkserver"')
+    joblib = "from joblib import Parallel, delayed\nprint(Parallel(n_jobs=2)(delayed(abs)(n) for n in [-1, -2]))"
+    job, found = ended(system, *(python(code) for code in (spawn, joblib, server, spawn, joblib, server)))
+    assert found["status"] == "completed", found
+    assert [system.output(job, number) for number in range(1, 7)] == ["[1]\n", "[1, 2]\n", "[1]\n"] * 2
+
+
+def test_a_module_that_was_changed_is_imported_anew(system: System) -> None:
+    steps = [
+        file("calc.py", "from deep import rows\ntotal = sum(rows) / 0 if rows == [1] else sum(rows)\n"),
+        file("deep/__init__.py", "from deep.data import rows\n"),
+        file("deep/data.py", "rows = [1]\n"),
+        python("try:\n    from calc import total\nexcept ZeroDivisionError:\n    print('broken')"),
+        file("deep/data.py", "rows = [2]\n"),
+        python("from calc import total; import deep; print(total); kept = deep"),
+        python("import deep; print(deep is kept)"),
+    ]
+    job, found = ended(system, *steps)
+    assert found["status"] == "completed", found
+    assert [system.output(job, number) for number in (4, 6, 7)] == ["broken\n", "2\n", "True\n"]
+
+
 def test_pip_and_shell_lines_work_and_an_uninstalled_package_can_be_built(system: System) -> None:
     job, found = ended(system, python("x = 1"), python("!echo from the shell\n%pip --version"))
     assert found["status"] == "completed", found
@@ -305,6 +369,24 @@ def test_what_is_to_be_done_at_the_exit_is_done_before_packing(system: System) -
     job, _ = ended(system, python(code), python("atexit.register(print, 'goodbye')\nNone"))
     assert system.zip(job).text("left.txt") == "at the exit"
     assert system.output(job, 2) == "goodbye\n"
+
+
+def test_what_threads_and_exits_do_is_done_before_packing(system: System) -> None:
+    code = """
+import atexit, time
+from concurrent.futures import ThreadPoolExecutor
+def work(n):
+    time.sleep(2)
+    open(f'{n}.txt', 'w').write('done')
+pool = ThreadPoolExecutor(1)
+for n in range(3):
+    _ = pool.submit(work, n)
+atexit.register(work, 'exit')
+None
+"""
+    job, found = ended(system, python("x = 1"), python(code), outputs=["[0-2].txt", "exit.txt"])
+    assert found["status"] == "completed", found
+    assert [system.zip(job).text(f"{n}.txt") for n in (0, 1, 2, "exit")] == ["done"] * 4
 
 
 def test_a_progress_bar_is_one_line_in_the_end(system: System) -> None:
@@ -410,7 +492,59 @@ def test_a_viewers_cell_that_fails_takes_no_step_along(system: System) -> None:
     assert system.output(job, 3) == "ran 1\n"
 
 
+def test_what_a_viewers_programs_print_is_the_viewers(system: System) -> None:
+    steps = [
+        python("x = 1"),
+        shell("echo ready; while [ ! -e go ]; do sleep 0.05; done"),
+        python("print('ours')"),
+        shell("true"),
+    ]
+    job = system.submit(steps=steps)
+    system.says(job, "ready")
+    code = "import os, subprocess\nos.system('echo one')\n_ = subprocess.run(['echo', 'two'])\nprint('three')"
+    assert "".join(view(system, job, code)[0]) == "three\none\ntwo\n"
+    sandbox = f"containerized-agent-{system.status(job)['sandbox']}"
+    docker("exec", "-u", "10001:10001", sandbox, "touch", "/workspace/go")
+    assert system.ended(job)["status"] == "completed"
+    assert system.output(job) == "ready\nours\n"
+    (own,) = (one for name, one in cells(session(system, job)).items() if name.startswith("viewer-"))
+    assert own["outputs"][0]["text"] == "three\none\ntwo\n"
+
+
+def test_what_a_viewer_shows_does_not_end_a_step_that_waits(system: System) -> None:
+    steps = [python("x = 1"), shell("echo ready; while [ ! -e go ]; do sleep 0.05; done"), python("print('ours', x)")]
+    job = system.submit(steps=steps)
+    system.says(job, "ready")
+    code = """
+import os, time
+from IPython.display import display
+from PIL import Image
+noise = Image.frombytes('RGB', (560, 560), os.urandom(560 * 560 * 3))
+open('go', 'w').close()
+time.sleep(1)
+for _ in range(18):
+    display(noise)
+"""
+    with contextlib.suppress(subprocess.CalledProcessError):  # the job may end before the viewer is answered
+        view(system, job, code)
+    assert system.ended(job)["status"] == "completed"
+    assert system.output(job, 3) == "ours 1\n"
+    (own,) = (one for name, one in cells(session(system, job)).items() if name.startswith("viewer-"))
+    assert len(own["outputs"]) == 2 and "image/png" in own["outputs"][0]["data"]
+    assert own["outputs"][1]["data"]["text/plain"] == "[… 17 results are left out …]"
+
+
 # ── how steps end ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ["by itself", "from outside"])
+def test_a_kernel_that_has_ended_between_steps_is_replaced(system: System, end: str) -> None:
+    first = "import threading, os\nthreading.Timer(1, os._exit, [0]).start()" if end == "by itself" else "x = 1"
+    kill = "sleep 2" if end == "by itself" else "pkill -9 -f cells.py; sleep 0.5"
+    job, found = ended(system, python(first), shell(kill), python("open('proof', 'w').close(); print('I ran')"))
+    assert found["status"] == "completed", found
+    assert system.output(job, 3).endswith("this one is fresh, without their variables …]\nI ran\n")
+    assert system.zip(job).text("proof") == ""
 
 
 def test_what_a_step_leaves_running_ends_with_it_and_the_kernel_does_not(system: System) -> None:

@@ -86,6 +86,9 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, step.number)
     deadline, whose = time_limit(job, step.number, step.seconds)
     name = describe(step)
+    if job.kernel and job.kernel.process.poll() is not None:
+        job.lose_kernel()
+    fresh = job.kernel is None
     try:
         if job.kernel:
             job.processes.listen(job.kernel.process, output)
@@ -104,12 +107,15 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
         ended = used.run(step.number, step.source, Shown(job, step.number, output).show, deadline)
     except Broken as error:
         broken = str(error)
-    if ended is None and not broken and used.process.poll() is None:
+    gone = used.process.poll() is not None
+    if ended is None and not broken and not gone:
         job.processes.stop("timed_out")
     if not job.processes.stopped:
-        job.end_step(keep)
+        job.end_step(keep | job.spare(ended.spared) if ended else keep)
     if ended is None:
         job.lose_kernel()
+        if gone and not fresh and not used.begun and not job.processes.stopped:
+            return run_cell(job, step)  # it ended a moment before: the step has not run
     elif job.kernel is used:
         job.processes.hush(used.process)
     if ended and ended.error and ended.error[0] != "SystemExit":
@@ -135,7 +141,11 @@ def leave_kernel(job: Job) -> None:
 
 def viewed(job: Job, cell: kernel.Viewed) -> None:
     """Record a cell that a viewer has run as theirs; of too many, the last ones are not."""
-    size = len(cell.source) + len(cell.printed) + sum(len(part) for data in cell.results for part in data.values())
+    size = sum(len(part) for data in cell.results for part in data.values())
+    if size > job.results.left:
+        said = f"[… results of {size:,} characters are left out: a job has {wire.RESULTS_JOB:,} together …]"
+        cell.results, size = [{"text/plain": said}], 0
+    size += len(cell.source) + len(cell.printed)
     if size <= job.results.left:
         job.results.left -= size
         after = job.kernel.number if job.kernel else 0
