@@ -11,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # the child that packs must start fast
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Set
     from typing import Any, Literal
 
 #: Characters of a value, at least: less of them stand in many texts by chance. Of one of its lines, likewise.
@@ -34,6 +34,9 @@ FIXED = frozenset(
     {"kind", "phase", "status", "reason", "network", "state", "purpose", "planned_by", "image/png", "image/jpeg"}
 )
 
+#: Under these, keys are a user's own words, and none of them is FIXED.
+OF_USERS = frozenset({"labels", "inputs"})
+
 #: Lines of a PEM file that say what it is, and are the same in all of its kind.
 PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 
@@ -41,6 +44,11 @@ PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 def mark(name: str) -> str:
     """What stands in the place of a secret."""
     return f"{MARK}{name}]"
+
+
+def fixed_under(key: str, fixed: Set[str] = FIXED) -> Set[str]:
+    """The FIXED keys of what stands under a key, in a structure with ``fixed`` ones."""
+    return frozenset() if key in OF_USERS else fixed
 
 
 class Needles:
@@ -84,19 +92,22 @@ class Needles:
         spans = self.spans(data)
         return self._marked(data, spans).decode("utf-8", "surrogatepass") if spans else text
 
-    def structure(self, value: Any) -> Any:
+    def structure(self, value: Any, fixed: Set[str] = FIXED) -> Any:
         """The same structure, of dicts, lists, dataclasses and rows, with marks in its texts.
 
-        Names of fields and keys are ours, and stay as they are; so does what is FIXED.
+        Names of fields and keys stay as they are; so does what is under ``fixed`` ones, which are ours.
         """
         if not self._names:
             return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {key: inner if key in FIXED else self.structure(inner) for key, inner in value.items()}
+            return {
+                key: inner if key in fixed else self.structure(inner, fixed_under(key, fixed))
+                for key, inner in value.items()
+            }
         if isinstance(value, list | tuple):
-            return type(value)(self.structure(inner) for inner in value)
+            return type(value)(self.structure(inner, fixed) for inner in value)
         of_dataclass: dict[str, Any] = getattr(value, "__dataclass_fields__", {})
         fields: dict[str, Any] = of_dataclass or getattr(type(value), "model_fields", {})  # those are of a row
         if not fields:

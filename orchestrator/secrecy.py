@@ -6,12 +6,12 @@ What is said about them has no value in it, nor a name that is none: it might be
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
-from agent.redaction import FIXED, SHORTEST, Needles, mark
+from agent.redaction import FIXED, SHORTEST, Needles, fixed_under, mark
 from orchestrator.errors import BadRequest
 from orchestrator.settings import Settings
 
@@ -122,7 +122,7 @@ def refuse_in_clear(secrets: Mapping[str, str], content: Mapping[str, Any]) -> N
     """Raise BadRequest where a field of what is kept of a request (field → its content) has the value of a secret."""
     needles = Needles(secrets)
     for field, inner in content.items() if needles else ():
-        if field not in FIXED and (names := needles.names_in(_texts(inner))):
+        if field not in FIXED and (names := needles.names_in(_texts(inner, fixed_under(field)))):
             message = (
                 f"has the value of {', '.join(sorted(names))}: all but `secrets` is kept as it is, and stands in the "
                 "ZIP. Let a step take it from its environment, where it is under its name"
@@ -148,12 +148,13 @@ def refuse_other_names(needed: Sequence[str], given: Mapping[str, str], job_id: 
     raise BadRequest(422, "invalid", "Invalid request", f"secrets: {message}.", errors=errors)
 
 
-def _texts(inner: Any) -> bytes:
+def _texts(inner: Any, fixed: Set[str]) -> bytes:
     """All texts of a structure, one after the other, but no fixed words."""
     if isinstance(inner, str):
         return inner.encode()
     if isinstance(inner, dict):
-        return b"\n".join(_texts(part) for item in inner.items() if item[0] not in FIXED for part in item)
+        parts = [part for item in inner.items() if item[0] not in fixed for part in item]
+        return b"\n".join(_texts(part, fixed) for part in parts)
     if isinstance(inner, list | tuple):
-        return b"\n".join(map(_texts, inner))
+        return b"\n".join(_texts(part, fixed) for part in inner)
     return b""

@@ -104,6 +104,9 @@ def test_a_structure_keeps_its_shape_and_its_fixed_words() -> None:
         **given,
         "python": ["[secret A] 3", {"x": ("[secret B]", 1, None, 2.5, True)}],
     }
+    of_users = {"labels": {"status": "hunter2"}, "inputs": {"kind": ["hunter2"]}, "kind": "hunter2"}
+    marked = {"labels": {"status": mark("B")}, "inputs": {"kind": [mark("B")]}, "kind": "hunter2"}
+    assert needles.structure(of_users) == marked
 
 
 def test_as_many_and_as_large_secrets_as_may_be_take_no_time() -> None:

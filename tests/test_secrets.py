@@ -15,6 +15,8 @@ import pytest
 from answers import nothing_stored, problem
 from conftest import System, docker, until
 
+from agent.redaction import FIXED
+
 TOKEN = "tok-Kq4/Zw+9s=Lm2 #7"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nq7Tz8sdGh3Kj5Lm9\n-----END PRIVATE KEY-----\n"
 SECRETS = {"TOKEN": TOKEN, "DEPLOY_KEY": PEM}
@@ -229,6 +231,8 @@ IN_CLEAR: list[tuple[str, dict[str, Any]]] = [
     ("steps", {"steps": [{"kind": "shell", "script": "true", "title": TOKEN}]}),
     ("check", {"check": f"echo '{TOKEN}'"}),
     ("labels", {"labels": {"token": TOKEN}}),
+    *(("labels", {"labels": {word: TOKEN}}) for word in sorted(FIXED)),
+    ("inputs", {"steps": None, "template": "fibonacci", "inputs": {"status": TOKEN}}),
     ("outputs", {"outputs": [f"x/{TOKEN}"]}),
     ("steps", {"steps": [{"kind": "python", "code": "key = '''" + PEM.splitlines()[1] + "'''"}]}),
 ]  # fmt: skip
