@@ -97,9 +97,7 @@ class Closing:
 
     async def finish_stored(self, job: Job) -> bool:
         """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""
-        if job.outcome is None:
-            return False
-        facts = await asyncio.to_thread(self._facts, job.id, job.outcome)
+        facts = await asyncio.to_thread(self._facts, job)
         if facts is None:
             return False
         async with self._locks[job.id]:
@@ -136,18 +134,21 @@ class Closing:
             now = await self._store.job(job.id)
             if now is None or now.status in FINAL:
                 return
-            settled = await self._settle_here(now, status, reason, detail)
+            detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
+            settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
+            unpacked = _unpacked(reason, detail)
             # from here on no agent takes it: one that has not done so has nothing of it, and its engine may hang
             if settled.sandbox_id and settled.taken_at is not None:
                 await self._kill(settled.sandbox_id)
             facts: dict[str, Any] | None
             try:
-                facts = await self._salvage(settled, with_workspace=reason != "disk_full")
+                facts = await self._salvage(settled, unpacked, with_workspace=reason != "disk_full")
             except DiskFull as error:
                 log.error("no ZIP could be stored: %s", error)
                 facts = None
-                if settled.outcome is not None:
-                    settled.outcome["detail"] = f"{settled.outcome['detail']} There is no ZIP: {error}"
+                ending = unpacked if _is_completed(settled) else settled.outcome
+                if ending is not None:
+                    settled.outcome = {**ending, "detail": f"{ending['detail']} There is no ZIP: {error}"}
             await self._finish(settled, facts)
 
     async def _kill(self, sandbox_id: str) -> None:
@@ -165,26 +166,22 @@ class Closing:
                 log.error("its sandbox could not be ended: %s", error)
                 return
 
-    async def _settle_here(self, job: Job, status: str, reason: str | None, detail: str) -> Job:
-        """What the agent settled before stays, but what it told of a ZIP does not: that one has not come.
-
-        And a completed job is none without its ZIP.
-        """
-        detail = (await self._hiding.of(job)).text(detail)  # it may have an agent's last words
-        outcome: dict[str, Any] = {"status": status, "reason": reason, "detail": detail}
-        if job.outcome is not None and job.outcome["status"] == "completed":
-            detail = f"The steps were completed, but their ZIP was not: {detail}"
-            outcome = {"status": "failed", "reason": reason or "agent_lost", "detail": detail}
-        elif job.outcome is not None:
+    async def _settle_here(self, job: Job, outcome: dict[str, Any]) -> Job:
+        """What the agent settled before stays, but what it told of a ZIP does not: that one has not come."""
+        if job.outcome is not None:
+            log.warning("it ended before its ZIP had come: %s", outcome["detail"])
             outcome = {name: told for name, told in job.outcome.items() if name != "packed"}
         settled = await self._store.settle(job.id, outcome, replace=job.outcome is not None)
         return settled or job
 
-    async def _salvage(self, job: Job, with_workspace: bool) -> dict[str, Any]:
+    async def _salvage(self, job: Job, unpacked: dict[str, Any], with_workspace: bool) -> dict[str, Any]:
+        """Make the ZIP of what is left. A completed job stays so where all of it is; else it has ended ``unpacked``."""
         rows = await self._rows(job)
         hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
         def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
+            if artifact.partial and _is_completed(job):
+                job.outcome = unpacked
             manifest, texts = _rendered(hidden, rows, artifact.secrets_found, self._api)
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
@@ -215,8 +212,8 @@ class Closing:
         ending = job.outcome
         assert ending is not None  # noqa: S101 - both ways here have settled it
         await self._hiding.forget(job)  # the ZIP is there: nothing needs them any more, also after a restart
-        fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"], "artifact": artifact}
-        ended = await self._store.finish(job.id, ending["status"], fields)
+        fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"]}
+        ended = await self._store.finish(job.id, ending["status"], {**fields, "outcome": ending, "artifact": artifact})
         if ended is None:
             return
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
@@ -245,15 +242,17 @@ class Closing:
         store = self._store
         return job, await store.steps(job.id), await store.outputs(job.id), await store.thoughts(job.id)
 
-    def _facts(self, job_id: str, outcome: dict[str, Any]) -> dict[str, Any] | None:
-        measured = self._records.measure(job_id)
-        if measured is None:
+    def _facts(self, job: Job) -> dict[str, Any] | None:
+        """What the status tells of a ZIP that is there; with one of ours, the job ends as that one says."""
+        measured, outcome = self._records.measure(job.id), job.outcome
+        if measured is None or outcome is None:
             return None
         size = {"bytes": measured[0], "sha256": measured[1]}
         if "packed" in outcome:
             return {**size, **_told(outcome)}  # the agent's ZIP, which may be anything: it is not opened
-        with zipfile.ZipFile(self._records.artifact(job_id)) as archive:
+        with zipfile.ZipFile(self._records.artifact(job.id)) as archive:
             manifest = json.loads(archive.read("manifest.json"))
+        job.outcome = {name: manifest[name] for name in ("status", "reason", "detail")}
         left_out = [item for item in manifest["left_out"] if not item["reason"].startswith("junk")]
         return {
             **size,
@@ -277,6 +276,16 @@ def _rendered(
     """The documents for the ZIP, made of what may be seen."""
     job, steps, outputs, thoughts = hidden.structure(rows)
     return documents.all_of(job, steps, outputs, thoughts, found, api)
+
+
+def _is_completed(job: Job) -> bool:
+    return job.outcome is not None and job.outcome["status"] == "completed"
+
+
+def _unpacked(reason: str | None, detail: str) -> dict[str, Any]:
+    """How a completed job ends whose ZIP is not whole: it is none without that."""
+    detail = f"The steps were completed, but their ZIP was not: {detail}"
+    return {"status": "failed", "reason": reason or "agent_lost", "detail": detail}
 
 
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import FINAL, ROOT, System, docker, until
@@ -135,13 +137,12 @@ def test_kill_9_between_a_settled_end_and(make_system: Callable[..., System], be
     hangs.unlink()
     system.start()
     found = system.ended(job)
-    if before == "replace" and container == "died":  # the half of it that was there was never the job's
-        assert (found["status"], found["reason"]) == ("failed", "agent_lost")
-        assert "The steps were completed, but their ZIP was not" in found["detail"]
-        assert system.zip(job).manifest["salvaged"]
-    else:
-        assert (found["status"], found["artifact"]["partial"]) == ("completed", False)
-    assert system.zip(job).text("kept.txt") == "kept\n"
+    assert (found["status"], found["artifact"]["partial"]) == ("completed", False)
+    salvaged = before == "replace" and container == "died"  # the half of it that was there was never the job's
+    artifact = system.zip(job)
+    assert artifact.manifest.get("salvaged", False) == salvaged
+    assert (artifact.manifest["status"], artifact.manifest["partial"]) == ("completed", False)
+    assert artifact.text("kept.txt") == "kept\n"
     assert [path.name for path in (system.record / job).iterdir()] == [f"{job}.zip"]
     until(lambda: not system.containers(), "no sandbox is left")
 
@@ -191,29 +192,51 @@ def test_an_agent_without_its_link_gives_up_and_its_files_are_kept(make_system: 
     assert system.zip(job).text("kept.txt") == "kept\n"
 
 
-def test_a_crash_between_a_saved_zip_and_its_final_state_tells_of_that_zip(make_system: Callable[..., System]) -> None:
+LOST = "The steps were completed, but their ZIP was not: "
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "ending", "detail"),
+    [
+        (("failed", "step_failed", "It failed."), "", ("failed", "step_failed"), "It failed."),
+        (("completed", None, ""), "", ("completed", None), ""),
+        (("completed", None, ""), "mkfifo pipe; ", ("failed", "agent_lost"), LOST),
+    ],
+    ids=["failed", "completed and whole", "completed and not whole"],
+)
+def test_a_crash_between_a_saved_zip_and_its_final_state_tells_of_that_zip(
+    make_system: Callable[..., System], said: tuple[Any, ...], more: str, ending: tuple[Any, ...], detail: str
+) -> None:
+    """What was settled of a job is its end, unless that is ``completed`` and what its container has is not whole."""
     system = make_system().start()
-    job = system.shell("echo kept > kept.txt; ln -s kept.txt link; echo ready; sleep 600")
+    job = system.shell(f"echo kept > kept.txt; ln -s kept.txt link; {more}echo ready; sleep 600")
     system.says(job, "ready")
     packed = {"files": 77, "bytes": 1, "left_out": 5, "partial": False}
-    outcome = {"status": "failed", "reason": "step_failed", "detail": "It failed.", "packed": packed}
+    outcome = {**dict(zip(("status", "reason", "detail"), said, strict=True)), "packed": packed}
     with Caller(system, job).http as link:
         assert link.post("/outcome", json=outcome).status_code == 200
     docker("kill", f"containerized-agent-{system.status(job)['sandbox']}")  # before the ZIP that it told of has come
     before = system.ended(job)
-    assert (before["reason"], before["artifact"]["files"], before["artifact"]["left_out"]) == ("step_failed", 1, 0)
+    told = {name: before["artifact"][name] for name in ("files", "left_out", "partial")}
+    assert told == {"files": 1, "left_out": 1 if more else 0, "partial": ending[0] != "completed"}
     until(lambda: not system.containers(), "the sandbox is removed")
     system.kill()
     with closing(sqlite3.connect(system.record / "orchestrator.db")) as record:  # as it was a moment before the end
         record.execute(
-            "UPDATE job SET status = 'running', ended_at = NULL, artifact = NULL, last_event = last_event - 1"
+            "UPDATE job SET status = 'running', ended_at = NULL, artifact = NULL, last_event = last_event - 1, "
+            "outcome = ?",
+            (json.dumps({name: told for name, told in outcome.items() if name != "packed"}),),
         )
-        record.execute("DELETE FROM event WHERE kind = 'failed'")
+        record.execute("DELETE FROM event WHERE kind = ?", (ending[0],))
         record.commit()
     system.start()
     after = system.ended(job)
-    assert (after["status"], after["reason"], after["artifact"]) == ("failed", "step_failed", before["artifact"])
-    assert system.zip(job).text("kept.txt") == "kept\n"
+    artifact = system.zip(job)
+    for found in (before, after, artifact.manifest):
+        assert (found["status"], found["reason"]) == ending and found["detail"].startswith(detail)
+    assert after["artifact"] == before["artifact"] and artifact.manifest["salvaged"]
+    assert artifact.report.startswith(f"# Job {job} {ending[0]}")
+    assert artifact.text("kept.txt") == "kept\n"
 
 
 def test_a_record_that_was_deleted_leaves_no_sandbox(make_system: Callable[..., System]) -> None:
