@@ -64,6 +64,11 @@ class Link:
 
         Raises Refused and LinkLost.
         """
+        answer = self.answer(method, path, body)
+        return json.loads(answer) if answer else None
+
+    def answer(self, method: str, path: str, body: Any = None) -> bytes:
+        """The same, with the answer as it came: in one line, for somebody else to read."""
         data = None if body is None else json.dumps(asdict(body)).encode()
         return self._until_answered(lambda: self._once(method, path, data))
 
@@ -76,7 +81,7 @@ class Link:
         connection.timeout = None  # the pace is that of who makes the stream; the orchestrator has the time limit
         try:
             headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
-            return self._answer(self._response(connection, "PUT", path, chunks, headers))
+            return json.loads(self._answer(self._response(connection, "PUT", path, chunks, headers)))
         finally:
             connection.close()
 
@@ -99,7 +104,7 @@ class Link:
         """A clock for a call that the caller repeats himself."""
         return Retry(self.lost_after)
 
-    def _until_answered(self, once: Any) -> Any:
+    def _until_answered(self, once: Callable[[], bytes]) -> bytes:
         retry = self.retrying()
         while True:
             try:
@@ -107,7 +112,7 @@ class Link:
             except (OSError, http.client.HTTPException) as error:
                 retry.wait(error)
 
-    def _once(self, method: str, path: str, data: bytes | None) -> Any:
+    def _once(self, method: str, path: str, data: bytes | None) -> bytes:
         connection: _UnixConnection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = _UnixConnection(self._path)
@@ -130,15 +135,15 @@ class Link:
         return connection.getresponse()
 
     @staticmethod
-    def _answer(response: http.client.HTTPResponse) -> Any:
+    def _answer(response: http.client.HTTPResponse) -> bytes:
         body = response.read()
         if response.status in (408, 429) or (response.status >= 500 and response.status != 507):
             raise http.client.HTTPException(f"the orchestrator answered {response.status}")
-        content = json.loads(body) if body else None
         if response.status >= 400:
+            content = json.loads(body) if body else None
             detail = content.get("detail") if isinstance(content, dict) else None
             raise Refused(response.status, str(detail or response.reason))
-        return content
+        return body
 
 
 class Retry:

@@ -211,6 +211,29 @@ def test_an_agent_that_is_killed_for_memory_is_out_of_memory(system: System) -> 
     assert artifact.text("kept.txt") == "kept\n" and artifact.manifest["salvaged"]
 
 
+@pytest.mark.parametrize(
+    ("line", "memory", "packs"),
+    [("an ordinary line of a log", "64m", False), ("处理请求完成用时十二毫秒", "80m", True)],
+    ids=["64m", "80m"],
+)
+def test_a_job_that_prints_much_is_completed_in_little_memory(
+    system: System, line: str, memory: str, packs: bool
+) -> None:
+    """Its documents go through its container. Where there is no room for them, the ZIP is made of what is left."""
+    code = f"line = {line!r}\nfor _ in range(1_000_000 // len(line.encode())): print(line)"
+    steps = [{"kind": "shell", "script": f"python - <<'END'\n{code}\nEND"}] * 9
+    job = system.submit(
+        steps=[*steps, {"kind": "shell", "script": "echo result > out.txt"}],
+        outputs=["out.txt"],
+        check="test -s out.txt",
+        limits={"memory": memory},
+    )
+    assert not system.completed(job)["artifact"]["partial"]
+    artifact = system.zip(job)
+    assert artifact.text("out.txt") == "result\n" and len(artifact.output_log.encode()) > 8_000_000
+    assert not (packs and "salvaged" in artifact.manifest)
+
+
 @pytest.mark.parametrize("victim", ["agent", "container"])
 def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str) -> None:
     make = "mkdir -p a/b empty .cache node_modules/x; touch .cache/named node_modules/x/y; ln -s a/b/kept.txt link"

@@ -76,16 +76,14 @@ def _zip(job: Job) -> Iterator[bytes]:
     order = job.order
     assert packer.stdin and packer.stdout  # noqa: S101 - both are pipes
     try:
-        _send_line(
-            packer,
-            {
-                "root": WORKSPACE,
-                "outputs": order.outputs,
-                "budget": order.zip_bytes,
-                "seconds": order.package_seconds * PACKER_SHARE,
-                "secrets": order.secrets,
-            },
-        )
+        request = {
+            "root": WORKSPACE,
+            "outputs": order.outputs,
+            "budget": order.zip_bytes,
+            "seconds": order.package_seconds * PACKER_SHARE,
+            "secrets": order.secrets,
+        }
+        _send_line(packer, json.dumps(request).encode())
         with selectors.DefaultSelector() as selector, open(summary_read, "rb") as summary:
             selector.register(packer.stdout, selectors.EVENT_READ)
             selector.register(summary, selectors.EVENT_READ)
@@ -111,9 +109,8 @@ def _settle(job: Job, packer: subprocess.Popen[bytes], line: bytes) -> None:
     if not line:
         return  # the packer died: its exit code says so
     summary = json.loads(line)
-    answer = job.link.call("POST", "/outcome", job.needles.structure(_outcome(job, summary)))
-    settled = wire.Settled(**answer)
-    _send_line(packer, {"manifest": settled.manifest, "documents": settled.documents})
+    # manifest and documents, which may be as large as all that was printed: the packer alone takes them apart
+    _send_line(packer, job.link.answer("POST", "/outcome", job.needles.structure(_outcome(job, summary))))
 
 
 def _outcome(job: Job, summary: dict[str, Any]) -> wire.Outcome:
@@ -143,7 +140,8 @@ def _missing_outputs(order: wire.Order, summary: dict[str, Any]) -> Failure | No
     return None
 
 
-def _send_line(packer: subprocess.Popen[bytes], content: dict[str, Any]) -> None:
+def _send_line(packer: subprocess.Popen[bytes], line: bytes) -> None:
     assert packer.stdin  # noqa: S101 - a pipe
-    packer.stdin.write(json.dumps(content).encode() + b"\n")
+    packer.stdin.write(line)
+    packer.stdin.write(b"\n")
     packer.stdin.flush()
