@@ -40,6 +40,28 @@ OF_USERS = frozenset({"labels", "inputs"})
 #: Lines of a PEM file that say what it is, and are the same in all of its kind.
 PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 
+#: What JSON has in the place of characters that HTML would read: in Go and Jinja, and (in capitals) in PHP.
+JSON_IN_HTML = [
+    str.maketrans({character: f"\\u{ord(character):{form}}" for character in characters})
+    for characters in ("<>&", "<>&'")
+    for form in ("04x", "04X")
+]
+
+#: What HTML and XML have in the place of double and single quotes: they need not, and each library has its own.
+HTML_QUOTES = [
+    ('"', "'"), ("&quot;", "'"), ("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&quot;", "&#039;"), ("&quot;", "&apos;"),
+    ("&#34;", "&#39;"),
+]  # fmt: skip
+
+#: How a quote is written in a text between such quotes: by bash, by ``shlex.quote``, in YAML and SQL, in CSV.
+QUOTES_IN_QUOTES = [("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')]
+
+#: What shells write with a backslash: between double quotes, and (``printf %q``) without any.
+SHELL_SPECIAL = [r'[$`"\\]', r"""[ !"$&'()*,;<>?\[\\\]^`{|}]"""]
+
+#: What stays as it is in a URL: by Python's ``quote``, by ``encodeURIComponent``, by ``encodeURI`` and ``requests``.
+URL_SAFE = ["/", "", "!*'()", ";/?:@&=+$,#!*'()", ";/?:@&=+$,#!*'()%"]
+
 
 def mark(name: str) -> str:
     """What stands in the place of a secret."""
@@ -231,14 +253,15 @@ def merged(spans: Iterable[tuple[int, int, list[str]]]) -> list[tuple[int, int, 
 
 
 def forms(value: str) -> set[bytes]:
-    """The value as it may be met: as it is, escaped as JSON, Python, URLs, HTML and shells do it, and in base64.
+    """The value as it may be met: as it is, escaped as JSON, Python, URLs, HTML and shells do it, in base64 and hex.
 
     Of a text of several lines, also each line that is long enough. White space at the ends does not count.
     """
     value = value.strip()
     content = value.encode()
     texts = {value, *escaped(value), *lines(value)}
-    return {text.encode() for text in texts} | set(based(content))
+    in_hex = content.hex()
+    return {text.encode() for text in (*texts, in_hex, in_hex.upper())} | set(based(content))
 
 
 def lines(value: str) -> Iterator[str]:
@@ -255,17 +278,30 @@ def escaped(value: str) -> Iterator[str]:
     import json
     from urllib.parse import quote, quote_plus
 
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    in_unicode = json.dumps(value, ensure_ascii=False)[1:-1]
+    for text in (in_unicode, json.dumps(value)[1:-1]):
+        for slashed in (text, text.replace("/", "\\/")):  # the latter is PHP's
+            yield slashed
+            for codes in JSON_IN_HTML:
+                yield slashed.translate(codes)
+    yield re.sub(r"[^\x00-\x7f]", _yaml_code, in_unicode)
     yield repr(value)[1:-1]
     yield repr(value.encode())[2:-1]
-    yield html.escape(value)
-    yield html.escape(value, quote=False)
-    yield value.replace("'", "'\\''")
-    yield re.sub(r'([$`"\\])', r"\\\1", value)
-    for url in (quote(value), quote(value, safe=""), quote(value, safe="!*'()"), quote_plus(value)):
+    in_html = html.escape(value, quote=False)
+    for double, single in HTML_QUOTES:
+        yield in_html.replace('"', double).replace("'", single)
+    for quote_mark, in_quotes in QUOTES_IN_QUOTES:
+        yield value.replace(quote_mark, in_quotes)
+    for special in SHELL_SPECIAL:
+        yield re.sub(special, r"\\\g<0>", value)
+    for url in (*(quote(value, safe=safe) for safe in URL_SAFE), quote_plus(value)):
         yield url
         yield re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), url)
+
+
+def _yaml_code(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02X}" if number < 0x100 else f"\\u{number:04X}" if number < 0x10000 else f"\\U{number:08X}"
 
 
 def based(content: bytes) -> Iterator[bytes]:

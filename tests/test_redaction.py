@@ -12,13 +12,18 @@ import json
 import os
 import random
 import re
+import shlex
 import subprocess
 import time
 import urllib.parse
+import xml.sax.saxutils
 import zipfile
 from collections.abc import Callable
 
+import markupsafe
 import pytest
+import requests
+import yaml
 from conftest import System, docker, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +70,19 @@ TRANSFORMED: dict[str, Callable[[str], str]] = {
     "in base64 for URLs": lambda value: base64.urlsafe_b64encode(value.encode()).decode(),
     "as basic authentication": lambda value: base64.b64encode(f"user:{value}".encode()).decode(),
     "in base64 between others": lambda value: base64.b64encode(f"ab{value}cd".encode()).decode(),
+    "in HTML by Jinja": lambda value: str(markupsafe.escape(value)),
+    "in XML": lambda value: xml.sax.saxutils.escape(value, {"'": "&apos;", '"': "&quot;"}),
+    "as PHP's JSON": lambda value: json.dumps(value).replace("/", "\\/").replace("&", "\\u0026"),
+    "as Go's JSON": lambda value: json.dumps(value, ensure_ascii=False).replace("&", "\\u0026"),
+    "as YAML": lambda value: yaml.dump({"value": value}, width=200),
+    "in SQL": lambda value: value.replace("'", "''"),
+    "in CSV": lambda value: value.replace('"', '""'),
+    "in an error of requests": lambda value: requests.Request("GET", f"http://x/?q={value}").prepare().url or "",
+    "by encodeURI": lambda value: urllib.parse.quote(value, safe=";/?:@&=+$,#!*'()"),
+    "by shlex.quote": shlex.quote,
+    "by printf %q": lambda value: bash("printf '%q\n' \"$V\"", value),
+    "in hexadecimal": lambda value: f"ff{value.encode().hex()}ff",
+    "in capital hexadecimal": lambda value: value.encode().hex().upper(),
     "by bash -x": lambda value: bash('set -x; : "$V"', value),
     "by export -p": lambda value: bash("export -p | grep ' V='", value),
 }
@@ -240,6 +258,34 @@ def test_names_with_a_value_have_its_mark_and_stay_apart() -> None:
 
 
 # ── on real containers ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+#: A value with all that is written in another way somewhere.
+ODD = "Wq 7\"hJ'xK<9>/&Zé"
+
+
+def test_what_programs_of_the_image_make_of_a_value_is_hidden(system: System) -> None:
+    code = """
+import os, shlex, requests, yaml
+value = os.environ["ODD"]
+try:
+    requests.get("http://127.0.0.1:9/?q=" + value)
+except Exception as error:
+    print("requests", error)
+print("yaml", yaml.dump({"value": value}), "shlex", shlex.quote(value))
+"""
+    script = """
+node -p 'encodeURI(process.env.ODD)'
+printf '%q\\n' "$ODD"
+printf %s "$ODD" | od -An -v -tx1 | tr -d ' \\n'
+"""
+    job = system.submit(
+        steps=[{"kind": "python", "code": code}, {"kind": "shell", "script": script}], secrets={"ODD": ODD}
+    )
+    system.completed(job)
+    printed = system.output(job)
+    assert printed.count(mark("ODD")) >= 6, printed
+    assert not [piece for piece in ("Wq", "hJ", "xK", "Zé", ODD.encode().hex()[:8]) if piece in printed]
 
 
 def test_a_value_that_is_a_word_of_a_notebook_leaves_it_whole(system: System) -> None:
