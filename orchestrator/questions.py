@@ -23,7 +23,7 @@ PROMPTS = {
 }
 
 #: Characters of each part of a question; of what is longer, the middle is left out, with a marker.
-PROMPT, SOURCE, PRINTED, WORKSPACE, TITLE = 40_000, 8_000, 8_000, 60_000, 120
+PROMPT, SOURCE, PRINTED, WORKSPACE, TITLE, WAITING = 40_000, 8_000, 8_000, 60_000, 120, 24_000
 
 #: What a model is told of a job's network.
 NETWORKS = {
@@ -95,6 +95,9 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
             "detail": cut(failed.detail, PRINTED),
             "source": cut(failed.source, SOURCE),
             "printed": cut(_printed(outputs, failed.number), PRINTED),
+            "outputs": ", ".join(job.outputs) or "none",
+            "check": cut(job.check_command, SOURCE) or "none",
+            "waiting": cut(_waiting(steps), WAITING),
         }
     else:
         ended = [step.number for step in steps if step.ended_at is not None and step.number != wire.CHECK]
@@ -181,6 +184,16 @@ def _told(steps: Sequence[Step]) -> str:
         code = f", exit code {step.exit_code}" if step.exit_code is not None else ""
         lines.append(f"{step.number}. {step.kind}: {step.title} ({step.status}{code})")
     return "\n".join(lines) or "none"
+
+
+def _waiting(steps: Sequence[Step]) -> str:
+    """The steps that have not run, with their sources: a mended plan takes their place."""
+    waiting = [step for step in steps if step.status == "waiting" and step.number != wire.CHECK]
+    told = [
+        f"{step.number}. {f'{step.kind} {step.path}'.strip()}: {step.title}\n{cut(step.source, SOURCE)}"
+        for step in waiting
+    ]
+    return "\n\n".join(told) or "none"
 
 
 def _check(steps: Sequence[Step]) -> str:

@@ -367,7 +367,8 @@ class Store:
             session.execute(delete(Step).where(col(Step.job_id) == job_id, col(Step.number) == 0))
             session.add_all([*steps, *([check] if check else [])])
             told = [{"number": step.number, "kind": step.kind, "title": step.title} for step in steps]
-            _append(session, job_id, "planned", {"purpose": purpose, "steps": told, "outputs": outputs})
+            said = {"purpose": purpose, "outputs": outputs, "check": values["check_command"]}
+            _append(session, job_id, "planned", {**said, "steps": told})
             return _job(session, job_id)
 
         return await self._database.write(work)

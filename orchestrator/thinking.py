@@ -179,9 +179,12 @@ class Thinking:
                 raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
         planned = questions.steps_of(shape.steps)
         outputs, check = job.outputs, job.check_command
-        if isinstance(shape, AnsweredPlan):
-            outputs = job.outputs if "outputs" in job.given else questions.outputs_of(shape.outputs)
-            check = job.check_command if "check" in job.given else questions.check_of(shape.check)
+        if isinstance(shape, AnsweredPlan):  # what a mended plan does not say stays as the plan before said it
+            mends = ask.purpose == "repair"
+            if "outputs" not in job.given:
+                outputs = questions.outputs_of(shape.outputs) or (outputs if mends else [])
+            if "check" not in job.given:
+                check = questions.check_of(shape.check) or (check if mends else "")
         if repeated := questions.repeated(steps, planned):
             raise Ended(_or_none(ask, "check_failed"), f"The model answered with {repeated}, so it was asked no more.")
         last = max((step.number for step in steps), default=0)

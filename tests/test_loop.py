@@ -234,6 +234,24 @@ def test_a_prompt_that_needs_an_upload_says_so_and_works_with_it(ask: Asking) ->
         same(job_id)
 
 
+def test_what_a_mended_plan_does_not_say_stays_as_the_plan_before_said_it(ask: Asking) -> None:
+    rest = shell("echo RESTOFPLAN > report.html", "Write the report")
+    first = plan(shell("exit 3", "prepare"), rest, outputs=("report.html",), check="grep -q TOTAL report.html")
+    system, server = ask(first, plan(shell("echo prepared", "prepare again")), accept("done"))
+    found = system.ended(system.submit(prompt="Make a report"))
+    told = server.asked[1].prompt
+    assert "The `outputs` of your plan: report.html" in told and "echo RESTOFPLAN > report.html" in told
+    assert "\n~~~~~~~~\ngrep -q TOTAL report.html\n~~~~~~~~\n" in told
+    assert (found["status"], found["reason"], found["check"]["exit_code"]) == ("failed", "check_failed", 2)
+    plans = [one["data"] for one in found["thinking"] if one["kind"] == "planned"]
+    assert [(one["outputs"], one["check"]) for one in plans] == [(["report.html"], "grep -q TOTAL report.html")] * 2
+    instead = plan(shell("echo TOTAL > report.txt"), outputs=("report.txt",), check="grep -q TOTAL report.txt")
+    system, _ = ask(first, instead, accept())
+    job_id = system.completed(system.submit(prompt="Make a report"))["job_id"]
+    made = system.zip(job_id).manifest["plan"]
+    assert (made["outputs"], made["check"]) == (["report.txt"], "grep -q TOTAL report.txt")
+
+
 # ── what a model cannot do ───────────────────────────────────────────────────────────────────────────────────────────
 
 
