@@ -23,8 +23,8 @@ def ask(job: Job, purpose: wire.Purpose) -> wire.Answered:
     job.asked += 1
     job.outbox.flush()  # the orchestrator tells the model what it knows of the steps
     workspace = job.needles.text(survey(job))[:SURVEY_BYTES]  # marks may be longer than what they stand for
-    question = wire.Ask(job.asked, purpose, workspace)
     while True:
+        question = wire.Ask(job.asked, purpose, workspace, job.deadline - time.monotonic())
         content = job.link.call("POST", "/ask", question)
         steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
         answer = wire.Answered(steps=steps, **content)

@@ -342,6 +342,7 @@ class Ask:
     number: int  # from 1
     purpose: Purpose
     workspace: str  # what is there: paths, sizes, and the heads of texts
+    left: float  # seconds until the job's time is over
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ def at_the_end(step_status: str, job_status: str) -> str:
 REASONS = {
     "plan_failed": "no plan could be made of it",
     "step_failed": "a step ended with an exit code other than 0",
-    "check_failed": "the acceptance command failed, or a declared output is not there",
+    "check_failed": "the acceptance command failed, a declared output is not there, or the review found it wanting",
     "timed_out": "a step, or the job, took longer than its limit",
     "out_of_memory": "the container's memory was used up",
     "disk_full": "the host's disk is full",

@@ -151,7 +151,12 @@ Outputs = Annotated[list[Path], Field(max_length=OUTPUTS)]
 class Limits(Model):
     """What a job may use; each is optional."""
 
-    seconds: float = Field(600, gt=0, le=MOST_SECONDS, description="For all steps together; packaging has its own.")
+    seconds: float = Field(
+        600,
+        gt=0,
+        le=MOST_SECONDS,
+        description="For all steps and all waiting for the model together; a check has them anew, packaging its own.",
+    )
     memory: Annotated[Size, AfterValidator(_memory), size_schema(LEAST_MEMORY, MEMORY_OF_MACHINE)] = Field(
         2**30, description="Memory of the container; bytes, or `1g` (2^30)."
     )

@@ -335,8 +335,8 @@ class Store:
 
         await self._database.write(work)
 
-    async def reviewed(self, job_id: str, accept: bool, summary: str) -> None:
-        """Note what the review says."""
+    async def reviewed(self, job_id: str, accept: bool | None, summary: str) -> None:
+        """Note what the review says; None where it says nothing, and the summary tells why."""
 
         def work(session: Session) -> None:
             session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary))

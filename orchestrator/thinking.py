@@ -35,8 +35,15 @@ HOLD_SECONDS = 25.0
 #: Characters of what a review says.
 SUMMARY = 4_000
 
-#: Times that a model is asked for an answer of which a plan can be made.
+#: Times that a model is asked for an answer that can be used.
 TRIES = 2
+
+#: Why a job fails that has no answer that can be used; None: as it failed before.
+WITHOUT: dict[wire.Purpose, wire.Reason | None] = {
+    "plan": "plan_failed",
+    "repair": None,
+    "review": "check_failed",
+}
 
 
 class Ended(Exception):
@@ -67,8 +74,7 @@ class Thinking:
             task = asyncio.create_task(self._think(job, ask))
             task.add_done_callback(lambda _: self._bell.ring(job.id))
             self._asked[job.id] = (ask.number, task)
-        left = (job.taken_at or 0) + job.seconds - time.time()
-        end = time.monotonic() + min(HOLD_SECONDS, max(0.5, left))
+        end = time.monotonic() + min(HOLD_SECONDS, max(0.5, ask.left))
         with self._bell.listening(job.id) as heard:
             while True:
                 heard.clear()
@@ -111,20 +117,34 @@ class Thinking:
         hidden = await self._hiding.of(job)
         system, text = hidden.structure(questions.question(job, steps, await self._store.outputs(job_id), ask))
         messages = [Message("system", system), Message("user", text)]
-        for left in reversed(range(TRIES)):
-            answer = hidden.structure(await self._call(job_id, ask, messages))  # a server could send a key back
+        rejected = why = ""
+        for _ in range(TRIES):
             try:
-                return await self._taken(job, steps, ask, answer)
+                answer = hidden.structure(await self._call(job_id, ask, messages))  # a server could send a key back
+            except ModelError as error:
+                why = str(error)
+                break
+            try:
+                shape = questions.SHAPES[ask.purpose].model_validate(answer.value)
+                if isinstance(shape, AnsweredReview):
+                    if await self._accepted(job, shape):
+                        return wire.Answered("accepted")
+                    rejected = f"The review found it wanting. {shape.summary}\n"
+                return await self._planned(job, steps, ask, shape)
             except (Unusable, ValidationError) as error:
                 log.info("the model's answer cannot be used: %s", error)
-                if not left:
-                    raise Ended(_or_none(ask, "plan_failed"), f"The model's answer cannot be used: {error}.") from None
+                why = f"The model's answer cannot be used: {error}."
                 again = f"This answer cannot be used: {error}. Answer again, whole."
                 messages += [Message("assistant", answer.text), Message("user", again)]
-        raise AssertionError  # the loop ends in one of its ways out
+        if ask.purpose == "review" and not rejected:
+            return await self._not_reviewed(job, steps, why)
+        raise Ended(WITHOUT[ask.purpose], f"{rejected}{why}")
 
     async def _call(self, job_id: str, ask: wire.Ask, messages: list[Message]) -> Answer:
-        """Ask once, within the budget; every call is an event, whatever comes of it."""
+        """Ask once, within the budget; every call is an event, whatever comes of it.
+
+        Raises ModelError where there is no answer, and Ended where there can be none.
+        """
         job = await self._store.job(job_id)
         assert job is not None and self._model is not None  # noqa: S101 - see _settled
         _check_budget(job, before=True)
@@ -149,11 +169,12 @@ class Thinking:
             job_id, called, max(1, usage.calls), usage.tokens_in + usage.tokens_out, price or 0.0
         )
         self._bell.ring(job_id)
+        if isinstance(error, ModelAway | ModelBusy | ModelDenied):
+            raise Ended("model_unavailable", str(error)) from None
         if error:
-            away = isinstance(error, ModelAway | ModelBusy | ModelDenied)
-            raise Ended("model_unavailable" if away else _or_none(ask, "plan_failed"), str(error)) from None
-        if used is not None:
-            _check_budget(used, before=False)
+            if used is not None:
+                _check_budget(used, before=False)
+            raise error
         return answer
 
     def _waits(self, job_id: str, seconds: float, why: str) -> None:
@@ -163,20 +184,35 @@ class Thinking:
         await self._store.model_waits(job_id, detail)
         self._bell.ring(job_id)
 
-    async def _taken(self, job: Job, steps: list[Step], ask: wire.Ask, answer: Answer) -> wire.Answered:
+    async def _accepted(self, job: Job, shape: AnsweredReview) -> bool:
+        """Note what a review says; raises Ended where it finds the work wanting and nothing can be done about it."""
+        shape.summary = cut(shape.summary, SUMMARY)
+        await self._store.reviewed(job.id, shape.accept, shape.summary)
+        if not shape.accept and job.repairs >= self._settings.max_repairs:
+            often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
+            raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
+        if not shape.accept and not shape.steps:
+            raise Ended("check_failed", f"The review found it wanting. {shape.summary}")
+        return shape.accept
+
+    async def _not_reviewed(self, job: Job, steps: list[Step], why: str) -> wire.Answered:
+        """Do without a review where the person's own acceptance has passed; raises Ended where it has not."""
+        check = next((step for step in steps if step.number == wire.CHECK), None)
+        if "check" not in job.given or check is None or check.status != "completed":
+            raise Ended("check_failed", f"What came out was not reviewed. {why}")
+        await self._store.reviewed(job.id, None, cut(f"What came out was not reviewed. {why}", SUMMARY))
+        return wire.Answered("accepted")
+
+    async def _planned(
+        self, job: Job, steps: list[Step], ask: wire.Ask, shape: AnsweredPlan | AnsweredReview
+    ) -> wire.Answered:
         """Make an answer the job's plan; raises Unusable, and Ended where there is no way on."""
-        shape = questions.SHAPES[ask.purpose].model_validate(answer.value)
-        if isinstance(shape, AnsweredPlan) and shape.missing.strip():
+        if isinstance(shape, AnsweredPlan) and shape.missing.strip() and not shape.steps:
             needs = f"The model needs something from you: {cut(shape.missing.strip(), SUMMARY)}"
-            raise Ended(_or_none(ask, "plan_failed"), f"{needs} Submit it again with that; files go with -F files=@….")
-        if isinstance(shape, AnsweredReview):
-            shape.summary = cut(shape.summary, SUMMARY)
-            await self._store.reviewed(job.id, shape.accept, shape.summary)
-            if shape.accept:
-                return wire.Answered("accepted")
-            if job.repairs >= self._settings.max_repairs:
-                often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
-                raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
+            raise Ended(WITHOUT[ask.purpose], f"{needs} Submit it again with that; files go with -F files=@….")
+        used = await self._store.job(job.id)
+        if used is not None:  # an answer that ends the job is taken in any case: it is paid for
+            _check_budget(used, before=False)
         planned = questions.steps_of(shape.steps)
         outputs, check = job.outputs, job.check_command
         if isinstance(shape, AnsweredPlan):  # what a mended plan does not say stays as the plan before said it
@@ -186,7 +222,7 @@ class Thinking:
             if "check" not in job.given:
                 check = questions.check_of(shape.check) or (check if mends else "")
         if repeated := questions.repeated(steps, planned):
-            raise Ended(_or_none(ask, "check_failed"), f"The model answered with {repeated}, so it was asked no more.")
+            raise Ended(WITHOUT[ask.purpose], f"The model answered with {repeated}, so it was asked no more.")
         last = max((step.number for step in steps), default=0)
         rows = rows_of(job.model_copy(update={"check_command": ""}), planned, last + 1)
         again = check_row(job, check) if check else None
@@ -195,11 +231,6 @@ class Thinking:
             raise Ended(None, "The job has ended meanwhile.")
         self._bell.ring(job.id)
         return wire.Answered("planned", told, outputs, check)
-
-
-def _or_none(ask: wire.Ask, reason: wire.Reason) -> wire.Reason | None:
-    """Where a step has failed already, that is why the job fails."""
-    return None if ask.purpose == "repair" else reason
 
 
 def dollars(amount: float) -> str:

@@ -151,7 +151,8 @@ class Watching:
                 self._closing.begin(job, "failed", "timed_out", detail)
 
     def _longest(self, job: Job) -> float:
-        return job.seconds * (2 if job.check_command else 1)
+        """The seconds of all steps together, and anew those of each check: a mended plan has its check once more."""
+        return job.seconds * (2 + job.repairs if job.check_command else 1)
 
     def _too_late_to_speak(self, job: Job) -> bool:
         return time.time() > self._since(job.started_at) + self._settings.start_seconds

@@ -329,6 +329,45 @@ def test_a_review_that_is_never_content_is_the_end(ask: Asking) -> None:
     assert (found["reason"], len(server.asked)) == ("check_failed", 4) and "Not 2." in found["detail"]
 
 
+def test_a_review_that_finds_the_work_wanting_and_cannot_mend_it_is_the_end(ask: Asking) -> None:
+    system, server = ask(plan(shell("echo hi > a")), more(summary="There are no data: upload sales.csv."), accept())
+    found = system.ended(system.submit(prompt="Make a"))
+    assert (found["reason"], len(server.asked)) == ("check_failed", 2)
+    assert found["detail"] == "The review found it wanting. There are no data: upload sales.csv."
+
+
+NO_REVIEW: dict[str, tuple[list[Turn], str]] = {
+    "blocked": ([Turn(finish="blocked")], "its answer is blocked"),
+    "cut": ([Turn(finish="cut", text='{"acc')], "cut at its length limit"),
+    "another shape": ([Turn({"plan": "do it"})] * 2, "is not what was asked for"),
+}
+
+
+@pytest.mark.parametrize("what", NO_REVIEW)
+def test_a_review_that_fails_in_itself_does_not_end_what_the_persons_check_has_passed(ask: Asking, what: str) -> None:
+    turns, words = NO_REVIEW[what]
+    system, _ = ask(plan(shell("echo 1 > a"), outputs=("a",)), *turns)
+    found = system.completed(system.submit(prompt="Make a", check="test -s a"))
+    assert "was not reviewed" in found["summary"] and words in found["summary"]
+    assert found["thinking"][-1]["data"] == {"accept": None, "summary": found["summary"]}
+    system, _ = ask(plan(shell("echo 1 > a"), check="test -s a"), *turns)
+    found = system.ended(system.submit(prompt="Make a"))  # nothing but the model has said that this is right
+    assert (found["status"], found["reason"]) == ("failed", "check_failed")
+    assert "was not reviewed" in found["detail"] and words in found["detail"]
+
+
+def test_a_review_whose_steps_cannot_be_used_has_still_found_the_work_wanting(ask: Asking) -> None:
+    system, _ = ask(plan(shell("true")), *[more(step("file", "x", "../../etc/passwd"), summary="No passwd.")] * 2)
+    found = system.ended(system.submit(prompt="Make a", check="true"))
+    assert (found["status"], found["reason"]) == ("failed", "check_failed")
+    assert "No passwd." in found["detail"] and "inside the workspace" in found["detail"]
+
+
+def test_something_that_is_missing_does_not_matter_where_there_is_a_plan(ask: Asking) -> None:
+    system, _ = ask(plan(shell("echo hi"), missing="None"), accept())
+    system.completed(system.submit(prompt="Say hi"))
+
+
 ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
     "a refusal": ([Turn(finish="refused", text="I will not.")], "plan_failed", "does not answer this: I will not."),
     "a safety block of the answer": ([Turn(finish="blocked")], "plan_failed", "its answer is blocked"),
@@ -411,6 +450,18 @@ def test_a_budget_that_is_passed_ends_the_job_with_what_there_is(
     archive = system.zip(found["job_id"])
     assert archive.manifest["partial"] and archive.manifest["usage"]["calls"] == asked
     assert ("kept.txt" in archive.paths) == (asked == 2)
+
+
+def test_an_answer_that_ends_the_job_is_taken_also_where_it_has_passed_the_budget(ask: Asking) -> None:
+    system, _ = ask(plan(shell("echo hi")), accept("Paid for."))
+    found = system.completed(system.submit(prompt="Say hi", limits={"tokens": 200}))
+    assert (found["summary"], found["usage"]["tokens"]) == ("Paid for.", 254)
+
+
+def test_the_time_of_the_check_is_not_taken_from_the_review(ask: Asking) -> None:
+    review = Turn({"accept": True, "summary": "Done.", "steps": []}, delay=1.5)
+    system, _ = ask(plan(shell("echo 1 > a")), review)
+    system.completed(system.submit(prompt="Make a", check="sleep 2.5; test -s a", limits={"seconds": 3}))
 
 
 def test_a_provider_that_is_busy_is_waited_for_and_the_status_says_so(ask: Asking) -> None:
@@ -567,7 +618,7 @@ def test_a_job_without_a_model_cannot_ask(system: System) -> None:
     job_id = system.shell("echo ready; sleep 600")
     system.says(job_id, "ready")
     caller = Caller(system, job_id)
-    body = {"number": 1, "purpose": "plan", "workspace": ""}
+    body = {"number": 1, "purpose": "plan", "workspace": "", "left": 60.0}
     answer = caller.http.post("/ask", json=body)
     assert answer.status_code == 403 and "without a model" in answer.text
     caller.http.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pocketflow import Node
 
 from agent import wire
@@ -22,9 +24,11 @@ class Check(Node):
         return shared
 
     def exec(self, prep_res: Job) -> Result:
-        order = prep_res.order
+        order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
-        return run(prep_res, wire.CHECK, "The check", command, "", order.seconds)
+        result = run(prep_res, wire.CHECK, "The check", command, "", order.seconds)
+        prep_res.deadline += time.monotonic() - begun  # it has a time of its own
+        return result
 
     def post(self, shared: Job, prep_res: Job, exec_res: Result) -> str:
         if exec_res.reason == "step_failed":

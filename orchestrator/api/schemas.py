@@ -180,7 +180,7 @@ class Thought(BaseModel):
     at: str | None
     data: dict[str, Any] = Field(
         description="Of a call purpose, model, seconds, tokens, cost and error; of a plan its steps, outputs and "
-        "check; of a review whether it accepts, and its summary."
+        "check; of a review whether it accepts (null where it gave no verdict), and its summary."
     )
 
 
