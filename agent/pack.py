@@ -108,10 +108,8 @@ def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]
                       where a link of that name leads
     """
     records = dict(zip(packed, artifact.files, strict=True))
-    candidates = _with_folders(path for path, record in records.items() if "sha256" in record)
     links = {path: record["target"] for path, record in records.items() if record.get("kind") == "link"}
-    nowhere = {path for path in links if _target(root, path) not in candidates}
-    candidates |= _with_folders(links.keys() - nowhere)
+    candidates, nowhere = candidates_of(root, (path for path, record in records.items() if "sha256" in record), links)
     truncated = {path: record["truncated"] for path, record in records.items() if "truncated" in record}
     present = sorted(candidates - truncated.keys())
     absent = truncated | {
@@ -141,6 +139,13 @@ def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]
                 answer["hint"] = f"Nothing matches {pattern!r}, but there is {elsewhere[0]!r}."
                 break
     return answer
+
+
+def candidates_of(root: str, files: Iterable[str], links: Iterable[str]) -> tuple[set[str], set[str]]:
+    """What a declared output can be: files, folders with files in them, and links to these. And the other links."""
+    found = _with_folders(files)
+    nowhere = {path for path in links if _target(root, path) not in found}
+    return found | _with_folders(path for path in links if path not in nowhere), nowhere
 
 
 def _with_folders(paths: Iterable[str]) -> set[str]:

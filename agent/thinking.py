@@ -22,9 +22,10 @@ def ask(job: Job, purpose: wire.Purpose) -> wire.Answered:
     """
     job.asked += 1
     job.outbox.flush()  # the orchestrator tells the model what it knows of the steps
-    workspace = job.needles.text(survey(job))[:SURVEY_BYTES]  # marks may be longer than what they stand for
+    missing, text = survey(job)
+    workspace = job.needles.text(text)[:SURVEY_BYTES]  # marks may be longer than what they stand for
     while True:
-        question = wire.Ask(job.asked, purpose, workspace, job.deadline - time.monotonic())
+        question = wire.Ask(job.asked, purpose, workspace, missing, job.deadline - time.monotonic())
         content = job.link.call("POST", "/ask", question)
         steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
         answer = wire.Answered(steps=steps, **content)
@@ -49,17 +50,25 @@ def follow(job: Job, answer: wire.Answered) -> None:
         job.fail(answer.reason or before.reason, f"{before.detail}\n{answer.detail}".strip())
 
 
-def survey(job: Job) -> str:
-    """What the workspace holds, as the job's user sees it; a sentence where that cannot be told."""
+def survey(job: Job) -> tuple[list[str], str]:
+    """The declared outputs that nothing matches, and what the workspace holds, as the job's user sees it.
+
+    Where that cannot be told, nothing is missing, and the text is a sentence that says so.
+    """
+    order = job.order
+    request = {"secrets": order.secrets, "outputs": order.outputs, "uploads": order.uploads}
     command = [sys.executable, "-I", "-m", "agent.survey", WORKSPACE, str(SURVEY_BYTES)]
     try:
-        with memory_file(json.dumps(job.order.secrets)) as stdin:
+        with memory_file(json.dumps(request)) as stdin:
             child = job.processes.spawn(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        text, _ = child.communicate(timeout=SURVEY_SECONDS)
+        told, _ = child.communicate(timeout=SURVEY_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
-        return f"(The workspace could not be looked through within {SURVEY_SECONDS} s.)"
+        return [], f"(The workspace could not be looked through within {SURVEY_SECONDS} s.)"
     except OSError as error:
-        return f"(The workspace could not be looked at: {error.strerror}.)"
-    return text[:SURVEY_BYTES].decode("utf-8", "replace")
+        return [], f"(The workspace could not be looked at: {error.strerror}.)"
+    numbers, _, text = told.partition(b"\n")
+    named = set(numbers.decode("ascii", "replace").split())
+    missing = [pattern for number, pattern in enumerate(order.outputs) if str(number) in named]
+    return missing, text[:SURVEY_BYTES].decode("utf-8", "replace")

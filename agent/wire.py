@@ -118,7 +118,7 @@ class Order:
     planned_by: str
     thinks: bool  # a model makes the plan, mends it, and reviews what came out
     steps: list[PlannedStep]
-    uploads: int  # files that came with the job; GET /uploads has them as a tar stream
+    uploads: list[str]  # files that came with the job; GET /uploads has them as a tar stream
     outputs: list[str]
     check: str
     network: str
@@ -342,6 +342,7 @@ class Ask:
     number: int  # from 1
     purpose: Purpose
     workspace: str  # what is there: paths, sizes, and the heads of texts
+    missing: list[str]  # the declared outputs that nothing matches
     left: float  # seconds until the job's time is over
 
 

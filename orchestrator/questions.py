@@ -102,6 +102,7 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
     else:
         ended = [step.number for step in steps if step.ended_at is not None and step.number != wire.CHECK]
         parts["printed"] = cut("".join(_printed(outputs, number) for number in ended[-3:]), PRINTED)
+        parts["outputs"] = cut(_outputs(job, ask.missing), SOURCE)
     return system, PROMPTS[ask.purpose].safe_substitute(parts)
 
 
@@ -183,6 +184,12 @@ def _told(steps: Sequence[Step]) -> str:
     for step in told[-TOLD:]:
         code = f", exit code {step.exit_code}" if step.exit_code is not None else ""
         lines.append(f"{step.number}. {step.kind}: {step.title} ({step.status}{code})")
+    return "\n".join(lines) or "none"
+
+
+def _outputs(job: Job, missing: Sequence[str]) -> str:
+    """The declared outputs, and whether they are there."""
+    lines = [f"- {pattern}: {'nothing matches it' if pattern in missing else 'there'}" for pattern in job.outputs]
     return "\n".join(lines) or "none"
 
 

@@ -186,7 +186,7 @@ class Scheduler:
             planned_by=job.planned_by,
             thinks=job.planned_by == MODEL,
             steps=planned,
-            uploads=len(job.uploads),
+            uploads=[upload["name"] for upload in job.uploads],
             outputs=job.outputs,
             check=job.check_command,
             network=job.network,

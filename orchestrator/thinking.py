@@ -137,7 +137,7 @@ class Thinking:
                 again = f"This answer cannot be used: {error}. Answer again, whole."
                 messages += [Message("assistant", answer.text), Message("user", again)]
         if ask.purpose == "review" and not rejected:
-            return await self._not_reviewed(job, steps, why)
+            return await self._not_reviewed(job, steps, ask, why)
         raise Ended(WITHOUT[ask.purpose], f"{rejected}{why}")
 
     async def _call(self, job_id: str, ask: wire.Ask, messages: list[Message]) -> Answer:
@@ -195,10 +195,10 @@ class Thinking:
             raise Ended("check_failed", f"The review found it wanting. {shape.summary}")
         return shape.accept
 
-    async def _not_reviewed(self, job: Job, steps: list[Step], why: str) -> wire.Answered:
-        """Do without a review where the person's own acceptance has passed; raises Ended where it has not."""
-        check = next((step for step in steps if step.number == wire.CHECK), None)
-        if "check" not in job.given or check is None or check.status != "completed":
+    async def _not_reviewed(self, job: Job, steps: list[Step], ask: wire.Ask, why: str) -> wire.Answered:
+        """Do without a review where the person's own check or outputs have passed; raises Ended where they have not."""
+        failed = any(step.status != "completed" for step in steps if step.number == wire.CHECK)
+        if not job.given or failed or ask.missing:
             raise Ended("check_failed", f"What came out was not reviewed. {why}")
         await self._store.reviewed(job.id, None, cut(f"What came out was not reviewed. {why}", SUMMARY))
         return wire.Answered("accepted")

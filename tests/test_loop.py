@@ -148,6 +148,7 @@ def test_a_plan_that_fails_is_mended_from_its_traceback(ask: Asking) -> None:
             (3, "Chart", "completed"),
         ]
         assert found["check"]["exit_code"] == 0
+        assert found["progress"] == {"done": 2, "of": 2}  # what was mended is not to come any more
         assert found["usage"] | {"model": "", "cost": 0} == {
             "model": "", "calls": 3, "tokens": 3 * 127, "cost": 0, "repairs": 1,
         }  # fmt: skip
@@ -252,6 +253,22 @@ def test_what_a_mended_plan_does_not_say_stays_as_the_plan_before_said_it(ask: A
     assert (made["outputs"], made["check"]) == (["report.txt"], "grep -q TOTAL report.txt")
 
 
+def test_a_review_is_told_which_declared_outputs_nothing_matches(ask: Asking) -> None:
+    script = "mkdir plots; ln -s /etc/hosts hosts; echo 1 > Chart.png; echo 2 > a.txt"
+    first = plan(shell(script), outputs=("chart.png", "plots", "hosts", "*.txt"))
+    mend = more(shell("mv Chart.png chart.png; cp chart.png plots; rm hosts; cp /etc/hosts ."), summary="Not there.")
+    system, server = ask(first, mend, accept())
+    found = system.completed(system.submit(prompt="Make a chart"))
+    assert found["usage"]["repairs"] == 1
+    missing = ["- chart.png: nothing matches it", "- plots: nothing matches it", "- hosts: nothing matches it"]
+    assert "\n".join([*missing, "- *.txt: there"]) in server.asked[1].prompt
+    assert server.asked[2].prompt.count(": there\n") == 4
+    system, server = ask(plan(shell("echo 1 > Chart.png")), accept("Made."))
+    found = system.ended(system.submit(prompt="Make a chart", outputs=["chart.png"]))
+    assert (found["status"], found["reason"]) == ("failed", "check_failed") and "'chart.png'" in found["detail"]
+    assert "- chart.png: nothing matches it" in server.asked[1].prompt
+
+
 # ── what a model cannot do ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -323,6 +340,13 @@ def test_a_plan_is_mended_so_often_and_no_more(ask: Asking) -> None:
     assert "exit code 13" in found["detail"] and "MAX_REPAIRS" in found["detail"]
 
 
+def test_the_progress_of_a_failed_job_has_the_steps_that_were_to_come(ask: Asking) -> None:
+    system, _ = ask(*(plan(shell(f"exit {code}"), shell(f"true {code}")) for code in (11, 12)), plan(missing="Sales."))
+    found = system.ended(system.submit(prompt="Try"))
+    assert [one["status"] for one in found["steps"]] == ["failed", "skipped"] * 2
+    assert found["progress"] == {"done": 2, "of": 3}
+
+
 def test_a_review_that_is_never_content_is_the_end(ask: Asking) -> None:
     system, server = ask(plan(shell("true")), *(more(shell(f"echo {n}"), summary=f"Not {n}.") for n in range(9)))
     found = system.ended(system.submit(prompt="Please me"))
@@ -350,6 +374,8 @@ def test_a_review_that_fails_in_itself_does_not_end_what_the_persons_check_has_p
     found = system.completed(system.submit(prompt="Make a", check="test -s a"))
     assert "was not reviewed" in found["summary"] and words in found["summary"]
     assert found["thinking"][-1]["data"] == {"accept": None, "summary": found["summary"]}
+    system, _ = ask(plan(shell("echo 1 > a")), *turns)
+    assert "was not reviewed" in system.completed(system.submit(prompt="Make a", outputs=["a"]))["summary"]
     system, _ = ask(plan(shell("echo 1 > a"), check="test -s a"), *turns)
     found = system.ended(system.submit(prompt="Make a"))  # nothing but the model has said that this is right
     assert (found["status"], found["reason"]) == ("failed", "check_failed")
@@ -584,6 +610,23 @@ def test_a_workspace_of_many_files_with_long_names_is_told_in_part_and_says_so(a
     assert left_out and int(left_out[1]) + told.count("\n- d") == 900
 
 
+@pytest.mark.parametrize(("photos", "tables", "told"), [(25, 1, 1), (0, 25, 20)])
+def test_the_heads_of_uploads_are_told_as_far_as_they_are_texts(
+    ask: Asking, photos: int, tables: int, told: int
+) -> None:
+    system, server = ask(
+        plan(shell("for n in {1..30}; do echo made $n > made-$n.txt; done; exit 1")), plan(missing="x")
+    )
+    files = [("files", (f"photo-{n:02}.jpg", b"\xff\xd8\0\0" * 50)) for n in range(photos)]
+    files += [("files", (f"sales-{n:02}.csv", b"month-%02d,amount\n1,10\n" % n)) for n in range(tables)]
+    system.ended(system.http.post("/schedule", data={"prompt": "Analyze"}, files=files).json()["job_id"])
+    plans, repair = (asked.prompt for asked in server.asked)
+    for prompt in (plans, repair):  # also where much has been made since
+        assert sum(f"month-{n:02},amount" in prompt for n in range(tables)) == told
+    assert ("the beginnings of 5 further files are left out" in plans) == (tables == 25)
+    assert f"the beginnings of {tables + 30 - 20} further files are left out" in repair
+
+
 def test_what_a_model_is_told_that_the_container_has_is_there(system: System) -> None:
     text = (ROOT / "orchestrator/prompts/system.md").read_text()
     packages = re.findall(r"[\w-]+", text.partition("Python has ")[2].partition(".")[0].replace(" and ", " "))
@@ -618,7 +661,7 @@ def test_a_job_without_a_model_cannot_ask(system: System) -> None:
     job_id = system.shell("echo ready; sleep 600")
     system.says(job_id, "ready")
     caller = Caller(system, job_id)
-    body = {"number": 1, "purpose": "plan", "workspace": "", "left": 60.0}
+    body = {"number": 1, "purpose": "plan", "workspace": "", "missing": [], "left": 60.0}
     answer = caller.http.post("/ask", json=body)
     assert answer.status_code == 403 and "without a model" in answer.text
     caller.http.close()

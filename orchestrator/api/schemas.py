@@ -149,7 +149,7 @@ class StepView(BaseModel):
 
 class Progress(BaseModel):
     done: int = Field(description="Steps that have ended.")
-    of: int
+    of: int = Field(description="All steps, but those that a mended plan has put others in the place of.")
 
 
 class ArtifactView(BaseModel):
@@ -330,7 +330,7 @@ def status_view(
         cancel_requested=job.cancel_requested_at is not None,
         prompt=job.prompt,
         planned_by=job.planned_by,
-        progress=Progress(done=sum(step.ended is not None for step in shown), of=len(shown)),
+        progress=_progress(shown, thoughts),
         steps=shown,
         check=check,
         inputs=job.inputs,
@@ -369,6 +369,13 @@ def summary(job: Job) -> JobSummary:
         ended=iso(job.ended_at),
         links=links(job.id),
     )
+
+
+def _progress(steps: list[StepView], thoughts: list[Event]) -> Progress:
+    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
+    last = plans[-1][0]["number"] if plans else 1
+    replaced = sum(step.status == "skipped" and step.number < last for step in steps)
+    return Progress(done=sum(step.ended is not None for step in steps), of=len(steps) - replaced)
 
 
 def _step_view(step: Step) -> StepView:
