@@ -13,7 +13,7 @@ import logging
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -63,6 +63,7 @@ class Closing:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._removing: set[asyncio.Task[None]] = set()
+        self.on_settle: Callable[[str], Awaitable[None]] | None = None  # called before it is decided how a job ends
         self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
         self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
 
@@ -71,6 +72,8 @@ class Closing:
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
+        if self.on_settle:
+            await self.on_settle(job.id)
         settled = await self._store.settle(job.id, asdict(hidden.structure(outcome)))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
@@ -134,6 +137,8 @@ class Closing:
             now = await self._store.job(job.id)
             if now is None or now.status in FINAL:
                 return
+            if self.on_settle:
+                await self.on_settle(job.id)
             detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
             settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
             unpacked = _unpacked(reason, detail)

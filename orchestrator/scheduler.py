@@ -76,6 +76,7 @@ class Scheduler:
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
         self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, model)
+        self._closing.on_settle = self._thinking.end
         self._closing.on_end = self._forget
         self._clock = AsyncIOScheduler()
 

@@ -7,16 +7,20 @@ any of it runs; the keys stay on this side.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from pydantic import ValidationError
 
 from agent import wire
 from orchestrator import logs, questions
 from orchestrator.bell import Bell, heard_within
-from orchestrator.errors import ModelAway, ModelBusy, ModelDenied, ModelError
+from orchestrator.errors import Conflict, ModelAway, ModelBusy, ModelDenied, ModelError, RecordFull, Usage
 from orchestrator.llm.base import Answer, Message, Model, Question
 from orchestrator.llm.prices import cost
 from orchestrator.models import Job, Step
@@ -54,6 +58,47 @@ class Ended(Exception):
         self.reason, self.detail = reason, detail
 
 
+@dataclass
+class Call:
+    """A question to the model, and what it has used."""
+
+    purpose: wire.Purpose
+    model: str
+    begun: float = field(default_factory=time.time)
+    usage: Usage = field(default_factory=Usage)
+    error: str | None = None
+
+    @property
+    def calls(self) -> int:
+        """One that got no answer is one too."""
+        return max(1, self.usage.calls)
+
+    @property
+    def tokens(self) -> int:
+        return self.usage.tokens_in + self.usage.tokens_out
+
+    @property
+    def cost(self) -> float | None:
+        return cost(self.model, self.usage.tokens_in, self.usage.tokens_out)
+
+    def added_to(self, job: Job) -> Job:
+        """The job with what this has used."""
+        calls, tokens, price = job.calls + self.calls, job.tokens + self.tokens, job.cost + (self.cost or 0.0)
+        return job.model_copy(update={"calls": calls, "tokens": tokens, "cost": price})
+
+    def event(self) -> dict[str, Any]:
+        return {
+            "purpose": self.purpose,
+            "model": self.model,
+            "calls": self.calls,
+            "seconds": round(time.time() - self.begun, 3),
+            "tokens_in": self.usage.tokens_in or None,
+            "tokens_out": self.usage.tokens_out or None,
+            "cost": self.cost if self.tokens else None,
+            "error": self.error,
+        }
+
+
 class Thinking:
     """Asks the model for running jobs."""
 
@@ -63,41 +108,71 @@ class Thinking:
         self._settings, self._store, self._bell, self._tasks = settings, store, bell, tasks
         self._hiding, self._model = hiding, model
         self._asked: dict[str, tuple[int, asyncio.Task[wire.Answered]]] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
+        self._over: set[str] = set()  # jobs that ask no more
 
     async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
         """The answer to a question; ``waiting`` after a while without one. None where the job has ended meanwhile.
 
-        The same number is the same question: it is put to the model once, whatever the link does.
+        The same number is the same question: it is put to the model once, whatever the link does. A larger one takes
+        its place; raises Conflict for a smaller one.
         """
-        number, task = self._asked.get(job.id, (0, None))
-        if task is None or number != ask.number:
-            task = asyncio.create_task(self._think(job, ask))
-            task.add_done_callback(lambda _: self._bell.ring(job.id))
-            self._asked[job.id] = (ask.number, task)
         end = time.monotonic() + min(HOLD_SECONDS, max(0.5, ask.left))
         with self._bell.listening(job.id) as heard:
             while True:
                 heard.clear()
+                now = await self._store.job(job.id)
+                if now is None or now.status != "running" or now.settled_at:
+                    return None
+                if now.cancel_requested_at or self._bell.closed:
+                    await self.end(job.id)
+                    return wire.Answered("waiting")
+                if job.id in self._over:
+                    return None
+                task = self._task(now, ask)
+                left = end - time.monotonic()
                 if task.done():
                     return task.result()
-                now = await self._store.job(job.id)
-                if now is None or now.status != "running" or now.cancel_requested_at or self._bell.closed:
-                    self.forget(job.id)
-                    return wire.Answered("waiting") if now and now.status == "running" else None
-                left = end - time.monotonic()
                 if left <= 0 or not await heard_within(heard, left):
-                    return task.result() if task.done() else wire.Answered("waiting")
+                    return wire.Answered("waiting")
+
+    async def end(self, job_id: str) -> None:
+        """Break off what a job asks, and take no further question; the call is in the record when this returns."""
+        self._over.add(job_id)
+        self._break_off(job_id)
+        if job_id in self._turns:
+            async with self._turns[job_id]:
+                pass
 
     def forget(self, job_id: str) -> None:
-        """Break off what is asked for a job."""
+        """Let go of a job that has ended."""
+        self._break_off(job_id)
+        self._turns.pop(job_id, None)
+        self._over.discard(job_id)
+
+    def _break_off(self, job_id: str) -> None:
         _, task = self._asked.pop(job_id, (0, None))
         if task is not None:
             task.cancel()
 
+    def _task(self, job: Job, ask: wire.Ask) -> asyncio.Task[wire.Answered]:
+        """What answers this question; it is begun where the job has not asked it yet."""
+        number, task = self._asked.get(job.id, (0, None))
+        if task is not None and number == ask.number:
+            return task
+        if number > ask.number:
+            raise Conflict(409, "old-question", "Old question", "Another question has taken the place of this one.")
+        self._break_off(job.id)
+        task = asyncio.create_task(self._think(job, ask))
+        task.add_done_callback(lambda _: self._bell.ring(job.id))
+        self._asked[job.id] = (ask.number, task)
+        return task
+
     async def _think(self, job: Job, ask: wire.Ask) -> wire.Answered:
         logs.concerns(job.id, job.sandbox_id)
         try:
-            return await self._settled(job.id, ask)
+            async with self._turns[job.id]:
+                return await self._settled(job.id, ask)
         except Ended as ended:
             log.info("the model's part ends: %s", ended.detail)
             return wire.Answered("failed", reason=ended.reason, detail=ended.detail)
@@ -108,7 +183,8 @@ class Thinking:
 
     async def _settled(self, job_id: str, ask: wire.Ask) -> wire.Answered:
         job = await self._store.job(job_id)
-        assert job is not None  # noqa: S101 - it runs
+        if job is None or job.status != "running":
+            raise Ended(None, "The job has ended meanwhile.")
         if self._model is None:
             raise Ended("model_unavailable", "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, LLM_MODEL).")
         steps = await self._store.steps(job_id)
@@ -149,31 +225,35 @@ class Thinking:
         assert job is not None and self._model is not None  # noqa: S101 - see _settled
         _check_budget(job, before=True)
         question = Question(tuple(messages), questions.SHAPES[ask.purpose].model_json_schema())
-        begun, model, error = time.time(), self._model.name, None
+        call, refused = Call(ask.purpose, self._model.name), ""
+        error: ModelError | None = None
+
+        def go_on(usage: Usage) -> bool:
+            nonlocal refused
+            call.usage = usage
+            refused = _used_up(call.added_to(job), before=True)
+            return not refused
+
         try:
-            answer = await self._model.ask(question, partial(self._waits, job_id))
-            usage, model = answer.usage, answer.model
+            answer = await self._model.ask(question, partial(self._waits, job_id), go_on)
+            call.usage, call.model = answer.usage, answer.model
         except ModelError as failed:
-            usage, error = failed.usage, failed
-        price = cost(model, usage.tokens_in, usage.tokens_out)
-        called = {
-            "purpose": ask.purpose,
-            "model": model,
-            "seconds": round(time.time() - begun, 3),
-            "tokens_in": usage.tokens_in,
-            "tokens_out": usage.tokens_out,
-            "cost": price,
-            "error": str(error) if error else None,
-        }
-        used = await self._store.called(
-            job_id, called, max(1, usage.calls), usage.tokens_in + usage.tokens_out, price or 0.0
-        )
+            call.usage, call.error, error = failed.usage, str(failed), failed
+        except asyncio.CancelledError:
+            call.usage += Usage(1)
+            call.error = "The call was broken off before its answer was there."
+            with contextlib.suppress(RecordFull):  # who waits for this is in no position to wait for room
+                await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
+            raise
+        used = await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
         self._bell.ring(job_id)
         if isinstance(error, ModelAway | ModelBusy | ModelDenied):
             raise Ended("model_unavailable", str(error)) from None
         if error:
             if used is not None:
-                _check_budget(used, before=False)
+                refused = refused or _used_up(used, before=False)
+            if refused:
+                raise Ended("budget_exceeded", f"{refused} {error}") from None
             raise error
         return answer
 
@@ -199,7 +279,8 @@ class Thinking:
         """Do without a review where the person's own check or outputs have passed; raises Ended where they have not."""
         failed = any(step.status != "completed" for step in steps if step.number == wire.CHECK)
         if not job.given or failed or ask.missing:
-            raise Ended("check_failed", f"What came out was not reviewed. {why}")
+            missing = [f"Nothing matches the declared output {one!r}. " for one in job.outputs if one in ask.missing]
+            raise Ended("check_failed", f"{''.join(missing[:1])}What came out was not reviewed. {why}")
         await self._store.reviewed(job.id, None, cut(f"What came out was not reviewed. {why}", SUMMARY))
         return wire.Answered("accepted")
 
@@ -239,7 +320,16 @@ def dollars(amount: float) -> str:
 
 
 def _check_budget(job: Job, *, before: bool) -> None:
-    """Raise Ended where the job has used up what it may: a call more is refused, a sum that is passed ends it."""
+    """Raise Ended where the job has used up what it may."""
+    if said := _used_up(job, before=before):
+        raise Ended("budget_exceeded", said)
+
+
+def _used_up(job: Job, *, before: bool) -> str:
+    """What the job has used up, in a sentence; empty where it may go on.
+
+    ``before`` a call, a limit that is just reached is enough; otherwise one that is passed.
+    """
     for used, most, what in (
         (job.calls, job.max_calls, "calls"),
         (job.tokens, job.max_tokens, "tokens"),
@@ -247,4 +337,5 @@ def _check_budget(job: Job, *, before: bool) -> None:
     ):
         if used > most or (before and used == most):
             shown = f"{dollars(used)} of {dollars(most)} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
-            raise Ended("budget_exceeded", f"The model's budget is used up: {shown}. Ask for more with limits.{what}.")
+            return f"The model's budget is used up: {shown}. Ask for more with limits.{what}."
+    return ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from answers import problem
-from conftest import ROOT, System, until
+from conftest import ROOT, System, docker, until
 from providers import GeminiServer, OpenAIServer, Server, Turn
 
 KEY = "sk-Vb3-nobody-may-see-this-2qT"
@@ -478,6 +478,18 @@ def test_a_budget_that_is_passed_ends_the_job_with_what_there_is(
     assert ("kept.txt" in archive.paths) == (asked == 2)
 
 
+@pytest.mark.parametrize(("limits", "words"), [({"calls": 1}, "1 of 1 calls"), ({"tokens": 100}, "127 of 100 tokens")])
+def test_an_answer_that_does_not_fit_goes_back_within_the_budget_alone(
+    ask: Asking, limits: dict[str, Any], words: str
+) -> None:
+    system, server = ask(*[Turn({"plan": "do it"})] * 2)
+    found = system.ended(system.submit(prompt="Do it", limits=limits))
+    assert (found["reason"], found["usage"]["calls"], len(server.asked)) == ("budget_exceeded", 1, 1)
+    assert words in found["detail"] and "is not what was asked for" in found["detail"]
+    found = system.ended(system.submit(prompt="Do it", limits={"calls": 3}))  # now the second answer, and no more
+    assert found["thinking"][0]["data"]["calls"] == found["usage"]["calls"]
+
+
 def test_an_answer_that_ends_the_job_is_taken_also_where_it_has_passed_the_budget(ask: Asking) -> None:
     system, _ = ask(plan(shell("echo hi")), accept("Paid for."))
     found = system.completed(system.submit(prompt="Say hi", limits={"tokens": 200}))
@@ -515,12 +527,33 @@ def test_a_job_is_cancelled_while_it_asks(ask: Asking, kind: str) -> None:
     found = system.ended(job_id, seconds=10)
     assert found["status"] == "cancelled"
     until(server.asked[0].hung_up.is_set, "the call is broken off")
+    broken_off(system, found)
 
 
 def test_the_time_limit_holds_while_it_asks(ask: Asking) -> None:
     system, _ = ask(Turn(fault="never"))
     found = system.ended(system.submit(prompt="Think for ever", limits={"seconds": 2}))
     assert (found["status"], found["reason"]) == ("failed", "timed_out")
+    broken_off(system, found)
+
+
+def test_the_end_of_the_container_breaks_off_what_is_asked(ask: Asking) -> None:
+    system, server = ask(Turn(fault="never"))
+    job_id = system.submit(prompt="Think for ever")
+    until(lambda: server.asked, "the model is asked")
+    docker("kill", f"containerized-agent-{system.status(job_id)['sandbox']}")
+    found = system.ended(job_id)
+    assert (found["status"], found["reason"]) == ("failed", "agent_lost")
+    broken_off(system, found)
+
+
+def broken_off(system: System, found: dict[str, Any]) -> None:
+    """The one call of a job has no answer, and is in the record all the same."""
+    (call,) = found["thinking"]
+    assert (call["kind"], call["data"]["tokens_in"], call["data"]["calls"]) == ("model_call", None, 1)
+    assert "broken off" in call["data"]["error"]
+    manifest = system.zip(found["job_id"]).manifest
+    assert manifest["thinking"] == [call] and manifest["usage"]["calls"] == found["usage"]["calls"] == 1
 
 
 def test_a_restart_while_it_asks_asks_again(own: Asking) -> None:

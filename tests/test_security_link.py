@@ -22,6 +22,7 @@ import pytest
 from conftest import System, docker, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from providers import OpenAIServer, Turn
 from test_link import STEP_ENDED, Caller
 
 from orchestrator.connections import SILENT
@@ -463,3 +464,29 @@ def test_a_zip_that_is_none_does_not_stop_the_next_start(make_system: Callable[.
 def test_what_trickled_all_the_while_was_cut_off(trickles: dict[str, Future[bytes]]) -> None:
     assert trickles["headers"].result(60) == b""
     assert trickles["body"].result(60).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_container_cannot_ask_a_model_for_more_than_its_job_may(make_system: Callable[..., System]) -> None:
+    with OpenAIServer(lambda _: Turn(fault="never")) as server:
+        system = make_system(**server.settings).start()
+        job = system.submit(prompt="Think", limits={"calls": 5})
+        until(lambda: server.asked, "the model is asked")
+        docker("pause", f"containerized-agent-{system.status(job)['sandbox']}")  # somebody else speaks for it now
+        caller = Caller(system, job)
+        for number in range(2, 40):
+            with contextlib.suppress(httpx.ReadTimeout):
+                ask(caller, number, timeout=0.02)
+        assert ask(caller, 7).status_code == 409
+        until(lambda: ask(caller, 40 + len(server.asked)).json()["reason"] == "budget_exceeded", "the budget holds")
+        assert len(server.asked) <= 5
+        until(lambda: all(one.hung_up.is_set() for one in server.asked), "each call is broken off")
+        found = system.status(job)
+        assert found["usage"]["calls"] == 5 == len(found["thinking"])
+        docker("unpause", f"containerized-agent-{system.status(job)['sandbox']}")
+        system.ended(job)
+        caller.http.close()
+
+
+def ask(caller: Caller, number: int, **options: Any) -> httpx.Response:
+    body = {"number": number, "purpose": "plan", "workspace": "", "missing": [], "left": 0.0}
+    return caller.http.post("/ask", json=body, **options)

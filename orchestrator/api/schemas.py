@@ -179,8 +179,8 @@ class Thought(BaseModel):
     kind: Literal["model_call", "planned", "reviewed"]
     at: str | None
     data: dict[str, Any] = Field(
-        description="Of a call purpose, model, seconds, tokens, cost and error; of a plan its steps, outputs and "
-        "check; of a review whether it accepts (null where it gave no verdict), and its summary."
+        description="Of a call purpose, model, calls, seconds, tokens, cost and error; of a plan its steps, outputs "
+        "and check; of a review whether it accepts (null where it gave no verdict), and its summary."
     )
 
 

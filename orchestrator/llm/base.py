@@ -116,17 +116,20 @@ class Model(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r} at {self.setup.host!r})"
 
-    async def ask(self, question: Question, on_wait: OnWait | None = None) -> Answer:
+    async def ask(
+        self, question: Question, on_wait: OnWait | None = None, go_on: Callable[[Usage], bool] | None = None
+    ) -> Answer:
         """Answer a question, in MODEL_SECONDS with all tries and waits; raises ModelError with what it has cost.
 
-        ``on_wait`` hears the seconds of each wait, and why. Cancelling closes the connection at once.
+        ``on_wait`` hears the seconds of each wait, and why. ``go_on`` hears what has been used where an answer does not
+        fit, and says whether it may go back in one more call. Cancelling closes the connection at once.
         """
         spent: list[Usage] = []
         wrong: ModelError
         told = on_wait and (lambda seconds, why: on_wait(seconds, redacted(why, self.setup.secrets)))
         try:
             async with asyncio.timeout(self.setup.seconds) as limit:
-                answer = await self._ask(question, told, spent, limit.when() or 0)
+                answer = await self._ask(question, told, go_on, spent, limit.when() or 0)
             self.last = Heard(datetime.now(UTC), "")
             return answer
         except TimeoutError:
@@ -161,7 +164,14 @@ class Model(ABC):
 
     # ── one question ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _ask(self, question: Question, on_wait: OnWait | None, spent: list[Usage], end: float) -> Answer:
+    async def _ask(
+        self,
+        question: Question,
+        on_wait: OnWait | None,
+        go_on: Callable[[Usage], bool] | None,
+        spent: list[Usage],
+        end: float,
+    ) -> Answer:
         schema, messages = question.schema, question.messages
         key = json.dumps(schema, sort_keys=True)
         form = self._forms.get(key, Form.SCHEMA)
@@ -179,6 +189,8 @@ class Model(ABC):
             if not found.wrong:
                 return Answer(reply.text, found.value, reply.model, reply.finish, usage)
             if not again:
+                if go_on and not go_on(usage):
+                    raise ModelBroken(f"The answer of the model {self.name} is not what was asked for: {found.wrong}.")
                 if not found.is_json and form < Form.TEXT:
                     form = Form(form + 1)  # it let us name a form, and did not keep to it
                 messages = (
