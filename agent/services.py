@@ -37,12 +37,12 @@ WINDOW_MANAGER = ["openbox", "--sm-disable", "--startup", f"touch {MANAGED}"]
 
 #: Shows what comes on its standard input, below all other windows: the image's openbox knows it by its name. A terminal
 #: that meets a window manager in the middle of its start waits five seconds for an answer that has got lost, so it
-#: begins when that is ready.
+#: begins when that is ready. What a viewer types there does nothing: no key ends it, stops it or writes into it.
 TERMINAL = [
     "/bin/sh", "-c",
     f'for try in $(seq 500); do [ ! -e {MANAGED} ] || break; sleep 0.01; done; exec "$@" 3<&0 </dev/null', "sh",
     "xterm", "-name", "output", "-title", "The job's output", "-sl", "5000", "-geometry", "118x36+40+40",
-    "-bg", "#11151c", "-fg", "#d8dee9", "-e", "/bin/sh", "-c", "exec cat <&3",
+    "-bg", "#11151c", "-fg", "#d8dee9", "-e", "/bin/sh", "-c", "stty -isig -ixon -echo; exec cat <&3",
 ]  # fmt: skip
 
 #: Writes the passwords on its standard input, a line each for who may type and who may watch, as the screen reads them.

@@ -27,7 +27,8 @@ from agent.transcript import Transcript
 #: Bytes for the terminal at once.
 BLOCK = 4096
 
-#: Seconds between two looks at the memory while a notebook server runs, and what must be left to the job.
+#: Seconds between two looks at the memory while a notebook server runs, and what must be left to the job. A terminal
+#: that ended begins again so much later: where its screen ends too, that is known by then.
 LOOK_SECONDS, MEMORY_BYTES = 0.5, 24 * 2**20
 
 #: Seconds for a file to be written.
@@ -68,6 +69,7 @@ class Views:
         self._screen: subprocess.Popen[bytes] | None = None
         self._screen_began = 0.0
         self._terminal: subprocess.Popen[bytes] | None = None
+        self._terminal_due = 0.0  # when it may begin again, where it has ended (``time.monotonic``)
         self._shown = 0  # the transcript's position that the terminal has come to
         self._notebook: subprocess.Popen[bytes] | None = None
         self._told = 0  # lines of the session that the notebook has been told
@@ -95,6 +97,9 @@ class Views:
                     key.data()
             if self._notebook and memory_left() < MEMORY_BYTES:
                 self._notebook.kill()  # rather than that the job's step is killed
+            if self._screen and not self._terminal and time.monotonic() > self._terminal_due:
+                with suppress(Stopped, OSError):
+                    self._start_terminal()  # somebody has closed its window
             for service, front in list(self._fronts.items()):
                 if not front.ready and time.monotonic() > front.until:
                     self._end(service, f"It did not answer within {wire.SERVICE_SECONDS:g} s.")
@@ -153,6 +158,9 @@ class Views:
         self._screen_began = time.monotonic()
         self._selector.unregister(self._display)  # the screen itself listens there now
         self._start(services.WINDOW_MANAGER, lambda process: None, stdin=nothing)
+        self._start_terminal()
+
+    def _start_terminal(self) -> None:
         terminal = self._start(services.TERMINAL, self._terminal_ended, stdin=subprocess.PIPE)
         assert terminal.stdin  # noqa: S101 - a pipe
         os.set_blocking(terminal.stdin.fileno(), False)
@@ -197,7 +205,7 @@ class Views:
     def _terminal_ended(self, process: subprocess.Popen[bytes]) -> None:
         self._let_go(process)
         if process is self._terminal:  # and not that of a screen before
-            self._terminal = None
+            self._terminal, self._terminal_due = None, time.monotonic() + LOOK_SECONDS
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin  # noqa: S101 - a pipe

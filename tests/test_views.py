@@ -150,6 +150,24 @@ def _on_screen(page: Page, colour: tuple[int, int, int]) -> tuple[float, float]:
     return canvas["x"] + x, canvas["y"] + y
 
 
+def test_no_key_ends_the_terminal_and_where_it_is_closed_it_comes_again(watched: System, page: Page) -> None:
+    first, second, third = Picture(MAGENTA), Picture(CYAN), Picture(YELLOW)
+    script = "\n".join(f"{picture.script}\n{GATE}" for picture in (first, second, third))
+    job = watched.submit(steps=[shell(script)])
+    desktop(page, views(watched, job)["desktop"]["control"])
+    first.waited_for(page)
+    page.mouse.click(*_on_screen(page, MAGENTA[1]))
+    for keys in ("Control+c", "Control+\\", "Control+z", "Control+d", "Control+s"):
+        page.keyboard.press(keys)
+    go_on(watched, job)
+    second.waited_for(page)
+    assert first.shown(page), "it is the same terminal"
+    inside(watched, job, "pkill", "-f", "xterm -name output")
+    go_on(watched, job)
+    third.waited_for(page)
+    assert first.shown(page) and second.shown(page), "it has what was printed before"
+
+
 def test_the_screen_takes_the_size_of_the_controllers_window(watched: System, page: Page) -> None:
     job = watched.submit(steps=[shell(GATE)])
     desktop(page, views(watched, job)["desktop"]["control"])
