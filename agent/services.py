@@ -19,8 +19,10 @@ MANAGED = f"{FOLDER}/managed"
 #: Where the programs of a job look for the screen.
 DISPLAY_SOCKET = f"/tmp/.X11-unix/X{DISPLAY[1:]}"  # noqa: S108 - X11 has it there; the agent makes it before any job runs
 
-#: Bytes of the container's memory that must be left for a service to be started: else the job would pay for it.
+#: What must be left of the container's memory, in bytes, and of its processes for a service to be started: else the job
+#: would pay for it. Of the processes a desktop takes 6 and a notebook 8; the rest is for the step.
 MEMORY: dict[wire.Service, int] = {"desktop": 96 * 2**20, "notebook": 192 * 2**20}
+PROCESSES: dict[wire.Service, int] = {"desktop": 24, "notebook": 32}
 
 #: The screen: its standard input is the socket that the agent has been listening on, so no program of a job waits for
 #: more than its answer. It takes it as systemd's services do, see sd_listen_fds(3).

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agent import services, wire
@@ -27,15 +28,25 @@ from agent.transcript import Transcript
 #: Bytes for the terminal at once.
 BLOCK = 4096
 
-#: Seconds between two looks at the memory while a notebook server runs, and what must be left to the job. A terminal
-#: that ended begins again so much later: where its screen ends too, that is known by then.
-LOOK_SECONDS, MEMORY_BYTES = 0.5, 24 * 2**20
+#: Seconds between two looks at the room while a notebook server runs, and what must be left to the job: bytes of
+#: memory, and processes. A terminal that ended begins again so much later: where its screen ends too, that is known.
+LOOK_SECONDS, MEMORY_BYTES, PROCESSES = 0.5, 24 * 2**20, 8
+
+#: The processes and threads of the container, and how many it may have: cgroup v2, then v1.
+PIDS = (
+    ("/sys/fs/cgroup/pids.current", "/sys/fs/cgroup/pids.max"),
+    ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids/pids.max"),
+)
 
 #: Seconds for a file to be written.
 SAVE_SECONDS = 5.0
 
 #: A screen that ended sooner than this, in seconds, has not worked at all: who waits for it is sent away.
 WORKS_SECONDS = 1.0
+
+
+class TooFew(Exception):
+    """The job would have too few processes beside a service."""
 
 
 @dataclass
@@ -95,8 +106,8 @@ class Views:
             for key, _ in self._selector.select(LOOK_SECONDS if self._notebook or self._fronts else None):
                 if key.fd in self._selector.get_map():  # what happened before may have ended it
                     key.data()
-            if self._notebook and memory_left() < MEMORY_BYTES:
-                self._notebook.kill()  # rather than that the job's step is killed
+            if self._notebook and (memory_left() < MEMORY_BYTES or processes_left() < PROCESSES):
+                self._notebook.kill()  # rather than that the job's step is killed, or fails
             if self._screen and not self._terminal and time.monotonic() > self._terminal_due:
                 with suppress(Stopped, OSError):
                     self._start_terminal()  # somebody has closed its window
@@ -123,14 +134,18 @@ class Views:
             if service == "desktop":
                 self._save_passwords(view)
                 if not self._screen:
+                    enough_processes("desktop")
                     self._start_screen()
             else:
+                enough_processes("notebook")
                 self._start_notebook()
             self._start_front(service)
         except Stopped:
             self._tell(service, "ended")
         except MemoryError:
             self._end(service, "Its container has too little memory left for it (limits.memory).")
+        except TooFew:
+            self._end(service, "Its container has too few processes left for it (limits.processes).")
         except OSError as error:
             self._end(service, f"Its container has no process left for it (limits.processes: {error.strerror}).")
 
@@ -339,3 +354,17 @@ def enough_memory(service: wire.Service) -> None:
     """Raises MemoryError where the job would pay for the service."""
     if memory_left() < services.MEMORY[service]:
         raise MemoryError
+
+
+def enough_processes(service: wire.Service) -> None:
+    """Raises TooFew where the job would pay for the service."""
+    if processes_left() < services.PROCESSES[service]:
+        raise TooFew
+
+
+def processes_left() -> int:
+    """Processes and threads that the container may still start; where the kernel does not say, more than any needs."""
+    for current, limit in PIDS:
+        with suppress(OSError, ValueError):
+            return int(Path(limit).read_text()) - int(Path(current).read_text())
+    return 1 << 30

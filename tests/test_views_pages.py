@@ -12,7 +12,7 @@ import pytest
 from conftest import PATIENCE, System, docker, until
 from playwright.sync_api import Browser
 from test_views import views
-from viewing import CYAN, GATE, MAGENTA, Picture, container, get, go_on, opened, origin, said
+from viewing import CYAN, GATE, MAGENTA, Picture, container, get, go_on, opened, origin, said, services
 
 from orchestrator.signing import Grant, Mode, Signer
 
@@ -193,6 +193,31 @@ def test_a_job_that_has_used_up_its_processes_goes_on_and_its_viewer_is_told(wat
     os.kill(next(int(line.split()[0]) for line in lines if "python" in line and "agent" not in line), signal.SIGUSR1)
     watched.completed(job)
     assert watched.output(job).endswith("went on\n")
+
+
+def test_what_is_there_for_viewers_leaves_the_job_its_processes(watched: System) -> None:
+    many = "import subprocess\nfor one in [subprocess.Popen(['sleep', '600']) for _ in range(10)]:\n    one.kill()"
+    steps = [{"kind": "python", "code": "x = 1"}, {"kind": "shell", "script": GATE}, {"kind": "python", "code": many}]
+    job = watched.submit(steps=steps, limits={"processes": 40})
+    watched.says(job, "ready")
+    for service in ("desktop", "notebook"):
+        answer = asked_for(watched, job, service)
+        assert answer.status_code == 503 and "too few processes left for it (limits.processes)" in said(answer)
+    go_on(watched, job)
+    watched.completed(job)  # so many fit into its limit alone, but not beside a desktop and a notebook
+
+
+def test_a_notebook_ends_where_the_jobs_processes_get_short(watched: System) -> None:
+    script = f"{GATE}; for one in {{1..44}}; do sleep 600 & done; echo begun; {GATE}"
+    job = watched.shell(script, limits={"processes": 64})
+    watched.says(job, "ready")
+    until(lambda: asked_for(watched, job, "notebook").status_code == 200, "the notebook answers")
+    go_on(watched, job)
+    until(lambda: "lab.py" not in services(watched, job), "it has ended")
+    answer = asked_for(watched, job, "notebook")
+    assert answer.status_code == 503 and "too few processes left for it (limits.processes)" in said(answer)
+    go_on(watched, job)
+    watched.completed(job)
 
 
 def asked_for(system: System, job: str, service: str) -> httpx.Response:
