@@ -1,14 +1,16 @@
 """Jupyter Lab for a job's viewers, with the session as a live notebook. It is the job's user's own, like the kernel.
 
-    python -P lab.py NOTEBOOK ARGUMENT…
+    python -P lab.py NOTEBOOK STORE ARGUMENT…
 
 It runs in the users' environment, so it knows nothing of the agent's package. NOTEBOOK is where the live notebook is,
-below the folder that the server shows; the arguments are Jupyter Lab's. On standard input the agent tells what happens,
-one JSON object a line, from the first step on:
+below the folder that the server shows; STORE is a file for the history of what viewers change, outside of it; the
+arguments are Jupyter Lab's. On standard input the agent tells what happens, one JSON object a line, from the first step
+on:
 
     {"cell": id, "kind": "code" or "markdown", "source": text, "tags": [text]}    a cell comes after the last one
     {"cell": id, "output": output}     what the cell shows, as nbformat has it; a stream goes on where it was
     {"cell": id, "file": path, "output": output}    the same, and the picture that it shows is in a file
+    {"cell": id, "instead": output}    the same, in the place of all that the cell has shown so far
 
 Viewers share the notebook with what is told here: cells of their own stay where they put them, and what they change in
 a cell of the job's is theirs alone, because the record is elsewhere. The job's kernel is the notebook's, as soon as it
@@ -30,12 +32,14 @@ from typing import Any
 #: A grammar of addresses in JSON schemas, which Lab has none of: to make it would take half a second.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
+from jupyter_server_ydoc.stores import SQLiteYStore  # noqa: E402
 from jupyterlab import commands  # noqa: E402
 from jupyterlab.labapp import LabApp  # noqa: E402
 from pycrdt import Map, Text  # noqa: E402
 from tornado.web import HTTPError  # noqa: E402
+from traitlets import default  # noqa: E402
 
-#: Seconds between two looks for the job's kernel, and for its answer.
+#: Seconds between two looks for the job's kernel and for the notebook's file, and for an answer of the kernel.
 LOOK_SECONDS, ANSWER_SECONDS = 0.5, 5.0
 
 HEADING = """\
@@ -54,7 +58,7 @@ EMPTY = {
     "nbformat_minor": 5,
 }
 
-NOTEBOOK = ""
+NOTEBOOK = STORE = ""
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -89,30 +93,71 @@ class Kernels(AsyncMappingKernelManager):
             raise HTTPError(409, "This is the job's own kernel: it ends with the job. You can interrupt it.")
 
 
+class Store(SQLiteYStore):
+    """The history of shared documents. Some are made without the server's configuration, so it has its path itself."""
+
+    @default("db_path")  # type: ignore[untyped-decorator]
+    def _outside_of_the_workspace(self) -> str:
+        return STORE
+
+
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": __name__}]
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    server.io_loop.add_callback(follow, server)
+    live = Live(server)
+    server.io_loop.add_callback(live.follow)
     server.io_loop.add_callback(attach, server)
 
 
-async def follow(server: Any) -> None:
-    """Write into the shared notebook what the agent tells."""
-    path = Path(server.root_dir) / NOTEBOOK
-    if not path.exists():
-        path.write_text(json.dumps(EMPTY), "utf-8")
-    collaboration = next(iter(server.extension_manager.extension_apps["jupyter_server_ydoc"]))
-    document = await collaboration.get_document(
-        path=NOTEBOOK, content_type="notebook", file_format="json", copy=False, create=True
-    )
-    reader = asyncio.StreamReader(limit=LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        with suppress(OSError, ValueError, KeyError):
-            write(document, json.loads(line), Path(server.root_dir))
+class Live:
+    """The live notebook: a document that the agent and all viewers share, and its file, by which a viewer opens it."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._root = Path(server.root_dir)
+        self._document: Any = None
+
+    async def follow(self) -> None:
+        """Write into the notebook what the agent tells."""
+        if not (self._root / NOTEBOOK).exists():
+            (self._root / NOTEBOOK).write_text(json.dumps(EMPTY), "utf-8")
+        await self._open()
+        keeping = asyncio.create_task(self._keep())
+        reader = asyncio.StreamReader(limit=LINE)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            with suppress(OSError, ValueError, KeyError):
+                write(self._document, json.loads(line), self._root)
+        keeping.cancel()
+
+    async def _open(self) -> None:
+        self._document = await self._collaboration.get_document(
+            path=NOTEBOOK, content_type="notebook", file_format="json", copy=False, create=True
+        )
+
+    async def _keep(self) -> None:
+        """Save the notebook again where a step, or a viewer, has removed its file or moved it away."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not (self._root / NOTEBOOK).exists():
+                with suppress(OSError, HTTPError):  # it is tried again
+                    await self._save()
+                    await self._open()  # where it was removed in Lab itself, this is a document of its own
+
+    async def _save(self) -> None:
+        settings = self._server.web_app.settings
+        loader = self._collaboration.file_loaders[settings["file_id_manager"].index(NOTEBOOK)]
+        content = {"type": "notebook", "format": "json", "content": self._document.get()}
+        async with loader._lock:  # else it would take this for somebody else's change, and go back to it
+            saved = await self._server.contents_manager.save(content, NOTEBOOK)
+            loader.last_modified = saved["last_modified"]
+
+    @property
+    def _collaboration(self) -> Any:
+        return next(iter(self._server.extension_manager.extension_apps["jupyter_server_ydoc"]))
 
 
 def write(document: Any, told: dict[str, Any], root: Path) -> None:
@@ -120,13 +165,19 @@ def write(document: Any, told: dict[str, Any], root: Path) -> None:
     if "kind" in told:
         cell = {"cell_type": told["kind"], "id": told["cell"], "metadata": {"tags": told["tags"]}}
         code: dict[str, Any] = {"outputs": [], "execution_count": None} if told["kind"] == "code" else {}
-        if find(document, told["cell"]) is None:
+        found = find(document, told["cell"])
+        if found is None:
             document.append_cell({**cell, **code, "source": told["source"]})
+        elif code:
+            found["outputs"].clear()  # it is of a server that was here before: all is told anew
         return
     found = find(document, told["cell"])
     if found is None:
         return  # a viewer has deleted it
-    output, outputs = told["output"], found["outputs"]
+    outputs = found["outputs"]
+    if "instead" in told:
+        outputs.clear()
+    output = told.get("instead") or told["output"]
     if "file" in told:
         content = base64.b64encode((root / told["file"]).read_bytes()).decode()
         kind = "image/png" if told["file"].endswith(".png") else "image/jpeg"
@@ -164,9 +215,9 @@ async def attach(server: Any) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def main(notebook: str, *arguments: str) -> None:
-    global NOTEBOOK
-    NOTEBOOK = notebook
+def main(notebook: str, store: str, *arguments: str) -> None:
+    global NOTEBOOK, STORE
+    NOTEBOOK, STORE = notebook, store
     sys.modules["session_notebook"] = sys.modules["__main__"]
     # Where to get extensions from is asked of yarn, which takes a third of a second; a viewer adds none.
     commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}
@@ -175,6 +226,7 @@ def main(notebook: str, *arguments: str) -> None:
         [
             *arguments,
             "--ServerApp.kernel_manager_class=session_notebook.Kernels",
+            "--YDocExtension.ystore_class=session_notebook.Store",
             "--ServerApp.jpserver_extensions={'session_notebook': True, 'jupyter_lsp': False}",
         ]
     )

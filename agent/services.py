@@ -57,11 +57,11 @@ NOTEBOOK_FILE = "live-session.ipynb"
 #: where it is in the folder of external connections.
 NOTEBOOK = [
     "/bin/sh", "-c", f'rm -f {SOCKETS["notebook"]}; exec "$@"', "sh",
-    "/opt/venv/bin/python", "-P", str(Path(__file__).with_name("lab.py")), NOTEBOOK_FILE, "--no-browser",
+    "/opt/venv/bin/python", "-P", str(Path(__file__).with_name("lab.py")),
+    NOTEBOOK_FILE, f"{FOLDER}/collaboration.db", "--no-browser",
     f"--ServerApp.sock={SOCKETS['notebook']}", "--ServerApp.sock_mode=0666", f"--ServerApp.root_dir={WORKSPACE}",
     "--ServerApp.allow_remote_access=True", "--IdentityProvider.token=",
     "--ServerApp.allow_external_kernels=True", f"--ServerApp.external_connection_dir={HOME}/kernel",
-    f"--SQLiteYStore.db_path={FOLDER}/collaboration.db",
     f"--LabApp.default_url=/lab/tree/{NOTEBOOK_FILE}", "--YDocExtension.document_cleanup_delay=None",
     f"--YDocExtension.session_store_path={FOLDER}/sessions.json",
     "--LabApp.extension_manager=readonly",

@@ -242,10 +242,11 @@ class Views:
         fd = self._notebook.stdin.fileno()
         waits = fd in self._selector.get_map()
         try:
-            while self._line or (line := self._session.read(self._told)):
+            while True:
                 if not self._line:
-                    self._line = line
-                    self._told += 1
+                    self._line, self._told = self._session.read(self._told)
+                if not self._line:
+                    break
                 self._line = self._line[os.write(fd, self._line) :]
         except BlockingIOError:
             if not waits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -13,6 +14,9 @@ from test_notebook import cells, session
 from test_steps import file, python, shell
 from test_views import views
 from viewing import GATE, get, go_on, inside, opened, origin, services
+
+#: The live notebook, below the workspace.
+LIVE = "live-session.ipynb"
 
 #: A figure that is one colour but for its frame.
 FIGURE = """\
@@ -62,6 +66,19 @@ def run_own(page: Page, source: str) -> Locator:
     page.keyboard.insert_text(source)
     page.keyboard.press("Control+Enter")
     return cell(page, source)
+
+
+def live(system: System, job: str) -> str:
+    """The live notebook's file; nothing where it is written anew while it is read."""
+    with suppress(httpx.RemoteProtocolError):
+        answer = system.http.get(f"/jobs/{job}/files/{LIVE}")
+        return answer.text if answer.status_code == 200 else ""
+    return ""
+
+
+def listed(system: System, job: str) -> set[str]:
+    """The files of a job that runs."""
+    return {one["path"] for one in system.http.get(f"/jobs/{job}/files").json()["files"]}
 
 
 def test_jupyter_lab_shows_the_job_live_and_runs_cells_of_the_viewers_own(watched: System, page: Page) -> None:
@@ -163,6 +180,61 @@ def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: Sys
     watched.completed(job)
 
 
+@pytest.mark.parametrize("away", ["rm -f *.ipynb", "mkdir notebooks; mv *.ipynb notebooks/"])
+def test_a_step_that_removes_the_live_notebook_keeps_no_viewer_out(watched: System, page: Page, away: str) -> None:
+    steps = [shell(GATE), shell(f"{away}; echo gone; {GATE}"), shell(f"echo later; {GATE}")]
+    job = watched.submit(steps=steps)
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    lab(page, link)
+    go_on(watched, job)
+    watched.says(job, "gone")
+    until(lambda: LIVE in listed(watched, job), "its file is there again")
+    go_on(watched, job)
+    watched.says(job, "later")
+    for one in (page, lab(page.context.new_page(), link)):
+        one.locator(".jp-OutputArea-output", has_text="gone").wait_for()
+        one.locator(".jp-OutputArea-output", has_text="later").wait_for()
+    go_on(watched, job)
+    watched.completed(job)
+    assert LIVE in watched.zip(job).paths
+
+
+def test_what_viewers_typed_is_in_no_other_file_of_the_zip(watched: System, page: Page) -> None:
+    job = watched.submit(steps=[python("kept = 7"), shell(GATE)])
+    watched.says(job, "ready")
+    lab(page, views(watched, job)["notebook"])
+    run_own(page, "print('typed', kept)").locator(".jp-OutputArea-output", has_text="typed 7").wait_for()
+    until(lambda: "typed" in live(watched, job), "the live notebook is saved")
+    go_on(watched, job)
+    watched.completed(job)
+    assert watched.zip(job).paths == {LIVE}
+
+
+def test_of_much_output_the_live_notebook_has_the_newest_and_says_so(watched: System) -> None:
+    much = "head -c 250000 /dev/zero | tr '\\0' 'x' | fold -w 100"
+    steps = [shell(much) for _ in range(18)]
+    job = watched.submit(steps=[*steps, shell(f"{much}; {much}; echo newest; {GATE}"), python("'last'"), shell(GATE)])
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    assert get(f"{origin(link)}/lab", Cookie=opened(link)).status_code == 200
+
+    def outputs() -> dict[str, str]:
+        content = json.loads(live(watched, job) or '{"cells": []}')["cells"]
+        return {one["id"]: json.dumps(one["outputs"]) for one in content if one["cell_type"] == "code"}
+
+    assert "newest" in until(lambda: outputs().get("step-19"), "the notebook has the step")
+    go_on(watched, job)
+    until(lambda: "last" in outputs().get("step-20", ""), "and what comes while somebody looks")
+    found = outputs()
+    cut = [name for name, text in found.items() if "left out here" in text]
+    assert cut == [*list(found)[: len(cut) - 1], "step-19"] and len(cut) < 6, "what came first is left out"
+    assert all(text.count("left out here") <= 1 for text in found.values()), "once a cell"
+    assert all(len(found[f"step-{number}"]) > 100 for number in range(1, 20)), "none is empty"
+    go_on(watched, job)
+    watched.completed(job)
+
+
 def test_the_live_notebook_has_marks_in_the_place_of_secrets(watched: System) -> None:
     value = "correct-horse-battery"
     job = watched.submit(
@@ -173,12 +245,7 @@ def test_the_live_notebook_has_marks_in_the_place_of_secrets(watched: System) ->
     link = views(watched, job)["notebook"]
     assert get(f"{origin(link)}/lab", Cookie=opened(link)).status_code == 200
 
-    def live() -> str:
-        with suppress(httpx.RemoteProtocolError):  # it is written anew while it is read
-            return watched.http.get(f"/jobs/{job}/files/live-session.ipynb").text
-        return ""
-
-    until(lambda: live().count("[secret TOKEN]") == 2, "what was printed and what was shown have marks")
-    assert value not in until(live, "it can be read whole")
+    until(lambda: live(watched, job).count("[secret TOKEN]") == 2, "what was printed and what was shown have marks")
+    assert value not in until(lambda: live(watched, job), "it can be read whole")
     go_on(watched, job)
     watched.completed(job)
