@@ -13,8 +13,8 @@ on:
     {"cell": id, "instead": output}    the same, in the place of all that the cell has shown so far
 
 Viewers share the notebook with what is told here: cells of their own stay where they put them, and what they change in
-a cell of the job's is theirs alone, because the record is elsewhere. The job's kernel is the notebook's, as soon as it
-runs.
+a cell of the job's is theirs alone, because the record is elsewhere. All notebooks have the job's kernel, as soon as it
+runs, and the next one where it has ended.
 """
 
 from __future__ import annotations
@@ -22,24 +22,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 #: A grammar of addresses in JSON schemas, which Lab has none of: to make it would take half a second.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+import zmq  # noqa: E402
+from jupyter_client.session import Session, utcnow  # noqa: E402
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager  # noqa: E402
+from jupyter_server.services.sessions.sessionmanager import SessionManager  # noqa: E402
 from jupyter_server_ydoc.stores import SQLiteYStore  # noqa: E402
 from jupyterlab import commands  # noqa: E402
 from jupyterlab.labapp import LabApp  # noqa: E402
 from pycrdt import Map, Text  # noqa: E402
 from tornado.web import HTTPError  # noqa: E402
 from traitlets import default  # noqa: E402
+from zmq.eventloop.zmqstream import ZMQStream  # noqa: E402
 
-#: Seconds between two looks for the job's kernel and for the notebook's file, and for an answer of the kernel.
+#: Seconds between two looks for the notebook's file, and for an answer of the kernel.
 LOOK_SECONDS, ANSWER_SECONDS = 0.5, 5.0
 
 HEADING = """\
@@ -58,19 +64,92 @@ EMPTY = {
     "nbformat_minor": 5,
 }
 
+#: What a viewer's cell ends with while there is no kernel, as an error of the kernel's protocol.
+SENTENCE = "The job has no kernel at this moment: it comes with its next python step."
+REFUSAL = {"ename": "NoKernel", "evalue": SENTENCE, "traceback": [SENTENCE]}
+
+#: What is told of a kernel then.
+KERNEL = {
+    "status": "ok",
+    "protocol_version": "5.3",
+    "implementation": "none",
+    "implementation_version": "",
+    "banner": SENTENCE,
+    "language_info": {"name": "python", "version": "3", "mimetype": "text/x-python", "file_extension": ".py"},
+}
+
 NOTEBOOK = STORE = ""
 
 
-class Kernels(AsyncMappingKernelManager):
-    """Kernels of viewers, and the job's own, which they can interrupt but not end."""
+class Nobody:
+    """Answers in the place of the job's kernel while there is none: what a viewer runs is refused with a sentence."""
 
-    def is_the_jobs(self, kernel_id: str) -> bool:
-        return not self.get_kernel(kernel_id).owns_kernel
+    def __init__(self) -> None:
+        self.key = secrets.token_hex(16).encode()
+        self.connection: dict[str, Any] = {"transport": "tcp", "ip": "127.0.0.1", "key": self.key}
+        self._session = Session(key=self.key)
+        self._iopub = self._bind("iopub", zmq.PUB)
+        self._bind("stdin", zmq.ROUTER)
+        for name in ("shell", "control"):
+            stream = self._bind(name, zmq.ROUTER)
+            stream.on_recv(partial(self._answer, stream))
+        heartbeat = self._bind("hb", zmq.REP)
+        heartbeat.on_recv(heartbeat.send_multipart)
+
+    def _bind(self, name: str, kind: int) -> Any:
+        bound = zmq.Context.instance().socket(kind)
+        self.connection[f"{name}_port"] = bound.bind_to_random_port("tcp://127.0.0.1")
+        return ZMQStream(bound)
+
+    def _answer(self, stream: Any, parts: list[bytes]) -> None:
+        try:
+            whom, signed = self._session.feed_identities(parts)
+            asked = self._session.deserialize(signed)
+        except ValueError:
+            return  # of somebody without the key
+        kind = asked["header"]["msg_type"]
+        self._tell("status", {"execution_state": "busy"}, asked)
+        if kind == "execute_request":
+            self._tell("error", REFUSAL, asked)
+        content = KERNEL if kind == "kernel_info_request" else {"status": "error", "execution_count": 0, **REFUSAL}
+        self._session.send(stream, kind.replace("_request", "_reply"), content, parent=asked, ident=whom)
+        self._tell("status", {"execution_state": "idle"}, asked)
+
+    def _tell(self, kind: str, content: dict[str, Any], asked: dict[str, Any]) -> None:
+        self._session.send(self._iopub, kind, content, parent=asked)
+
+
+class Kernels(AsyncMappingKernelManager):
+    """The job's kernel, which viewers can interrupt and not end. No other is started: what viewers run is recorded."""
+
+    _nobody = ""  # the name of what answers where the job has no kernel
+
+    def list_kernel_ids(self) -> list[str]:
+        """The one kernel that there is at this moment."""
+        for file in Path(self.external_connection_dir).glob("kernel-*.json"):
+            if not Path("/proc", file.stem.removeprefix("kernel-")).exists():
+                file.unlink(missing_ok=True)  # its process has ended without a word
+        super().list_kernel_ids()
+        return list(self.kernel_id_to_connection_file)[-1:] or [self._answered_by_nobody()]
+
+    def list_kernels(self) -> list[dict[str, Any]]:
+        return [self.kernel_model(name) for name in self.list_kernel_ids()]
+
+    def _answered_by_nobody(self) -> str:
+        if not self._nobody:
+            self._nobody = self.new_kernel_id()
+            manager = self.kernel_manager_factory(parent=self, log=self.log, owns_kernel=False)
+            manager.load_connection_info(Nobody().connection)
+            manager.last_activity, manager.execution_state, manager.connections = utcnow(), "idle", 1
+            manager.kernel_id, manager.kernel_name = self._nobody, "python3"
+            manager.ready.set_result(None)
+            self._kernels[self._nobody] = manager
+        return self._nobody
+
+    async def start_kernel(self, **options: Any) -> str:
+        return self.list_kernel_ids()[0]
 
     async def interrupt_kernel(self, kernel_id: str) -> None:
-        if not self.is_the_jobs(kernel_id):
-            await super().interrupt_kernel(kernel_id)
-            return
         client = self.get_kernel(kernel_id).client()
         client.start_channels(shell=False, iopub=False, stdin=False, hb=False, control=True)
         try:
@@ -81,16 +160,18 @@ class Kernels(AsyncMappingKernelManager):
             client.stop_channels()
 
     async def shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:
-        self._keep_the_jobs(kernel_id)
-        await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+        raise HTTPError(409, "This is the job's own kernel: it ends with the job. You can interrupt it.")
 
     async def restart_kernel(self, kernel_id: str, now: bool = False) -> None:
-        self._keep_the_jobs(kernel_id)
-        await super().restart_kernel(kernel_id, now=now)
+        await self.shutdown_kernel(kernel_id, restart=True)
 
-    def _keep_the_jobs(self, kernel_id: str) -> None:
-        if self.is_the_jobs(kernel_id):
-            raise HTTPError(409, "This is the job's own kernel: it ends with the job. You can interrupt it.")
+
+class Sessions(SessionManager):
+    """What joins the notebooks that viewers have open to their kernel: the one that there is at this moment."""
+
+    async def row_to_model(self, row: Any, tolerate_culled: bool = False) -> Any:
+        (kernel,) = self.kernel_manager.list_kernel_ids()
+        return await super().row_to_model({**dict(row), "kernel_id": kernel}, tolerate_culled)
 
 
 class Store(SQLiteYStore):
@@ -108,7 +189,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     live = Live(server)
     server.io_loop.add_callback(live.follow)
-    server.io_loop.add_callback(attach, server)
 
 
 class Live:
@@ -124,6 +204,7 @@ class Live:
         if not (self._root / NOTEBOOK).exists():
             (self._root / NOTEBOOK).write_text(json.dumps(EMPTY), "utf-8")
         await self._open()
+        await self._server.session_manager.create_session(path=NOTEBOOK, name=NOTEBOOK, type="notebook")
         keeping = asyncio.create_task(self._keep())
         reader = asyncio.StreamReader(limit=LINE)
         loop = asyncio.get_running_loop()
@@ -199,22 +280,6 @@ def find(document: Any, name: str) -> Any:
     return None
 
 
-async def attach(server: Any) -> None:
-    """Make the job's kernel the notebook's, whenever there is one."""
-    kernels, sessions = server.kernel_manager, server.session_manager
-    attached = ""
-    while True:
-        own = [name for name in kernels.list_kernel_ids() if kernels.is_the_jobs(name)]
-        if own and own[0] != attached:
-            attached = own[0]
-            if await sessions.session_exists(path=NOTEBOOK):
-                session = await sessions.get_session(path=NOTEBOOK)
-                await sessions.update_session(session["id"], kernel_id=attached)
-            else:
-                await sessions.create_session(path=NOTEBOOK, name=NOTEBOOK, type="notebook", kernel_id=attached)
-        await asyncio.sleep(LOOK_SECONDS)
-
-
 def main(notebook: str, store: str, *arguments: str) -> None:
     global NOTEBOOK, STORE
     NOTEBOOK, STORE = notebook, store
@@ -226,6 +291,7 @@ def main(notebook: str, store: str, *arguments: str) -> None:
         [
             *arguments,
             "--ServerApp.kernel_manager_class=session_notebook.Kernels",
+            "--ServerApp.session_manager_class=session_notebook.Sessions",
             "--YDocExtension.ystore_class=session_notebook.Store",
             "--ServerApp.jpserver_extensions={'session_notebook': True, 'jupyter_lsp': False}",
         ]

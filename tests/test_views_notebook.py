@@ -18,6 +18,13 @@ from viewing import GATE, get, go_on, inside, opened, origin, services
 #: The live notebook, below the workspace.
 LIVE = "live-session.ipynb"
 
+#: Asks Jupyter's server for a kernel, and gives its name.
+START = """async () => {
+    const token = document.cookie.match(/_xsrf=([^;]*)/)[1];
+    const asked = {method: "POST", headers: {"X-XSRFToken": token}, body: "{}"};
+    return (await (await fetch("/api/kernels", asked)).json()).id;
+}"""
+
 #: A figure that is one colour but for its frame.
 FIGURE = """\
 import matplotlib.pyplot as plt
@@ -178,6 +185,36 @@ def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: Sys
         inside(watched, job, "pkill", "-9", "-f", "lab.py")
     go_on(watched, job)
     watched.completed(job)
+
+
+def test_what_viewers_run_runs_in_the_jobs_kernel_or_not_at_all(watched: System, page: Page) -> None:
+    steps = [shell(GATE), python("kept = 7"), shell(GATE), python("import os; os._exit(0)")]
+    job = watched.submit(steps=[*steps, python("kept = 8"), shell(GATE)])
+    watched.says(job, "ready")
+    link = views(watched, job)["notebook"]
+    sockets: list[str] = []
+    page.on("websocket", lambda one: sockets.append(one.url) if "/api/kernels/" in one.url else None)
+    lab(page, link)
+    cookie = opened(link)
+
+    def kernel() -> str:
+        (one,) = get(f"{origin(link)}/api/kernels", Cookie=cookie).json()
+        return str(one["id"])
+
+    early = run_own(page, "open('early', 'w'); print('early')")
+    early.locator(".jp-OutputArea-output", has_text="it comes with its next python step").wait_for()
+    assert "early" not in listed(watched, job)
+    for number, kept in ((3, 7), (6, 8)):  # and the page comes to the job's kernel, and to its next, by itself
+        go_on(watched, job)
+        until(lambda: watched.status(job)["steps"][number - 1]["status"] == "running", "a step")  # noqa: B023
+        until(lambda: page.evaluate("1") and kernel() in sockets[-1], "the page is with the job's kernel")
+        own = f"print('I see', kept)  # {kept}"
+        run_own(page, own).locator(".jp-OutputArea-output", has_text=f"I see {kept}").wait_for()
+    assert page.evaluate(START) == kernel(), "also who asks for another gets the job's"
+    go_on(watched, job)
+    watched.completed(job)
+    told = cells(session(watched, job))
+    assert [one["source"][-3:] for name, one in told.items() if name.startswith("viewer-")] == ["# 7", "# 8"]
 
 
 @pytest.mark.parametrize("away", ["rm -f *.ipynb", "mkdir notebooks; mv *.ipynb notebooks/"])
