@@ -17,11 +17,40 @@ from orchestrator.models import Event, Job, Step, at_the_end
 #: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
 SHOWN = 20_000
 
-#: Finds the files, where the notebook is run again beside them.
+#: Where the notebook is run again: finds the files beside it, and makes work in a cell what works in a script.
 SETUP = """\
-# The steps ran in the workspace, which is beside this notebook in the job's ZIP.
+# For those who run this again: the steps ran in the workspace, which is beside this notebook in the job's ZIP, and each
+# like a script: without arguments, with asyncio.run, and with exit code 0 as an end that is no error.
+import asyncio
 import os
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
+
+def like_scripts(shell, run=asyncio.run):
+    def run_in_a_thread(main, **options):  # in this one, the notebook's own loop runs
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(run, main, **options).result()
+
+    def is_success(error):
+        return isinstance(error, SystemExit) and not error.code
+
+    def pass_success(result):
+        if is_success(result.error_in_exec):
+            result.error_in_exec = None
+
+    def show_unless_success(kind, error, lines, show=shell._showtraceback):
+        if not is_success(error):
+            show(kind, error, lines)
+
+    asyncio.run, shell._showtraceback = run_in_a_thread, show_unless_success
+    shell.events.register("post_run_cell", pass_success)
+    warnings.filterwarnings("ignore", "To exit: use")
+
+
+like_scripts(get_ipython())
+sys.argv, __file__, exit, quit = ["session.ipynb"], "session.ipynb", sys.exit, sys.exit
 if os.path.isdir("workspace"):
     os.chdir("workspace")"""
 
@@ -40,8 +69,7 @@ def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
     status = (job.outcome or {}).get("status", job.status)
     cells = [_markdown("job", _heading(job))]
     if any(_is_cell(step) for step in ran):
-        names = '\n__file__ = "session.ipynb"' if any("__file__" in step.source for step in ran) else ""
-        cells.append(_code("setup", SETUP + names, 0, [], []))
+        cells.append(_code("setup", SETUP, 0, [], []))
     for step in [*ran, *(step for step in steps if step.number == wire.CHECK)]:
         outputs = told.get(step.number, [])
         ended = at_the_end(step.status, status) if job.outcome else step.status
@@ -116,9 +144,9 @@ def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
             outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
             if display:
                 displays[display] = outputs[-1]
-    # a cell that failed, or that ended itself, does so again: what comes after it is to run all the same
-    stops = step.status != "completed" or "exit" in step.source
-    return _code(f"step-{step.number}", step.source, count, outputs, ["raises-exception"] if stops else [])
+    # a cell that failed does so again: what comes after it is to run all the same
+    tags = ["raises-exception"] if step.status != "completed" else []
+    return _code(f"step-{step.number}", step.source, count, outputs, tags)
 
 
 def _viewers(event: Event, count: int) -> dict[str, Any]:

@@ -676,6 +676,53 @@ def test_the_notebook_tells_the_story_and_runs_again(system: System) -> None:
     ]
 
 
+#: What a cell does like a script and, but for the setup, not like a notebook's.
+LIKE_SCRIPTS = {
+    "import asyncio\nasync def main():\n    print('awaited')\n    return 4\nprint(asyncio.run(main()))": "awaited\n4\n",
+    "import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', default=3)\nprint(p.parse_args().n)": "3\n",
+    "import sys\nprint(sys.argv[1:], __file__.endswith('nothing'))": "[] False\n",
+    "print('left')\nraise SystemExit(0)": "left\n",
+    "print('quit')\nquit()": "quit\n",
+    "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        print('tested')\nunittest.main()": (
+        "tested\n"
+    ),
+    "import helper\nhelper.main()": "helped\n",
+}
+
+#: Runs a notebook again, and prints what each cell printed then, and which of them ended with an error.
+PRINTED = """
+import nbformat, json
+from nbclient import NotebookClient
+book = nbformat.read("session.ipynb", as_version=nbformat.NO_CONVERT)
+NotebookClient(book, timeout=120).execute()
+found = [cell for cell in book.cells if cell.cell_type == "code"]
+print(json.dumps({c.id: "".join(out.text for out in c.outputs if out.get("name") == "stdout") for c in found}))
+print(json.dumps([cell.id for cell in found if any(out.output_type == "error" for out in cell.outputs)]))
+"""
+
+
+def test_what_works_in_a_script_runs_again_in_the_notebook(system: System) -> None:
+    helper = file("helper.py", "import sys\ndef main():\n    print('helped')\n    sys.exit()\n")
+    last = python("print('last')\nraise SystemExit(3)")
+    job, found = ended(system, helper, *(python(code) for code in LIKE_SCRIPTS), last)
+    assert found["reason"] == "step_failed" and found["steps"][-1]["exit_code"] == 3
+    told = cells(session(system, job))
+    tagged = [name for name, one in told.items() if "raises-exception" in one["metadata"].get("tags", [])]
+    assert tagged == ["step-9"], "who fails, fails again"
+    files = [
+        ("files", ("session.ipynb", io.BytesIO(system.zip(job).read("session.ipynb")))),
+        ("files", ("helper.py", io.BytesIO(system.zip(job).read("workspace/helper.py")))),
+    ]
+    answer = system.http.post("/schedule", data={"steps": json.dumps([python(PRINTED)])}, files=files)
+    again = answer.json()["job_id"]
+    assert system.ended(again)["status"] == "completed", system.output(again)
+    printed, failed = (json.loads(line) for line in system.output(again).splitlines()[-2:])
+    assert printed == {"setup": "", "step-9": "last\n"} | {
+        f"step-{number}": text for number, text in enumerate(LIKE_SCRIPTS.values(), 2)
+    }
+    assert failed == ["step-9"]
+
+
 def test_the_notebook_is_written_as_the_job_goes(system: System) -> None:
     job = system.submit(steps=[python("print('one')"), python("print('two')\nimport time\ntime.sleep(600)")])
     system.says(job, "two\n")
