@@ -11,9 +11,10 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -31,10 +32,15 @@ from orchestrator.store import Store
 from orchestrator.tasks import Tasks
 from orchestrator.vault import Hiding
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 #: Seconds that an agent's question is held; it asks again.
 HOLD_SECONDS = 25.0
+
+#: Seconds between two tries to store what finds no room on the disk.
+ROOM_SECONDS = 1.0
 
 #: Characters of what a review says.
 SUMMARY = 4_000
@@ -245,7 +251,8 @@ class Thinking:
             with contextlib.suppress(RecordFull):  # who waits for this is in no position to wait for room
                 await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
             raise
-        used = await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
+        event = call.event()
+        used = await _kept(lambda: self._store.called(job_id, event, call.calls, call.tokens, call.cost or 0.0))
         self._bell.ring(job_id)
         if isinstance(error, ModelAway | ModelBusy | ModelDenied):
             raise Ended("model_unavailable", str(error)) from None
@@ -261,13 +268,14 @@ class Thinking:
         self._tasks.spawn(self._note_wait(job_id, f"{why} It is asked again in {seconds:.0f} s."))
 
     async def _note_wait(self, job_id: str, detail: str) -> None:
-        await self._store.model_waits(job_id, detail)
+        with contextlib.suppress(RecordFull):
+            await self._store.model_waits(job_id, detail)
         self._bell.ring(job_id)
 
     async def _accepted(self, job: Job, shape: AnsweredReview) -> bool:
         """Note what a review says; raises Ended where it finds the work wanting and nothing can be done about it."""
         shape.summary = cut(shape.summary, SUMMARY)
-        await self._store.reviewed(job.id, shape.accept, shape.summary)
+        await _kept(lambda: self._store.reviewed(job.id, shape.accept, shape.summary))
         if not shape.accept and job.repairs >= self._settings.max_repairs:
             often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
             raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
@@ -281,7 +289,8 @@ class Thinking:
         if not job.given or failed or ask.missing:
             missing = [f"Nothing matches the declared output {one!r}. " for one in job.outputs if one in ask.missing]
             raise Ended("check_failed", f"{''.join(missing[:1])}What came out was not reviewed. {why}")
-        await self._store.reviewed(job.id, None, cut(f"What came out was not reviewed. {why}", SUMMARY))
+        summary = cut(f"What came out was not reviewed. {why}", SUMMARY)
+        await _kept(lambda: self._store.reviewed(job.id, None, summary))
         return wire.Answered("accepted")
 
     async def _planned(
@@ -305,13 +314,30 @@ class Thinking:
         if repeated := questions.repeated(steps, planned):
             raise Ended(WITHOUT[ask.purpose], f"The model answered with {repeated}, so it was asked no more.")
         last = max((step.number for step in steps), default=0)
-        rows = rows_of(job.model_copy(update={"check_command": ""}), planned, last + 1)
-        again = check_row(job, check) if check else None
-        told = [planned_step(row) for row in rows]  # before the rows belong to the store
-        if await self._store.replan(job.id, ask.purpose, rows, again, outputs) is None:
+        plain = job.model_copy(update={"check_command": ""})
+        told = [planned_step(row) for row in rows_of(plain, planned, last + 1)]
+
+        def replan() -> Awaitable[Job | None]:  # with rows of its own: those that found no room belong to the store
+            again = check_row(job, check) if check else None
+            return self._store.replan(job.id, ask.purpose, rows_of(plain, planned, last + 1), again, outputs)
+
+        if await _kept(replan) is None:
             raise Ended(None, "The job has ended meanwhile.")
         self._bell.ring(job.id)
         return wire.Answered("planned", told, outputs, check)
+
+
+async def _kept(store: Callable[[], Awaitable[T]]) -> T:
+    """Store what an answer gave; where the disk is full, the answer is kept until there is room: it is paid for."""
+    full = False
+    while True:
+        try:
+            return await store()
+        except RecordFull as error:
+            if not full:
+                log.warning("an answer of the model waits until it can be stored: %s", error)
+            full = True
+        await asyncio.sleep(ROOM_SECONDS)
 
 
 def dollars(amount: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from answers import problem
 from conftest import ROOT, System, docker, until
+from providers import Asked, OpenAIServer, Turn
 
 from orchestrator.spare import SPARE_BYTES
 
@@ -97,6 +99,32 @@ def test_a_disk_without_any_room_is_told_of_and_jobs_go_on_when_there_is_some(
     assert "Traceback" not in system.log.read_text()
     system.close()
     system.process = None
+
+
+def test_an_answer_of_a_model_waits_for_room(make_system: Callable[..., System], small_disk: Path) -> None:
+    full = threading.Event()
+
+    def answer(asked: Asked) -> Turn:
+        if asked is server.asked[0]:
+            full.wait(20)
+            return Turn({"missing": "", "steps": [step], "outputs": ["a.txt"], "check": ""})
+        return Turn({"accept": True, "summary": "Done.", "steps": []})
+
+    step = {"kind": "shell", "title": "", "source": "echo hi > a.txt", "path": ""}
+    with OpenAIServer(answer) as server:
+        settings = {**server.settings, "AGENT_OUTPUT_DIR": str(small_disk / "jobs"), "DISK_RESERVE": "1m"}
+        system = make_system(**settings).start()
+        job = system.submit(prompt="Say hi")
+        until(lambda: server.asked, "the model is asked")
+        filler = fill(small_disk)
+        full.set()
+        until(lambda: "waits until it can be stored" in system.log.read_text(), "its answer finds no room")
+        assert system.status(job)["status"] == "running"
+        filler.unlink()
+        found = system.completed(job)
+        assert (found["usage"]["calls"], len(server.asked)) == (2, 2)
+        system.close()
+        system.process = None
 
 
 def test_on_a_disk_without_any_room_jobs_can_be_cancelled_and_deleted(
