@@ -366,14 +366,14 @@ def test_a_page_of_one_job_does_nothing_to_another_through_its_viewers_browser(
     desktop.goto(found["desktop"]["control"])
     desktop.wait_for_selector("body[data-state=connected]")
     notebook.goto(found["notebook"], timeout=100_000)
-    notebook.wait_for_selector(".jp-Notebook", timeout=100_000)
+    notebook.frame_locator("iframe").locator(".jp-Notebook").wait_for(timeout=100_000)
     lists = [f"http://localhost:{port}/" for port in (watched.desktop_port, watched.notebook_port)]
     api = f"http://127.0.0.1:{watched.port}"
     link = views(watched, hostile)["notebook"]
     opened(link)
     watched.says(hostile, "hostile")
     page.goto(link)
-    until(lambda: page.title() == "hostile", "the hostile page is shown")
+    until(lambda: page.frames[-1].title() == "hostile", "the hostile page is shown")
     victims = [origin(found["desktop"]["control"]), origin(found["notebook"])]
     pages = [
         victims[0] + "/", victims[1] + "/lab", victims[1] + "/api/contents", victims[1] + "/api/kernels",
@@ -385,7 +385,7 @@ def test_a_page_of_one_job_does_nothing_to_another_through_its_viewers_browser(
         victims[1].replace("http", "ws") + "/api/collaboration/room/JupyterLab:globalAwareness",
     ]
     before = watched.http.get("/jobs", params={"limit": 100}).json()["jobs"]
-    result = page.evaluate(TRY, {"pages": pages, "sockets": sockets, "api": api, "victim": victim})
+    result = page.frames[-1].evaluate(TRY, {"pages": pages, "sockets": sockets, "api": api, "victim": victim})
     assert result == {"read": [], "done": []}
     assert [one["job_id"] for one in watched.http.get("/jobs", params={"limit": 100}).json()["jobs"]] == [
         one["job_id"] for one in before

@@ -9,7 +9,7 @@ from contextlib import suppress
 import httpx
 import pytest
 from conftest import PATIENCE, System, until
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, FrameLocator, Locator, Page
 from test_notebook import cells, session
 from test_steps import file, python, shell
 from test_views import views
@@ -55,18 +55,23 @@ def page(browser: Browser) -> Iterator[Page]:
 def lab(page: Page, link: str) -> Page:
     """Open a link to a notebook and wait until Jupyter Lab shows it."""
     page.goto(link)
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    shown(page).locator(".jp-Notebook .jp-Cell").first.wait_for()
     return page
+
+
+def shown(page: Page) -> FrameLocator:
+    """What the frame shows that a link opens."""
+    return page.frame_locator("iframe")
 
 
 def cell(page: Page, words: str) -> Locator:
     """The code cell whose source has these words."""
-    return page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea", has_text=words))
+    return shown(page).locator(".jp-CodeCell").filter(has=shown(page).locator(".jp-InputArea", has_text=words))
 
 
 def run_own(page: Page, source: str) -> Locator:
     """Put a cell at the end, as a person does, and run it."""
-    page.locator(".jp-Notebook .jp-Cell").last.locator(".jp-InputPrompt").click()
+    shown(page).locator(".jp-Notebook .jp-Cell").last.locator(".jp-InputPrompt").click()
     page.keyboard.press("Escape")
     page.keyboard.press("b")
     page.keyboard.press("Enter")
@@ -100,12 +105,12 @@ def test_jupyter_lab_shows_the_job_live_and_runs_cells_of_the_viewers_own(watche
     )
     watched.says(job, "ready")
     lab(page, views(watched, job)["notebook"])
-    listed = page.locator(".jp-DirListing-itemText")
+    listed = shown(page).locator(".jp-DirListing-itemText")
     until(lambda: {"figures", "sales.csv"} <= set(listed.all_inner_texts()), "the workspace is listed")
     picture = cell(page, "secret_sum = 40").locator(".jp-RenderedImage img")
     picture.wait_for()
     assert picture.evaluate(MAGENTA_OF) > 0.9, "the picture is the figure"
-    page.locator(".jp-RenderedMarkdown h2", has_text="Step 2: Draw").wait_for()
+    shown(page).locator(".jp-RenderedMarkdown h2", has_text="Step 2: Draw").wait_for()
 
     own = run_own(page, "print('mine', secret_sum + 1)")
     own.locator(".jp-OutputArea-output", has_text="mine 43").wait_for()
@@ -156,13 +161,13 @@ def test_a_viewer_can_interrupt_the_jobs_kernel_and_not_end_it(watched: System, 
     lab(page, link)
     go_on(watched, job)
     watched.says(job, "wait")
-    page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    page.get_by_role("menuitem", name="Interrupt Kernel").click()
+    shown(page).get_by_role("menuitem", name="Kernel", exact=True).click()
+    shown(page).get_by_role("menuitem", name="Interrupt Kernel").click()
     watched.says(job, "interrupted")
     until(lambda: watched.status(job)["steps"][3]["status"] == "running", "the fourth step runs")
-    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    shown(page).get_by_role("menuitem", name="Kernel", exact=True).click()
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as ending:
-        page.get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
+        shown(page).get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
     assert ending.value.status == 409, "it is the job's own, and ends with the job"
     cookie = opened(link)
     kernels = get(f"{origin(link)}/api/kernels", Cookie=cookie).json()
@@ -171,6 +176,19 @@ def test_a_viewer_can_interrupt_the_jobs_kernel_and_not_end_it(watched: System, 
     go_on(watched, job)
     watched.completed(job)
     assert watched.output(job, 5) == "7\n", "it is the same kernel"
+
+
+def test_when_the_job_ends_the_notebooks_page_says_how_and_offers_the_zip(watched: System, page: Page) -> None:
+    job = watched.submit(steps=[python("kept = 7"), shell(f"{GATE}; exit 3")])
+    watched.says(job, "ready")
+    lab(page, views(watched, job)["notebook"])
+    run_own(page, "print(kept)").locator(".jp-OutputArea-output", has_text="7").wait_for()
+    go_on(watched, job)
+    page.get_by_role("heading", name="The job has ended").wait_for()
+    assert f"Job {job} is failed" in page.inner_text("main")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the ZIP").click()
+    assert download.value.suggested_filename == f"{job}.zip"
 
 
 def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: System) -> None:
@@ -230,8 +248,8 @@ def test_a_step_that_removes_the_live_notebook_keeps_no_viewer_out(watched: Syst
     go_on(watched, job)
     watched.says(job, "later")
     for one in (page, lab(page.context.new_page(), link)):
-        one.locator(".jp-OutputArea-output", has_text="gone").wait_for()
-        one.locator(".jp-OutputArea-output", has_text="later").wait_for()
+        shown(one).locator(".jp-OutputArea-output", has_text="gone").wait_for()
+        shown(one).locator(".jp-OutputArea-output", has_text="later").wait_for()
     go_on(watched, job)
     watched.completed(job)
     assert LIVE in watched.zip(job).paths

@@ -1,4 +1,4 @@
-// A notebook in a frame of its own origin, so that the page around it can go on to the newest job.
+// A notebook in a frame of its own origin: the page around it says how the job has ended, or goes on to the newest.
 import { follow } from "/gateway/following.js";
 
-follow(document.body.dataset.newest);
+follow(document.body.dataset.newest || location.href);

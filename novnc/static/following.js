@@ -1,11 +1,12 @@
-// Goes on to the newest job: asks this view whether there is one, and leaves when there is, or when this job has ended.
+// Asks this view whether there is a job to go on to, and leaves for a page when there is, or when this job has ended.
 const PAUSE = 2000;
 
-export async function leave(newest) {
+export async function leave(page) {
     try {
         const answer = await fetch("/newer");
         if (answer.status === 200 || answer.status === 404 || answer.status === 410) {
-            location.replace(newest);
+            document.querySelector("iframe")?.remove(); // else it would ask its viewer whether to leave
+            location.replace(page);
             return true;
         }
     } catch {
@@ -14,8 +15,8 @@ export async function leave(newest) {
     return false;
 }
 
-export async function follow(newest) {
+export async function follow(page) {
     do {
         await new Promise((resolve) => setTimeout(resolve, PAUSE));
-    } while (!(await leave(newest)));
+    } while (!(await leave(page)));
 }

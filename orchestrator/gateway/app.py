@@ -109,13 +109,14 @@ class Gateway:
             if grant.follow and call.path in ("/", "/follow"):
                 return page("ended", "On to the newest", newest=self._newest_after(grant.job_id, call))
             raise
-        if call.path == "/newer" and grant.follow:
-            newest = await self._newest()
+        after = self._newest_after(job.id, call) if grant.follow else ""
+        if call.path == "/newer":
+            newest = await self._newest() if grant.follow else None
             return Response(status_code=200 if newest and newest.id != job.id else 204)
         if call.path == "/follow" and call.service == "notebook":
-            return page("follow", _title(job), job=job.id, newest=self._newest_after(job.id, call))
+            return page("follow", _title(job), job=job.id, newest=after)
         if call.path == "/" and call.service == "desktop":
-            return self._desktop(job, grant, self._newest_after(job.id, call) if grant.follow else "")
+            return self._desktop(job, grant, after)
         if call.service == "desktop" and call.path != "/websockify":
             raise NotFound(404, "nothing-here", "Nothing here", "There is nothing at this address of the view.")
         await self._scheduler.views.reach(job.id, call.service)  # raises what has kept nginx from passing a request on
@@ -131,7 +132,7 @@ class Gateway:
         self._scheduler.views.want(job.id, grant.service)
         until = int(time.time()) + COOKIE_SECONDS
         cookie = self._signer.sign("cookie", Grant(job.id, grant.service, grant.mode, until, grant.follow))
-        path = "/follow" if grant.follow and grant.service == "notebook" else "/"
+        path = "/follow" if grant.service == "notebook" else "/"
         answer = page("opened", _title(job), path=path, service=grant.service, job=job.id)
         answer.set_cookie(callers.COOKIE, cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
         return answer
