@@ -25,6 +25,7 @@ from orchestrator.errors import Conflict, ModelAway, ModelBusy, ModelDenied, Mod
 from orchestrator.llm.base import Answer, Message, Model, Question
 from orchestrator.llm.prices import cost
 from orchestrator.models import Job, Step
+from orchestrator.plan import STEPS
 from orchestrator.questions import AnsweredPlan, AnsweredReview, Unusable, cut
 from orchestrator.rows import check_row, planned_step, rows_of
 from orchestrator.settings import Settings
@@ -304,6 +305,9 @@ class Thinking:
         if used is not None:  # an answer that ends the job is taken in any case: it is paid for
             _check_budget(used, before=False)
         planned = questions.steps_of(shape.steps)
+        done = sum(step.status == "completed" and step.number != wire.CHECK for step in steps)
+        if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
+            raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
         outputs, check = job.outputs, job.check_command
         if isinstance(shape, AnsweredPlan):  # what a mended plan does not say stays as the plan before said it
             mends = ask.purpose == "repair"

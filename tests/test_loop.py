@@ -446,6 +446,16 @@ def test_prose_around_the_answer_does_no_harm(ask: Asking) -> None:
         same(job_id)
 
 
+def test_all_steps_of_a_job_together_are_a_plan_that_can_be_posted_again(ask: Asking) -> None:
+    many = [shell(f"echo {n}") for n in range(60)]
+    system, server = ask(plan(*many), more(*many, summary="Once more."), more(shell("echo the last")), accept())
+    job = system.submit(prompt="Do it", limits={"calls": 9})
+    system.completed(job)
+    assert "with the 60 steps that were completed, it has more than 100" in server.asked[2].prompt
+    steps = system.zip(job).manifest["plan"]["steps"]
+    assert len(steps) == 61
+
+
 def test_an_answer_that_cannot_be_used_is_asked_for_once_more(ask: Asking) -> None:
     system, server = ask(plan(), plan(shell("echo better")), accept())
     found = system.completed(system.submit(prompt="Do it"))
