@@ -677,7 +677,7 @@ def test_the_notebook_tells_the_story_and_runs_again(system: System) -> None:
 
 
 #: What a cell does like a script and, but for the setup, not like a notebook's.
-LIKE_SCRIPTS = {
+RUN_AGAIN = {
     "import asyncio\nasync def main():\n    print('awaited')\n    return 4\nprint(asyncio.run(main()))": "awaited\n4\n",
     "import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', default=3)\nprint(p.parse_args().n)": "3\n",
     "import sys\nprint(sys.argv[1:], __file__.endswith('nothing'))": "[] False\n",
@@ -704,7 +704,7 @@ print(json.dumps([cell.id for cell in found if any(out.output_type == "error" fo
 def test_what_works_in_a_script_runs_again_in_the_notebook(system: System) -> None:
     helper = file("helper.py", "import sys\ndef main():\n    print('helped')\n    sys.exit()\n")
     last = python("print('last')\nraise SystemExit(3)")
-    job, found = ended(system, helper, *(python(code) for code in LIKE_SCRIPTS), last)
+    job, found = ended(system, helper, *(python(code) for code in RUN_AGAIN), last)
     assert found["reason"] == "step_failed" and found["steps"][-1]["exit_code"] == 3
     told = cells(session(system, job))
     tagged = [name for name, one in told.items() if "raises-exception" in one["metadata"].get("tags", [])]
@@ -718,7 +718,7 @@ def test_what_works_in_a_script_runs_again_in_the_notebook(system: System) -> No
     assert system.ended(again)["status"] == "completed", system.output(again)
     printed, failed = (json.loads(line) for line in system.output(again).splitlines()[-2:])
     assert printed == {"setup": "", "step-9": "last\n"} | {
-        f"step-{number}": text for number, text in enumerate(LIKE_SCRIPTS.values(), 2)
+        f"step-{number}": text for number, text in enumerate(RUN_AGAIN.values(), 2)
     }
     assert failed == ["step-9"]
 
