@@ -64,11 +64,16 @@ def gateway(run_dir: Path, desktop_port: int, notebook_port: int) -> Iterator[No
         subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
 
 
+def in_lab(page: Any, selector: str) -> None:
+    """Wait for something in Jupyter Lab, which is in a frame."""
+    page.frame_locator("iframe").locator(selector).first.wait_for()
+
+
 #: What is waited for, of which service, and the milliseconds that it may take.
 SEEN: dict[str, tuple[str, int | None, Callable[[Any], object]]] = {
     "desktop: link to first pixel": ("desktop", 1000, lambda page: page.wait_for_function(PIXELS, polling=10)),
-    "notebook: link to Lab's page": ("notebook", 3000, lambda page: page.wait_for_selector(".jp-LabShell")),
-    "notebook: link to its cells": ("notebook", None, lambda page: page.wait_for_selector(".jp-Notebook .jp-Cell")),
+    "notebook: link to Lab's page": ("notebook", 3000, lambda page: in_lab(page, ".jp-LabShell")),
+    "notebook: link to its cells": ("notebook", None, lambda page: in_lab(page, ".jp-Notebook .jp-Cell")),
 }
 
 
