@@ -159,9 +159,10 @@ class Steps:
 
     def end(self) -> None:
         """A step has ended, with the threads that a script would wait for."""
-        for thread in threading.enumerate():
-            if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
-                thread.join()
+        with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
+            for thread in threading.enumerate():
+                if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
+                    thread.join()
         if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
             server._forkserver_pid = None  # it is ended with the step; another one is started when it is needed
         trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)

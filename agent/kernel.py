@@ -22,18 +22,21 @@ from agent.processes import Processes
 
 COMMAND = ["/opt/venv/bin/python", "-P", str(Path(__file__).with_name("cells.py"))]
 
-#: Bytes of one line that it may send: a result with all parts that it can have.
-LINE = 8 * 2**20
+#: Bytes of one line that it may send: a result with all parts that it can have; and of what is read at once.
+LINE, BLOCK = 8 * 2**20, 1 << 16
 
-#: Seconds until a kernel must have read what it is told, and until one that is to end has ended: what its threads and
-#: its exit have to do may take a while.
-SEND_SECONDS, EXIT_SECONDS = 10.0, 60.0
+#: Seconds until a kernel must have read what it is told.
+SEND_SECONDS = 10.0
+
+#: Seconds that one which is to end may take: what its threads and its exit have to do may take a while, as far as the
+#: job's limit goes, but for the least.
+EXIT_SECONDS, LEAST_EXIT_SECONDS = 60.0, 2.0
 
 #: Processes that a step may have go on.
 SPARED = 2
 
 #: What is printed last where that was not enough.
-CUT_OFF = f"\n[… the kernel was killed: what was left to do at its end took longer than {EXIT_SECONDS:g} s …]\n"
+CUT_OFF = "\n[… the kernel was killed: what was left to do at its end took longer than {:.0f} s …]\n"
 
 
 class Broken(Exception):
@@ -105,19 +108,25 @@ class Kernel:
         self._ended = self._broken = None
         self._tell({"run": number, "source": source})
         self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
-        while self._receive():  # what it has said before it ended
-            pass
+        for _ in range(LINE // BLOCK):  # what it has said before it ended; a child of its may go on without end
+            if self._ended or self._broken or not self._receive():
+                break
         if self._broken:
             raise self._broken
         return self._ended
 
-    def leave(self, output: StepOutput) -> None:
-        """Have it end as a script ends, with all that is to be done and said then; after a while it is killed."""
+    def leave(self, output: StepOutput, deadline: float) -> None:
+        """Have it end as a script ends, with all that is to be done and said then; after a while it is killed.
+
+        ``deadline`` is the job's (``time.monotonic``).
+        """
+        now = time.monotonic()
+        seconds = min(EXIT_SECONDS, max(LEAST_EXIT_SECONDS, deadline - now))
         self.processes.listen(self.process, output)
         with suppress(Broken):
             self._tell({"exit": True})
-            if not self.processes.wait(self.process, time.monotonic() + EXIT_SECONDS):
-                output.feed(CUT_OFF.encode())
+            if not self.processes.wait(self.process, now + seconds):
+                output.feed(CUT_OFF.format(seconds).encode())
         self.end()
 
     def end(self) -> None:
@@ -144,7 +153,7 @@ class Kernel:
         if not select.select([self._socket], [], [], 0)[0]:
             return False
         try:
-            data = self._socket.recv(1 << 16)
+            data = self._socket.recv(BLOCK)
         except ConnectionResetError:
             data = b""
         if not data:  # its end of the socket is closed: it ends, or a step has closed it

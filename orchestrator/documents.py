@@ -72,9 +72,15 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
 
 def _kept(steps: Sequence[Step], thoughts: Sequence[Event]) -> list[Step]:
     """The steps of the last plan, and what of those before it was done."""
-    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
-    last = plans[-1][0]["number"] if plans else 1
+    last = first_of_last_plan(thoughts)
     return [step for step in steps if step.number >= last or step.status == "completed"]
+
+
+def first_of_last_plan(thoughts: Sequence[Event]) -> int:
+    """The number of its first step: those before it are of plans that it has taken the place of."""
+    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
+    first: int = plans[-1][0]["number"] if plans else 1
+    return first
 
 
 def limits(job: Job) -> dict[str, Any]:

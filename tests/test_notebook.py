@@ -389,6 +389,31 @@ None
     assert [system.zip(job).text(f"{n}.txt") for n in (0, 1, 2, "exit")] == ["done"] * 4
 
 
+def test_what_is_left_to_do_at_the_exit_has_the_time_of_the_job_and_no_more(system: System) -> None:
+    code = "import atexit, time\natexit.register(time.sleep, 600)\nNone"
+    job, found = ended(system, python("x = 1"), python(code), limits={"seconds": 4})
+    assert found["status"] == "completed", found
+    assert "the kernel was killed: what was left to do at its end" in system.output(job, 2)
+
+
+def test_an_interrupt_ends_the_waiting_for_a_steps_threads(system: System) -> None:
+    code = """
+import os, threading, time
+def wait():
+    while not os.path.exists('go'):
+        time.sleep(0.05)
+threading.Thread(target=wait).start()
+print('pid', os.getpid())
+"""
+    job = system.submit(steps=[python("x = 1"), python(code), shell("touch go"), python("print(x)")])
+    system.says(job, "pid ")
+    pid = system.output(job, 2).split()[1]
+    sandbox = f"containerized-agent-{system.status(job)['sandbox']}"
+    docker("exec", "-u", "10001:10001", sandbox, "bash", "-c", f"kill -INT {pid}")
+    system.completed(job)
+    assert system.output(job, 4) == "1\n"
+
+
 def test_a_progress_bar_is_one_line_in_the_end(system: System) -> None:
     code = """
 import sys, time

@@ -135,7 +135,7 @@ def leave_kernel(job: Job) -> None:
     if job.processes.stopped:
         job.kernel.end()
     else:
-        job.kernel.leave(output_of(job, job.kernel.number))
+        job.kernel.leave(output_of(job, job.kernel.number), job.deadline)
     job.kernel = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.documents import iso, limits, thinking, timings, usage
+from orchestrator.documents import first_of_last_plan, iso, limits, thinking, timings, usage
 from orchestrator.inputs import VALUE_CHARACTERS
 from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Event, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
@@ -372,8 +372,7 @@ def summary(job: Job) -> JobSummary:
 
 
 def _progress(steps: list[StepView], thoughts: list[Event]) -> Progress:
-    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
-    last = plans[-1][0]["number"] if plans else 1
+    last = first_of_last_plan(thoughts)
     replaced = sum(step.status == "skipped" and step.number < last for step in steps)
     return Progress(done=sum(step.ended is not None for step in steps), of=len(steps) - replaced)
 
