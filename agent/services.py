@@ -37,9 +37,10 @@ SCREEN = [
 
 WINDOW_MANAGER = ["openbox", "--sm-disable", "--startup", f"touch {MANAGED}"]
 
-#: Shows what comes on its standard input, below all other windows: the image's openbox knows it by its name. A terminal
-#: that meets a window manager in the middle of its start waits five seconds for an answer that has got lost, so it
-#: begins when that is ready. What a viewer types there does nothing: no key ends it, stops it or writes into it.
+#: Shows what comes on its standard input, below all other windows, and takes the keyboard from none of them: the
+#: image's openbox knows it by its name. A terminal that meets a window manager in the middle of its start waits five
+#: seconds for an answer that has got lost, so it begins when that is ready. What a viewer types there does nothing: no
+#: key ends it, stops it or writes into it.
 TERMINAL = [
     "/bin/sh", "-c",
     f'for try in $(seq 500); do [ ! -e {MANAGED} ] || break; sleep 0.01; done; exec "$@" 3<&0 </dev/null', "sh",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +25,8 @@ from viewing import (
     many,
     opened,
     origin,
+    screen,
     services,
-    windows,
 )
 
 #: What a step's own programs look like, and nothing else.
@@ -89,9 +90,9 @@ def test_two_jobs_have_two_desktops_that_show_what_their_steps_print(watched: Sy
     assert not pictures[0].shown(pages[1]) and not pictures[1].shown(pages[0])
     assert len({page.evaluate("location.host") for page in pages}) == 2
     for job, text in zip(jobs, words, strict=True):
-        assert f'Step 1 "Say {text}"' in windows(watched, job)[0], "the terminal's title has the current step"
+        assert f'Step 1 "Say {text}"' in screen(watched, job).names, "the terminal's title has the current step"
     go_on(watched, jobs[0])
-    until(lambda: any(name.startswith("Step 2 ") for name in windows(watched, jobs[0])[0]), "the title has step 2")
+    until(lambda: any(name.startswith("Step 2 ") for name in screen(watched, jobs[0]).names), "the title has step 2")
     assert pictures[0].shown(pages[0]), "the desktop outlives a step"
     context.close()
 
@@ -101,7 +102,7 @@ def test_who_controls_may_type_and_who_watches_may_not_whatever_his_client_says(
     link = views(watched, job)["desktop"]
     desktop(page, link["watch"])
     many(page, OLIVE)
-    size = windows(watched, job)[1]
+    size = screen(watched, job).size
     box = look(page, OLIVE)
     centre = (box["left"] + box["right"]) // 2, (box["top"] + box["bottom"]) // 2
     page.mouse.click(*centre)
@@ -113,11 +114,11 @@ def test_who_controls_may_type_and_who_watches_may_not_whatever_his_client_says(
         liar.click(*centre, button=2)
         liar.resize(640, 480)
         liar.settle()
-    assert windows(watched, job)[1] == size
+    assert screen(watched, job).size == size
     assert inside(watched, job, "cat", "typed") == ""
     control = desktop(page.context.new_page(), link["control"])
     many(control, OLIVE)
-    control.mouse.click(*_on_screen(control, OLIVE))
+    _click(watched, job, control, OLIVE, "Typed")
     control.keyboard.type("I may\n")
     until(lambda: inside(watched, job, "cat", "typed") == "I may", "what is typed arrives, and nothing else")
 
@@ -150,13 +151,19 @@ def _on_screen(page: Page, colour: tuple[int, int, int]) -> tuple[float, float]:
     return canvas["x"] + x, canvas["y"] + y
 
 
+def _click(system: System, job: str, page: Page, colour: tuple[int, int, int], title: str) -> None:
+    """Click what has a colour, and wait until the window manager has given its window the keyboard."""
+    page.mouse.click(*_on_screen(page, colour))
+    until(lambda: screen(system, job).focus.startswith(title), f"{title} has the keyboard")
+
+
 def test_no_key_ends_the_terminal_and_where_it_is_closed_it_comes_again(watched: System, page: Page) -> None:
     first, second, third = Picture(MAGENTA), Picture(CYAN), Picture(YELLOW)
     script = "\n".join(f"{picture.script}\n{GATE}" for picture in (first, second, third))
     job = watched.submit(steps=[shell(script)])
     desktop(page, views(watched, job)["desktop"]["control"])
     first.waited_for(page)
-    page.mouse.click(*_on_screen(page, MAGENTA[1]))
+    _click(watched, job, page, MAGENTA[1], "Step 1")
     for keys in ("Control+c", "Control+\\", "Control+z", "Control+d", "Control+s"):
         page.keyboard.press(keys)
     go_on(watched, job)
@@ -168,13 +175,27 @@ def test_no_key_ends_the_terminal_and_where_it_is_closed_it_comes_again(watched:
     assert first.shown(page) and second.shown(page), "it has what was printed before"
 
 
+def test_the_terminal_takes_the_keyboard_from_no_program_of_a_step(watched: System, page: Page) -> None:
+    job = watched.submit(steps=[shell(f"{GATE}; {TAKES}")])
+    desktop(page, views(watched, job)["desktop"]["control"])
+    go_on(watched, job)
+    until(lambda: screen(watched, job).focus == "Typed", "a new window has the keyboard")
+    find = ("pgrep", "-f", "^xterm -name output")
+    before = inside(watched, job, *find)
+    inside(watched, job, "kill", before)
+    until(lambda: inside(watched, job, "sh", "-c", f"{shlex.join(find)} || true") not in ("", before), "it comes again")
+    until(lambda: any(name.startswith("Step 1") for name in screen(watched, job).names), "its window too")
+    page.keyboard.type("I may\n")
+    until(lambda: inside(watched, job, "cat", "typed") == "I may", "what is typed arrives")
+
+
 def test_the_screen_takes_the_size_of_the_controllers_window(watched: System, page: Page) -> None:
     job = watched.submit(steps=[shell(GATE)])
     desktop(page, views(watched, job)["desktop"]["control"])
     for width, height in ((900, 700), (1300, 650)):
         page.set_viewport_size({"width": width, "height": height})
-        until(lambda: windows(watched, job)[1][0] == width, f"the screen is {width} wide")  # noqa: B023
-        assert height - 60 < windows(watched, job)[1][1] < height
+        until(lambda: screen(watched, job).size[0] == width, f"the screen is {width} wide")  # noqa: B023
+        assert height - 60 < screen(watched, job).size[1] < height
         until(lambda: page.evaluate("document.querySelector('canvas').width") == width, "the canvas too")  # noqa: B023
 
 
@@ -189,7 +210,7 @@ def test_what_a_job_opens_before_anybody_watches_is_there_when_somebody_comes(wa
     watched.says(job, "ready")
 
     def opened_by_the_job() -> bool:
-        names = windows(watched, job)[0]
+        names = screen(watched, job).names
         return "Typed" in names and any("A page of the job" in name for name in names)
 
     until(lambda: "Xtigervnc" in services(watched, job), "the step has started the screen")

@@ -10,7 +10,7 @@ import struct
 import subprocess
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -55,7 +55,7 @@ SAMPLE = """([points, [red, green, blue]]) => {
     });
 }"""
 
-#: The names of all windows of a job's screen, and its size: what no picture tells in letters.
+#: The names of all windows of a job's screen, its size, and which window takes what is typed: what no picture tells.
 WINDOWS = r"""
 import ctypes, json
 x = ctypes.CDLL("libX11.so.6")
@@ -65,10 +65,14 @@ x.XDefaultRootWindow.restype = ctypes.c_ulong
 names, root = [], x.XDefaultRootWindow(display)
 class Text(ctypes.Structure):
     _fields_ = [("value", ctypes.c_char_p), ("kind", ctypes.c_ulong), ("format", ctypes.c_int), ("n", ctypes.c_ulong)]
+def named(window):
+    name = Text()
+    found = window > 1 and x.XGetWMName(display, ctypes.c_ulong(window), ctypes.byref(name)) and name.value
+    return found.decode("utf-8", "replace") if found else ""
 def look(window):
-    name, count, children = Text(), ctypes.c_uint(), ctypes.POINTER(ctypes.c_ulong)()
-    if x.XGetWMName(display, ctypes.c_ulong(window), ctypes.byref(name)) and name.value:
-        names.append(name.value.decode("utf-8", "replace"))
+    count, children = ctypes.c_uint(), ctypes.POINTER(ctypes.c_ulong)()
+    if named(window):
+        names.append(named(window))
     nothing = ctypes.c_ulong()
     x.XQueryTree(display, ctypes.c_ulong(window), ctypes.byref(nothing), ctypes.byref(nothing), ctypes.byref(children),
                  ctypes.byref(count))
@@ -77,7 +81,10 @@ def look(window):
 ignore = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: 0)  # a window went meanwhile
 x.XSetErrorHandler(ignore)
 look(root)
-print(json.dumps({"names": names, "size": [x.XDisplayWidth(display, 0), x.XDisplayHeight(display, 0)]}))
+focus, reverts = ctypes.c_ulong(), ctypes.c_int()
+x.XGetInputFocus(display, ctypes.byref(focus), ctypes.byref(reverts))
+size = [x.XDisplayWidth(display, 0), x.XDisplayHeight(display, 0)]
+print(json.dumps({"names": names, "size": size, "focus": named(focus.value)}))
 """
 
 
@@ -165,13 +172,21 @@ def services(system: System, job: str) -> set[str]:
     return {name for name in SERVICES for line in lines if name in line}
 
 
-def windows(system: System, job: str) -> tuple[list[str], tuple[int, int]]:
-    """The names of a screen's windows, and its size."""
+class Screen(NamedTuple):
+    """A job's screen: its windows' names, its width and height, and the name of the window that has the keyboard."""
+
+    names: list[str]
+    size: tuple[int, int]
+    focus: str
+
+
+def screen(system: System, job: str) -> Screen:
+    """What a job's screen has at this moment."""
     while True:
         with suppress(Killed):
             found = json.loads(inside(system, job, "/opt/venv/bin/python", "-c", WINDOWS))
             break
-    return found["names"], tuple(found["size"])
+    return Screen(found["names"], tuple(found["size"]), found["focus"])
 
 
 # ── without a browser ────────────────────────────────────────────────────────────────────────────────────────────────
