@@ -7,6 +7,7 @@ its final state. What is decided is in the store before it is done, so a restart
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -21,7 +22,7 @@ from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
-from orchestrator.errors import EngineError, Unavailable, no_such_job
+from orchestrator.errors import EngineError, RecordFull, Unavailable, no_such_job
 from orchestrator.following import Following
 from orchestrator.llm import Model
 from orchestrator.looks import Looks
@@ -258,6 +259,8 @@ class Scheduler:
                 await asyncio.to_thread(self._records.remove, job_id)
             elif known.status in FINAL:
                 await asyncio.to_thread(self._vault.forget, job_id)
+        with contextlib.suppress(RecordFull):  # the jobs go on without it
+            await self._thinking.take_up()
         self._tasks.spawn(self._watching.run())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)

@@ -311,6 +311,26 @@ class Store:
 
         return await self._database.write(work)
 
+    async def asks(self, job_id: str, purpose: str, model: str) -> None:
+        """Note that a running job is about to ask the model: what becomes of it, ``called`` tells."""
+
+        def work(session: Session) -> None:
+            job = _job(session, job_id)
+            if job is not None and job.status == "running":
+                _append(session, job_id, "model_asked", {"purpose": purpose, "model": model})
+
+        await self._database.write(work)
+
+    async def never_answered(self) -> list[Event]:
+        """Of running jobs, the questions that nothing is known of: they were under way when the orchestrator ended."""
+        kinds = col(Event.kind).in_(("model_asked", "model_call"))
+        last = select(func.max(Event.number)).where(Event.job_id == Job.id, kinds).correlate(Job).scalar_subquery()
+        query = (
+            select(Event).join(Job, col(Job.id) == Event.job_id).where(Job.status == "running", Event.number == last)
+        )
+        query = query.where(Event.kind == "model_asked")
+        return await self._database.read(lambda session: list(session.exec(query)))
+
     async def called(self, job_id: str, data: dict[str, Any], calls: int, tokens: int, cost: float) -> Job | None:
         """Note a call of the model and what it used; the job waits for it no more."""
 

@@ -118,6 +118,12 @@ class Thinking:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
         self._over: set[str] = set()  # jobs that ask no more
 
+    async def take_up(self) -> None:
+        """Note the calls that were under way when the orchestrator ended; the agents ask again."""
+        for event in await self._store.never_answered():
+            call = Call(**event.data, begun=event.at, error="The orchestrator ended before the answer was there.")
+            await self._store.called(event.job_id, call.event(), call.calls, call.tokens, 0.0)
+
     async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
         """The answer to a question; ``waiting`` after a while without one. None where the job has ended meanwhile.
 
@@ -241,6 +247,8 @@ class Thinking:
             refused = _used_up(call.added_to(job), before=True)
             return not refused
 
+        await _kept(lambda: self._store.asks(job_id, call.purpose, call.model))
+        self._bell.ring(job_id)
         try:
             answer = await self._model.ask(question, partial(self._waits, job_id), go_on)
             call.usage, call.model = answer.usage, answer.model

@@ -572,8 +572,14 @@ def test_a_restart_while_it_asks_asks_again(own: Asking) -> None:
     until(lambda: server.asked, "the model is asked")
     system.kill()
     system.start()
-    system.completed(job_id)
+    found = system.completed(job_id)
     assert system.output(job_id) == "after\n"
+    assert calls(system, job_id) == [("plan", False), ("plan", True), ("review", True)]
+    first = found["thinking"][0]["data"]
+    assert "orchestrator ended" in first["error"] and (first["calls"], first["tokens_in"]) == (1, None)
+    assert found["usage"]["calls"] == 3, "it may have been paid for"
+    asked = [event["data"]["purpose"] for event in system.events(job_id) if event["event"] == "model_asked"]
+    assert asked == ["plan", "plan", "review"]
 
 
 def test_a_model_that_is_not_set_any_more_ends_the_job_with_a_sentence(own: Asking) -> None:
