@@ -179,7 +179,7 @@ class Starting:
     async def again(self, job: Job) -> None:
         """The agent never took the job, so nothing of it was done: a sandbox is started anew."""
         token = f"{job.sandbox_id}.{secrets.token_urlsafe(32)}"
-        again = await self._store.set_sandbox(job.id, token_sha256=digest(token))
+        again = await self._store.renew_token(job.id, digest(token))
         if again:
             self._begin(again, token)
 

@@ -262,8 +262,9 @@ class Store:
         open_ended = [col(Job.settled_at).is_(None)]
         return await self._update_running(job_id, open_ended, taken_at=func.coalesce(Job.taken_at, time.time()))
 
-    async def set_sandbox(self, job_id: str, **fields: Any) -> Job | None:
-        return await self._update_running(job_id, [], **fields)
+    async def renew_token(self, job_id: str, token_sha256: str) -> Job | None:
+        """Another token for a job's sandbox; None where the job does not run, or its agent has had its first word."""
+        return await self._update_running(job_id, [col(Job.taken_at).is_(None)], token_sha256=token_sha256)
 
     async def settle(self, job_id: str, outcome: dict[str, Any], *, replace: bool = False) -> Job | None:
         """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.

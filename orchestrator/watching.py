@@ -13,7 +13,7 @@ import time
 
 from orchestrator import logs
 from orchestrator.closing import Closing
-from orchestrator.engines.base import Engine, Exit
+from orchestrator.engines.base import Engine, Exit, Sandbox
 from orchestrator.errors import EngineError
 from orchestrator.models import Job
 from orchestrator.settings import Settings
@@ -105,24 +105,33 @@ class Watching:
     async def reconcile(self) -> None:
         """Bring the engine and the record together: no job without a sandbox, no sandbox without a job."""
         jobs = {job.sandbox_id or "": job for job in await self._store.running()}
-        sandboxes = {sandbox.id: sandbox for sandbox in await self._engine.sandboxes()}
-        for sandbox_id in sandboxes.keys() - jobs.keys():
+        sandboxes = await self._engine.sandboxes()
+        for sandbox_id in {sandbox.id for sandbox in sandboxes} - jobs.keys():
             owner = await self._store.job_of_sandbox(sandbox_id)
             if owner is None or owner.status != "running":
                 await self._engine.stop(sandbox_id)
-        for sandbox_id, job in jobs.items():
+        if lost := self._without(jobs, sandboxes):
+            # a start may have come through while the engine was asked; none begins for a job that is seen here
+            lost = self._without(lost, await self._engine.sandboxes())
+        for sandbox_id, job in lost.items():
             logs.concerns(job.id, sandbox_id)
-            if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
-                continue
-            sandbox = sandboxes.get(sandbox_id)
-            if sandbox and sandbox.running:
-                continue
-            if await self._closing.finish_stored(job):
+            if self._closing.is_closing(job.id) or await self._closing.finish_stored(job):
                 continue
             if job.taken_at is None and not job.cancel_requested_at and not self._starting.stopped:
                 await self._starting.again(job)
             else:
                 await self._look_at_sandbox(sandbox_id)
+
+    def _without(self, jobs: dict[str, Job], sandboxes: list[Sandbox]) -> dict[str, Job]:
+        """The jobs whose sandbox does not run, but for those that are about to start or to end."""
+        running = {sandbox.id for sandbox in sandboxes if sandbox.running}
+        return {
+            sandbox_id: job
+            for sandbox_id, job in jobs.items()
+            if sandbox_id not in running
+            and not self._starting.is_starting(job.id)
+            and not self._closing.is_closing(job.id)
+        }
 
     async def remove_all(self) -> None:
         """Remove every sandbox, whatever the record says. Raises EngineError."""

@@ -14,16 +14,20 @@ from typing import cast
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
 
 
+NEVER = re.compile("$.")
+
+
 class Gate(socketserver.ThreadingUnixStreamServer):
     """Passes on what comes, request by request, in both directions."""
 
     def __init__(self, path: Path) -> None:
         self.host = f"unix://{path}"
-        self.open = threading.Event()
-        self.open.set()
+        self.open, self.flowing = threading.Event(), threading.Event()
         self.away = False
-        self.held = self.stalled = re.compile("$.")
+        self.release()
+        self.seen: list[str] = []  # every request
         self.arrived: list[str] = []  # what is held
+        self._asks: dict[socket.socket, str] = {}  # the last request of each caller
         self._sockets: set[socket.socket] = set()
         self._slow: set[socket.socket] = set()  # engines whose next answer stalls
         super().__init__(str(path), _Passing)
@@ -37,7 +41,7 @@ class Gate(socketserver.ThreadingUnixStreamServer):
     def stall(self, what: str) -> None:
         """From now on, of the answers to such requests the headers come, and the rest after ``release``."""
         self.stalled = re.compile(what)
-        self.open.clear()
+        self.flowing.clear()
 
     def go_away(self) -> None:
         """Break every connection off, and each new one at once, until ``release``."""
@@ -46,9 +50,23 @@ class Gate(socketserver.ThreadingUnixStreamServer):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def cut(self, what: str) -> None:
+        """Break off the connections whose last request matches."""
+        for one, request in list(self._asks.items()):
+            if re.search(what, request):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def let_in(self) -> None:
+        """Pass on what is held."""
+        self.held = NEVER
+        self.open.set()
+
     def release(self) -> None:
         self.away = False
-        self.open.set()
+        self.stalled = NEVER
+        self.flowing.set()
+        self.let_in()
 
     def close(self) -> None:
         """Let all that passes end, and wait for it."""
@@ -61,7 +79,10 @@ class Gate(socketserver.ThreadingUnixStreamServer):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 found = re.match(rb"(GET|POST|PUT|DELETE|HEAD) \S+", data) if look else None
-                request = found[0].decode() if found and not self.open.is_set() else ""
+                request = found[0].decode() if found else ""
+                if request:
+                    self.seen.append(request)
+                    self._asks[source] = request
                 if self.held.search(request):
                     self.arrived.append(request)
                     self.open.wait()
@@ -71,7 +92,7 @@ class Gate(socketserver.ThreadingUnixStreamServer):
                     head, end, data = data.partition(b"\r\n\r\n")
                     target.sendall(head + end)
                     self.arrived.append("an answer")
-                    self.open.wait()
+                    self.flowing.wait()
                     self._slow.discard(source)
                 target.sendall(data)
         for one in (source, target):
@@ -93,3 +114,4 @@ class _Passing(socketserver.BaseRequestHandler):
             gate.pass_on(client, engine, True)
             back.join()
             gate._sockets -= both
+            gate._asks.pop(client, None)

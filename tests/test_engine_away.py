@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,28 @@ def test_a_running_job_is_cancelled_while_the_engine_hangs(gated: System, gate: 
     assert gated.zip(job).text("kept.txt") == "kept\n"
     gate.release()
     until(lambda: not gated.containers(), "its sandbox is removed")
+
+
+def test_what_the_engine_said_before_a_job_had_started_harms_it_not(gated: System, gate: Gate) -> None:
+    lists = r"GET \S*/containers/json"
+    gate.hold(r"POST \S*/containers/create")
+    gate.stall(lists)
+    job = gated.shell("echo ready; until [ -e /tmp/go ]; do sleep 0.05; done; echo done")
+    until(lambda: len(gate.arrived) == 1, "the job is about to have a container")
+    gate.cut(r"GET \S*/events")
+    until(lambda: len(gate.arrived) == 2, "the engine has said which containers there are")
+    gate.let_in()
+    gated.says(job, "ready")
+    gate.release()  # and now it is heard
+    asked = len(gate.seen)
+    gate.cut(r"GET \S*/events")
+    until(
+        lambda: re.search(lists, " ".join(gate.seen[asked:])), "the next comparison has begun, so the last is through"
+    )
+    docker("exec", f"containerized-agent-{gated.status(job)['sandbox']}", "touch", "/tmp/go")
+    gated.completed(job)
+    assert gated.output(job) == "ready\ndone\n"
+    assert gated.log.read_text().count("its sandbox runs") == 1, "it was started once"
 
 
 def test_jobs_go_on_while_the_engine_is_away_and_what_ended_meanwhile_is_noticed(gated: System, gate: Gate) -> None:
