@@ -74,7 +74,7 @@ class Database:
         self._spare.hold()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
-        self._writer = threading.Thread(target=self._write_all, name="database-writer")
+        self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
         self._writer.start()
 
     async def write(self, work: Callable[[Session], T], *, vital: bool = False) -> T:

@@ -7,7 +7,6 @@ its final state. What is decided is in the store before it is done, so a restart
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -22,7 +21,7 @@ from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
-from orchestrator.errors import EngineError, RecordFull, Unavailable, no_such_job
+from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.following import Following
 from orchestrator.llm import Model
 from orchestrator.looks import Looks
@@ -250,8 +249,21 @@ class Scheduler:
 
     async def start(self) -> None:
         """Take up the work where it was left."""
+        try:
+            await self._take_up()
+        except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
+            log.exception("not all that the last end broke off could be taken up")
+        self._tasks.spawn(self._watching.run())
+        self._tasks.spawn(self._starting.run())
+        self._every(TICK_SECONDS, self._watching.tick)
+        self._every(RECONCILE_SECONDS, self._watching.reconcile_quietly)
+        self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
+        self._clock.start()
+
+    async def _take_up(self) -> None:
+        """Put in order what a sudden end left half done."""
         for job_id in await asyncio.to_thread(self._records.with_uploads_alone):
-            if await self._store.job(job_id) is None:  # a sudden end came before the job was taken
+            if await self._store.job(job_id) is None:  # it came before the job was taken
                 await asyncio.to_thread(self._records.remove, job_id)
         for job_id in await asyncio.to_thread(self._vault.kept):
             known = await self._store.job(job_id)
@@ -259,14 +271,7 @@ class Scheduler:
                 await asyncio.to_thread(self._records.remove, job_id)
             elif known.status in FINAL:
                 await asyncio.to_thread(self._vault.forget, job_id)
-        with contextlib.suppress(RecordFull):  # the jobs go on without it
-            await self._thinking.take_up()
-        self._tasks.spawn(self._watching.run())
-        self._tasks.spawn(self._starting.run())
-        self._every(TICK_SECONDS, self._watching.tick)
-        self._every(RECONCILE_SECONDS, self._watching.reconcile_quietly)
-        self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
-        self._clock.start()
+        await self._thinking.take_up()
 
     def _every(self, seconds: float, call: Callable[[], Awaitable[None]], **options: object) -> None:
         again = logs.Again(log)

@@ -112,7 +112,7 @@ class System:
 
     def start(self) -> System:
         self.launch()
-        until(self.answers, f"the orchestrator answers\n{self.log.read_text()}")
+        until(self.answers, "the orchestrator answers")
         return self
 
     def with_gateway(self) -> System:

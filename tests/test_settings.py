@@ -155,6 +155,19 @@ def test_a_second_orchestrator_on_the_same_folder_is_refused(
 # ── a start and an end ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_start_that_goes_wrong_ends_with_what_went_wrong(tmp_path: Path) -> None:
+    code = """
+from orchestrator import __main__, scheduler
+async def start(self): raise RuntimeError("it went wrong")
+scheduler.Scheduler.start = start
+__main__.main()
+"""
+    own = {"AGENT_OUTPUT_DIR": str(tmp_path / "jobs"), "RUN_DIR": str(tmp_path / "run"), "PORT": str(free_port())}
+    run, env = [sys.executable, "-c", code], {"PATH": os.environ["PATH"], **own}
+    found = subprocess.run(run, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1 and "it went wrong" in found.stderr, found
+
+
 def test_the_health_command_tells_how_a_running_orchestrator_is(make_system: Callable[..., System]) -> None:
     system = make_system(HOST=ANY, API_KEY="12345678", DOCKER_HOST="unix:///nonexistent.sock")
     away = orchestrator(system.settings, "health")
