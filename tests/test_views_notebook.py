@@ -9,7 +9,7 @@ from contextlib import suppress
 import httpx
 import pytest
 from conftest import PATIENCE, System, until
-from playwright.sync_api import Browser, FrameLocator, Locator, Page
+from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
 from test_notebook import cells, session
 from test_steps import file, python, shell
 from test_views import views
@@ -70,12 +70,16 @@ def cell(page: Page, words: str) -> Locator:
 
 
 def run_own(page: Page, source: str) -> Locator:
-    """Put a cell at the end, as a person does, and run it."""
+    """Put a cell at the end, as a person does who looks at what comes of each key, and run it."""
     shown(page).locator(".jp-Notebook .jp-Cell").last.locator(".jp-InputPrompt").click()
     page.keyboard.press("Escape")
     page.keyboard.press("b")
+    active = shown(page).locator(".jp-CodeCell.jp-mod-active")
+    expect(active.locator(".cm-content")).to_have_text("", timeout=PATIENCE * 1000)
     page.keyboard.press("Enter")
+    active.locator(".cm-editor.cm-focused").wait_for()
     page.keyboard.insert_text(source)
+    expect(active.locator(".cm-content")).to_have_text(source, timeout=PATIENCE * 1000)
     page.keyboard.press("Control+Enter")
     return cell(page, source)
 
@@ -116,6 +120,7 @@ def test_jupyter_lab_shows_the_job_live_and_runs_cells_of_the_viewers_own(watche
     own.locator(".jp-OutputArea-output", has_text="mine 43").wait_for()
     draw = cell(page, "secret_sum = 40").locator(".cm-content")
     draw.click()
+    cell(page, "secret_sum = 40").locator(".cm-editor.cm-focused").wait_for()
     page.keyboard.press("Control+Home")
     page.keyboard.insert_text("# changed by a viewer\n")
 
