@@ -22,26 +22,31 @@ What a script may do works as in a script, where a notebook would have it differ
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import functools
-import gc
-import importlib
-import io
-import json
 import os
-import signal
-import socket
 import sys
-import tempfile
-import threading
-import traceback
-import types
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import Any
+
+# A file of the workspace may have the name of a module that the kernel itself needs: it comes when the kernel is there.
+sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
+
+import ast  # noqa: E402
+import asyncio  # noqa: E402
+import base64  # noqa: E402
+import functools  # noqa: E402
+import gc  # noqa: E402
+import importlib  # noqa: E402
+import io  # noqa: E402
+import json  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
+import traceback  # noqa: E402
+import types  # noqa: E402
+import warnings  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from contextlib import ExitStack, contextmanager, nullcontext, suppress  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 #: A debugger would take a fifth of the start: whoever imports it later gets it all the same.
 sys.modules["debugpy"] = None  # type: ignore[assignment]
@@ -58,7 +63,7 @@ from jupyter_client.session import Session  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
-SOURCES = Path.home() / "steps"
+SOURCES = Path.home() / ".steps"
 WORKSPACE = Path.cwd()
 
 #: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
@@ -80,6 +85,9 @@ VIEWED = 20
 TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 
+#: The exit code of a kernel whose own machinery has broken: see sysexits(3).
+EX_SOFTWARE = 70
+
 NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
 
 
@@ -99,36 +107,44 @@ class Steps:
         self.others = False  # what runs is not a step's
         self.turn = threading.Lock()  # so that no interrupt for others comes when they are through
         self.session = ""  # of the thread that drives the kernel
+        self.viewers: dict[str, OutStream] = {}  # standard output and error of viewers' cells
+        self._streams: dict[str, Printed] = {}  # and of the steps, as they were given
         self._pictures = 0
 
     # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
 
     def drive(self, app: IPKernelApp) -> None:
         """Do what the agent says, until it has gone; a second thread runs the steps."""
-        session = Session(key=app.session.key)
-        self.session = session.session
-        door = zmq.Context().socket(zmq.DEALER)
-        door.connect(f"{app.transport}://{app.ip}-{app.shell_port}")
-        for line in self._agent.makefile("rb"):
-            told = json.loads(line)
-            if "run" in told:
-                threading.Thread(target=self._run, args=(session, door, told["run"], told["source"])).start()
-            elif "exit" in told:
-                app.io_loop.add_callback(app.io_loop.stop)
-                self._interrupt_others("")
-            else:
-                self._heard.set()
+        with self.or_end():
+            session = Session(key=app.session.key)
+            self.session = session.session
+            door = zmq.Context().socket(zmq.DEALER)
+            door.connect(f"{app.transport}://{app.ip}-{app.shell_port}")
+            for line in self._agent.makefile("rb"):
+                told = json.loads(line)
+                if "run" in told:
+                    threading.Thread(target=self._run, args=(session, door, told["run"], told["source"])).start()
+                elif "exit" in told:
+                    app.io_loop.add_callback(app.io_loop.stop)
+                    self._interrupt_others("")
+                else:
+                    self._heard.set()
 
     def _run(self, session: Session, door: Any, number: int, source: str) -> None:
-        SOURCES.mkdir(exist_ok=True)
-        path = SOURCES / f"step-{number}.py"
-        path.write_text(source, "utf-8")
+        with self.or_end():
+            self._run_cell(session, door, _saved(number, source), source)
+
+    def _run_cell(self, session: Session, door: Any, path: str, source: str) -> None:
         # a viewer's cell that fails takes what waits behind it along: it is asked for again
         content = {"code": source, "allow_stdin": False, "stop_on_error": False}
         status = "aborted"
         while status == "aborted":
-            session.send(door, "execute_request", content, metadata={"step": str(path)})
+            session.send(door, "execute_request", content, metadata={"step": path})
+            idle = False
             while not door.poll(VIEWERS_SECONDS * 1000):
+                if idle and self.idle:
+                    raise RuntimeError("the kernel does nothing, and gives no answer")
+                idle = self.idle
                 self._interrupt_others(
                     f"[a viewer's cell kept this step waiting for {VIEWERS_SECONDS} s: interrupted]\n"
                 )
@@ -137,6 +153,19 @@ class Steps:
             status = reply["status"]
         error = [reply["ename"], reply["evalue"]] if status == "error" else None
         self._send({"ended": self.code(error), "error": error, "spared": self.spared})
+
+    @contextmanager
+    def or_end(self) -> Iterator[None]:
+        """Where this goes wrong, nobody would answer the agent: the kernel ends, and what went wrong is printed."""
+        try:
+            yield
+        except Exception as error:
+            try:
+                os.write(self._printed, traceback.format_exc().encode())
+            except Exception:
+                os.write(self._printed, f"{type(error).__name__}: {error}\n".encode())
+            finally:
+                os._exit(EX_SOFTWARE)
 
     def _interrupt_others(self, why: str) -> None:
         """The job waits: what a viewer runs in its place ends."""
@@ -147,7 +176,7 @@ class Steps:
 
     # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
 
-    def begin(self, path: str) -> None:
+    def begin(self, path: str, source: str) -> None:
         """A step begins, and imports anew what has been changed in the workspace, as the next script would."""
         self._send({"begun": True})
         self.current, self.exited = path, None
@@ -156,6 +185,9 @@ class Steps:
         if any(self._modules.get(file, now) != now for file, now in loaded.values()):
             for name in loaded:
                 del sys.modules[name]
+        for name in _taken(source):
+            said = f"[… {name} of the workspace is not imported: Python's own module {name} is in use. Rename it …]\n"
+            os.write(self._printed, said.encode())
 
     def end(self) -> None:
         """A step has ended, with the threads that a script would wait for."""
@@ -165,11 +197,31 @@ class Steps:
                     thread.join()
         if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
             server._forkserver_pid = None  # it is ended with the step; another one is started when it is needed
+        if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
+            with suppress(Exception):
+                executor.shutdown(kill_workers=True)  # likewise
         trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
         self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
+        self.renew_streams()
         _flush_files()
         self._modules.update(_of_workspace().values())
         self.current = None
+
+    def renew_streams(self) -> None:
+        """Give the next one standard output and error as a script finds them, whatever has been put in their place."""
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            with suppress(Exception):  # it may be closed, or nothing that can be flushed
+                getattr(sys, name).flush()
+                if os.path.sameopenfile(number, self._printed) and getattr(sys, name) is self._streams.get(name):
+                    continue
+            os.dup2(self._printed, number)
+            self._streams[name] = Printed(number, getattr(sys, f"__{name}__"), self.viewers[name])
+            setattr(sys, name, self._streams[name])
+
+    @property
+    def idle(self) -> bool:
+        """Whether neither a step runs nor a viewer's cell."""
+        return self.current is None and not self.others
 
     def is_mine(self, parent: Mapping[str, Any]) -> bool:
         """Whether what goes on is a step's, and not a viewer's."""
@@ -181,6 +233,7 @@ class Steps:
         for kind, suffix in PICTURES.items():
             if kind in data:
                 file = self._save(_picture(data[kind]), suffix)
+                break  # the others are the same picture
         kept = self.bounded(data, file)
         self._heard.clear()
         self._send({"result": kept, "file": file, "id": display_id})
@@ -339,6 +392,9 @@ class Shell(ZMQInteractiveShell):
     displayhook_class = Type(Values)
     display_pub_class = Type(Displayed)
 
+    def init_environment(self) -> None:
+        """Leave it as it is: in a terminal of a notebook's, programs would be asked for colours that others read."""
+
     def init_user_ns(self) -> None:
         super().init_user_ns()
         self.user_ns["exit"] = self.user_ns["quit"] = sys.exit
@@ -367,7 +423,8 @@ class Shell(ZMQInteractiveShell):
             said = f"UsageError: {error}\n"
         else:
             said = _words(error, trace)
-        print(said, end="", file=sys.stderr)
+        with suppress(Exception):  # where a step has closed it, it is as with a script
+            print(said, end="", file=sys.stderr)
         self._showtraceback(kind, error, said.splitlines())  # for viewers, and for the answer
 
     def showsyntaxerror(self, *arguments: Any, **options: Any) -> None:
@@ -401,6 +458,10 @@ class Kernel(IPythonKernel):
     shell_class = Type(Shell)
     compiler_class = Type(Compiler)
 
+    async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        with STEPS.or_end() if STEPS.is_mine(parent["header"]) else nullcontext():
+            await super().execute_request(stream, ident, parent)
+
     async def do_execute(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         header = self.get_parent("shell").get("header", {})
         if not STEPS.is_mine(header):
@@ -411,11 +472,12 @@ class Kernel(IPythonKernel):
                 while STEPS.others:
                     with suppress(KeyboardInterrupt), STEPS.turn:  # an interrupt may come until then
                         STEPS.others = False
+                STEPS.renew_streams()
         path = str(options["cell_meta"]["step"])
         sys.argv = [path]
         self.shell.user_ns["__file__"] = path
         loop, mine = asyncio.get_running_loop(), os.getpid()
-        STEPS.begin(path)
+        STEPS.begin(path, code)
         if not self.shell.should_run_async(code, transformed_cell=self.shell.transform_cell(code)):
             # asyncio works as in a script: this loop stands still until the step is through
             asyncio._set_running_loop(None)
@@ -489,6 +551,35 @@ def _apart() -> Iterator[Callable[[], str]]:
         yield lambda: os.pread(file.fileno(), APART_BYTES, 0).decode("utf-8", "replace")
 
 
+def _saved(number: int, source: str) -> str:
+    """Keep a step's source, so that a traceback shows its lines, where nothing else can be put: it would be lost."""
+    SOURCES.mkdir(exist_ok=True)
+    SOURCES.chmod(0o700)
+    path = SOURCES / f"step-{number}.py"
+    path.write_text(source, "utf-8")
+    SOURCES.chmod(0o500)
+    return str(path)
+
+
+def _taken(source: str) -> list[str]:
+    """What a step imports by the name of a file in the workspace, and does not get: the kernel has a module of it."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # it may be IPython's
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    ours = _of_workspace()
+    here = (name for name in names & sys.modules.keys() - ours.keys())
+    return sorted(
+        name for name in here if (WORKSPACE / f"{name}.py").exists() or (WORKSPACE / name / "__init__.py").exists()
+    )
+
+
 def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
     """The modules that were imported from the workspace, each with its file as that is now."""
     found = {}
@@ -503,7 +594,9 @@ def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
 
 def _is_users(thread: threading.Thread) -> bool:
     """Whether what a thread runs is written in a step or in the workspace; of others, nobody knows when they end."""
-    work = type(thread).run if type(thread) is not threading.Thread else getattr(thread, "_target", None)
+    work: Any = type(thread).run
+    if work in (threading.Thread.run, threading.Timer.run):  # it does what it is given
+        work = getattr(thread, "function", getattr(thread, "_target", None))
     while isinstance(work, functools.partial):
         work = work.func
     file = getattr(getattr(work, "__code__", None), "co_filename", "")
@@ -524,8 +617,8 @@ class App(IPKernelApp):
 
     def init_io(self) -> None:
         super().init_io()
-        sys.stdout = Printed(1, sys.__stdout__, sys.stdout)  # type: ignore[arg-type]
-        sys.stderr = Printed(2, sys.__stderr__, sys.stderr)  # type: ignore[arg-type]
+        STEPS.viewers = {"stdout": sys.stdout, "stderr": sys.stderr}
+        STEPS.renew_streams()
 
 
 def main() -> None:
@@ -547,6 +640,7 @@ def main() -> None:
     )
     app.initialize(["--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor"])
     del sys.modules["debugpy"]
+    sys.path.insert(0, str(WORKSPACE))
     threading.Thread(target=STEPS.drive, args=(app,), daemon=True).start()
     app.start()
     STEPS.current = "exit"  # what is printed now is the job's

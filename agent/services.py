@@ -57,7 +57,7 @@ NOTEBOOK_FILE = "live-session.ipynb"
 #: Who comes here has been let in by the live gateway, so the server asks nobody for a token. The job's own kernel tells
 #: where it is in the folder of external connections.
 NOTEBOOK = [
-    "/bin/sh", "-c", f'rm -f {SOCKETS["notebook"]}; exec "$@"', "sh",
+    "/bin/sh", "-c", f'rm -f {SOCKETS["notebook"]}; unset PYTHONPATH; exec "$@"', "sh",
     "/opt/venv/bin/python", "-P", str(Path(__file__).with_name("lab.py")),
     NOTEBOOK_FILE, f"{FOLDER}/collaboration.db", "--no-browser",
     f"--ServerApp.sock={SOCKETS['notebook']}", "--ServerApp.sock_mode=0666", f"--ServerApp.root_dir={WORKSPACE}",

@@ -140,6 +140,13 @@ def test_a_figure_never_takes_the_place_of_a_file(system: System) -> None:
     assert artifact.paths == {f"figures/figure-{number}.png" for number in (1, 2, 3)}
 
 
+def test_a_picture_that_has_two_forms_is_one_file(system: System) -> None:
+    job, _ = ended(system, python("from PIL import Image\nImage.new('RGB', (10, 10))"))
+    assert system.zip(job).paths == {"figures/figure-1.png"}
+    (shown,) = (event["data"] for event in system.events(job) if event["event"] == "result")
+    assert shown["file"] == "figures/figure-1.png"
+
+
 def test_a_display_that_is_updated_is_shown_as_it_was_last(system: System) -> None:
     code = "from IPython.display import display\nhandle = display('first', display_id=True)\nhandle.update('second')"
     job, _ = ended(system, python(code))
@@ -184,12 +191,12 @@ def test_an_error_is_shown_as_python_shows_that_of_a_script(system: System) -> N
     assert (found["reason"], found["steps"][1]["exit_code"]) == ("step_failed", 1)
     assert system.output(job) == (
         "Traceback (most recent call last):\n"
-        '  File "/home/user/steps/step-2.py", line 5, in <module>\n    half(3)\n    ~~~~^^^\n'
-        '  File "/home/user/steps/step-2.py", line 2, in half\n    return n / 0  # here\n           ~~^~~\n'
+        '  File "/home/user/.steps/step-2.py", line 5, in <module>\n    half(3)\n    ~~~~^^^\n'
+        '  File "/home/user/.steps/step-2.py", line 2, in half\n    return n / 0  # here\n           ~~^~~\n'
         "ZeroDivisionError: division by zero\n\n"
         "The above exception was the direct cause of the following exception:\n\n"
         "Traceback (most recent call last):\n"
-        '  File "/home/user/steps/step-2.py", line 7, in <module>\n'
+        '  File "/home/user/.steps/step-2.py", line 7, in <module>\n'
         "    raise KeyError('what') from error\nKeyError: 'what'\n"
     )
     assert "KeyError: 'what'" in found["detail"]
@@ -205,7 +212,7 @@ def test_an_error_in_the_syntax_is_shown_as_pythons_own(system: System, code: st
     job, found = ended(system, python("x = 1"), python(code))
     assert found["steps"][1]["exit_code"] == 1
     said = system.output(job)
-    assert words in said and 'File "/home/user/steps/step-2.py", line' in said and "IPython" not in said
+    assert words in said and 'File "/home/user/.steps/step-2.py", line' in said and "IPython" not in said
 
 
 # ── who looks on ─────────────────────────────────────────────────────────────────────────────────────────────────────

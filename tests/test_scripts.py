@@ -101,6 +101,93 @@ def test_in_the_kernel_a_step_is_like_a_script(system: System, name: str) -> Non
     assert found["status"] == ("failed" if exit_code else "completed")
 
 
+#: What a step may do to standard output and error; what it prints itself.
+STREAMS = {
+    "with": ("import sys\nwith sys.stdout as out:\n    _ = out.write('mine\\n')", "mine\n"),
+    "a file, closed": ("import sys\nsys.stdout = open('log', 'w')\nprint('lost')\nsys.stdout.close()", ""),
+    "a file, open": ("import sys\nsys.stdout = sys.stderr = open('log', 'w')\nprint('lost')", ""),
+    "nothing": ("import sys\nsys.stdout = sys.stderr = None", ""),
+    "closed": ("import sys\nsys.stderr.close()\nsys.stdout.close()", ""),
+    "without flush": (
+        "import sys\nclass Tee:\n    def __init__(self, to): self.to = to\n"
+        "    def write(self, text): self.to.write(text.upper())\nsys.stdout = Tee(sys.stdout)\nprint('mine')",
+        "MINE\n",
+    ),
+    "another encoding": (
+        "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, 'utf-8')\nprint('mine')",
+        "mine\n",
+    ),
+    "detached": ("import sys\n_ = sys.stdout.detach().write(b'mine\\n')", "mine\n"),
+    "descriptors": ("import os\nos.close(1)\nos.close(2)", ""),
+    "descriptors elsewhere": ("import os\nos.dup2(os.open('log', os.O_CREAT | os.O_WRONLY), 1)\nprint('lost')", ""),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_each_step_has_its_own_standard_output(system: System, name: str) -> None:
+    code, printed = STREAMS[name]
+    following = python("print('next')\n!echo child")
+    job, found = ended(system, python("x = 1"), python(code), following, limits={"seconds": 30})
+    assert found["status"] == "completed", found
+    assert system.output(job, 2) == printed and system.output(job, 3).split() == ["next", "child"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import sys\nsys.modules.clear()", "import ipykernel.kernelbase as base\nbase.json_clean = None"],
+    ids=["no modules", "no answer"],
+)
+def test_a_kernel_that_is_broken_ends_and_says_why(system: System, code: str) -> None:
+    job, found = ended(system, python("x = 1"), python(code), limits={"seconds": 60})
+    assert found["reason"] == "step_failed" and "The kernel's process has ended" in found["detail"], found
+    assert "Error" in system.output(job, 2)
+
+
+TAKEN = ("queue", "json", "random", "types", "code", "calendar", "enum", "socket", "asyncio", "email", "zmq")
+
+
+def test_files_with_names_of_pythons_own_modules_do_no_harm_to_the_kernel(system: System) -> None:
+    files = [file(f"{name}.py", f"mine = '{name}'\n") for name in TAKEN]
+    last = [python("import numpy\nprint('fine')"), python("import json, queue\nprint(queue.Queue, json.loads('1'))")]
+    job, found = ended(system, *files, *last)
+    assert found["status"] == "completed", found
+    assert system.output(job, len(files) + 1) == "fine\n"
+    for name in ("json", "queue"):
+        assert f"{name} of the workspace is not imported" in system.output(job, len(files) + 2)
+
+
+@pytest.mark.parametrize("before", [python("x = 1"), shell("true")], ids=["kernel", "process"])
+@pytest.mark.parametrize("mode", ["w", "r"])
+def test_a_file_beside_the_source_is_refused_and_not_lost(system: System, before: dict[str, str], mode: str) -> None:
+    code = f"from pathlib import Path\nopen(Path(__file__).parent / 'data.txt', '{mode}')\nprint('not reached')"
+    _, found = ended(system, before, python(code))
+    assert found["reason"] == "step_failed" and "not in /workspace" in found["detail"], found
+
+
+def test_what_a_shell_step_writes_beside_its_source_is_refused(system: System) -> None:
+    _, found = ended(system, shell('echo 1 > 1.txt\ncd "$(dirname "$0")"\nmkdir build'), shell("true"))
+    assert found["reason"] == "step_failed" and "not in /workspace" in found["detail"], found
+
+
+def test_a_step_waits_for_its_timers(system: System) -> None:
+    code = "import threading\nthreading.Timer(0.5, lambda: print('rang')).start()"
+    job, _ = ended(system, python("x = 1"), python(code))
+    assert system.output(job, 2) == "rang\n"
+
+
+def test_what_a_step_starts_is_asked_for_no_colours(system: System) -> None:
+    code = "import subprocess\nprint(int(subprocess.check_output(['node', '-p', '1 + 1'])))"
+    job, found = ended(system, python("x = 1"), python(code))
+    assert found["status"] == "completed" and system.output(job, 2) == "2\n"
+
+
+def test_joblib_works_in_one_step_after_the_other(system: System) -> None:
+    code = "from joblib import Parallel, delayed\nprint(Parallel(n_jobs=2)(delayed(abs)(n) for n in [-1, -2]))"
+    job, found = ended(system, *[python(code)] * 4)
+    assert found["status"] == "completed", found
+    assert [system.output(job, number) for number in range(1, 5)] == ["[1, 2]\n"] * 4
+
+
 @pytest.mark.parametrize("ask", ["input('name? ')", "import getpass\ngetpass.getpass()"])
 def test_who_asks_for_input_is_told_that_nobody_answers(system: System, ask: str) -> None:
     job, found = ended(system, python("x = 1"), python(f"try:\n    x\nfinally:\n    pass\n{ask}"))

@@ -197,7 +197,7 @@ def test_when_the_job_ends_the_notebooks_page_says_how_and_offers_the_zip(watche
 
 
 def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: System) -> None:
-    job = watched.submit(steps=[python("kept = 7"), shell(GATE)])
+    job = watched.submit(steps=[file("json.py", "mine = 1"), python("kept = 7"), shell(GATE)])
     watched.says(job, "ready")
     link = views(watched, job)["notebook"]
     cookie = opened(link)

@@ -122,7 +122,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
         job.outbox.result(step.number, {}, error=ended.error)
     if broken and not job.processes.stopped:
         return Result("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
-    result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose)
+    result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose, step.source)
     if ended is None and result.reason == "step_failed":
         result.detail = f"The kernel's process has ended. {result.detail}"
     return result

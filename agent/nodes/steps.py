@@ -23,8 +23,18 @@ NO_NAME = re.compile(
     re.IGNORECASE,
 )
 
+#: What a source has that looks for files beside itself, and what is printed where they are not there.
+BESIDE_ITSELF = re.compile(r"__file__|\$\{?(0\b|BASH_SOURCE)")
+NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
+
 #: Writes its standard input to a file, then runs the rest with nothing on its standard input.
 SAVE_AND_RUN = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126; shift; exec "$@" < /dev/null'
+
+#: Where the sources of steps are, and the same for them: nothing else can be put there, it would be lost.
+SOURCES = f"{HOME}/.steps"
+KEEP_AND_RUN = f'mkdir -p -m 700 {SOURCES} && chmod u+w {SOURCES} && cat > "$1" && chmod u-w {SOURCES} || exit 126;' + (
+    ' shift; exec "$@" < /dev/null'
+)
 
 
 @dataclass
@@ -55,7 +65,7 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
         job.processes.stop("timed_out")
         process.wait()
     job.processes.close(process)
-    return result_of(job, name, exit_code(process), output, kills, whose)
+    return result_of(job, name, exit_code(process), output, kills, whose, text)
 
 
 def output_of(job: Job, number: int) -> StepOutput:
@@ -109,8 +119,8 @@ def describe(step: wire.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
-def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str) -> Result:
-    """How a step ended that has this exit code; ``kills`` is what ``oom_kills`` was before it."""
+def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str, source: str) -> Result:
+    """How a step with this source ended that has this exit code; ``kills`` is what ``oom_kills`` was before it."""
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
@@ -128,6 +138,8 @@ def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, li
         detail += "\nWhile it ran, the kernel killed a process for memory: limits.memory may be too low."
     if job.order.network == "none" and NO_NAME.search(output.last_lines(40)):
         detail += '\nThe job has no network. Submit it with "network": "internet" if it needs one.'
+    if BESIDE_ITSELF.search(source) and NOT_THERE.search(output.last_lines(40)):
+        detail += "\nA step's source is not in /workspace: name files from there, not from __file__ or $0."
     return Result("failed", code, detail, size, "step_failed")
 
 
@@ -177,5 +189,5 @@ class FileStep(StepNode):
 
 def save_and_run(step: wire.PlannedStep, suffix: str, *interpreter: str) -> list[str]:
     """Keep the source as a file (a traceback then shows its lines) and run it."""
-    path = f"{HOME}/steps/step-{step.number}.{suffix}"
-    return ["/bin/sh", "-c", SAVE_AND_RUN, "sh", path, *interpreter, path]
+    path = f"{SOURCES}/step-{step.number}.{suffix}"
+    return ["/bin/sh", "-c", KEEP_AND_RUN, "sh", path, *interpreter, path]
