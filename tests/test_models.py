@@ -176,6 +176,29 @@ def test_json_is_found_in_what_is_around_it(asker: Callable[..., Asker], text: s
     assert len(one.server.asked) == 1
 
 
+DRAFT = json.dumps({**PLAN, "summary": "a draft"})
+NAMES_THE_MARK = {**PLAN, "steps": [{"kind": "shell", "script": "grep '</think>' x"}, *PLAN["steps"]]}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"A first idea is {DRAFT}, no.\n</think>\n{json.dumps(PLAN)}", PLAN),
+        (f"```json\n{DRAFT}\n```\nNo.</think>\n```json\n{json.dumps(PLAN)}\n```", PLAN),
+        (f"{'{} ' * 100}{DRAFT}</think>Here it is: {json.dumps(PLAN)}", PLAN),
+        (f"<think>I write </think> and {DRAFT} then.</think>{json.dumps(PLAN)}", PLAN),
+        (f"A first idea is {DRAFT}, no.</think>{{}}", None),
+        (f"{json.dumps(PLAN)}\n</think>\n", PLAN),
+        (json.dumps(NAMES_THE_MARK), NAMES_THE_MARK),
+        (f"Here it is:\n```json\n{json.dumps(NAMES_THE_MARK)}\n```", NAMES_THE_MARK),
+        (f"So: {DRAFT}? No.</think>Here it is: {json.dumps(NAMES_THE_MARK)}.", NAMES_THE_MARK),
+    ],
+    ids=["prose", "fence", "long", "mark in thought", "unfit", "nothing after", "whole", "in a fence", "in prose"],
+)
+def test_a_draft_in_a_thought_that_began_in_the_prompt_is_no_answer(text: str, found: Any) -> None:
+    assert fit(text, SCHEMA).value == found
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
@@ -686,6 +709,9 @@ BLANKS = "\n \t" * 300_000
         (f"```{BLANKS}x", None),
         (f"```json\n{BLANKS}x", None),
         (f"{BLANKS}<think>{BLANKS}", None),
+        (f"{BLANKS}</think>{BLANKS}", None),
+        ("</think>" * 200_000, None),
+        ("[" * 500_000 + "</think>" + '{"a":' * 100_000, None),
         (json.dumps(PLAN) + BLANKS, PLAN),
         (f"```json\n{BLANKS}{json.dumps(PLAN)}{BLANKS}```", PLAN),
     ],

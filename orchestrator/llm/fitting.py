@@ -16,6 +16,9 @@ PLACES = 50
 
 FENCE = "```"
 
+#: Where a reasoning model's thought ends.
+THOUGHT_END = "</think>"
+
 #: A JSON object or array cannot begin otherwise.
 BEGIN = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\"\]\-0-9tfn])")
 
@@ -50,22 +53,40 @@ def fit(text: str, schema: dict[str, Any]) -> Found:
 
 def _without_thought(text: str) -> str:
     """Some reasoning models think aloud before they answer."""
-    thought, end, answer = text.partition("</think>")
+    thought, end, answer = text.partition(THOUGHT_END)
     return answer if end and thought.lstrip().startswith("<think>") else text
 
 
-def _fenced(text: str) -> Iterator[str]:
-    """What stands after a fence that names no other language, to the next one."""
-    for part in text.split(FENCE)[1:]:
-        language, newline, content = part.partition("\n")
-        if newline and language.strip().lower() in ("", "json"):
-            yield content
-
-
 def _values(text: str) -> Iterator[Any]:
+    """All JSON values of a text, those first that may be the answer.
+
+    Where a thought began in the prompt, only its end is in the text. What follows that comes first, and what stands
+    before it may be a draft: it counts only where nothing follows. The mark may also stand in the answer itself.
+    """
+    _, end, answer = text.rpartition(THOUGHT_END)
+    answered = False
+    if end and not _is_json(text):
+        for value, _ in _places(answer):
+            answered = True
+            yield value
+    for value, source in _places(text):
+        if not answered or THOUGHT_END in source:
+            yield value
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _places(text: str) -> Iterator[tuple[Any, str]]:
+    """The JSON values of a text, each with where it was read: the whole of it, fences, then anywhere."""
     for whole in (text, *_fenced(text)):
         try:
-            yield json.loads(whole, parse_constant=_no_number)
+            yield json.loads(whole, parse_constant=_no_number), whole
         except (ValueError, RecursionError):
             continue
     decoder = json.JSONDecoder(parse_constant=_no_number)
@@ -76,9 +97,17 @@ def _values(text: str) -> Iterator[Any]:
             return
         try:
             value, at = decoder.raw_decode(text, begin.start())
-            yield value
+            yield value, text[begin.start() : at]
         except (ValueError, RecursionError):
             at = begin.start() + 1
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """What stands after a fence that names no other language, to the next one."""
+    for part in text.split(FENCE)[1:]:
+        language, newline, content = part.partition("\n")
+        if newline and language.strip().lower() in ("", "json"):
+            yield content
 
 
 def _no_number(name: str) -> float:
