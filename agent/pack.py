@@ -170,8 +170,9 @@ def _matching(pattern: str, paths: list[str]) -> list[str]:
 def matches(pattern: str, path: str) -> bool:
     """Whether a path, relative to the workspace, matches a glob: `*`, `?`, `[…]` within a name, `**` any folders.
 
-    Hidden names match too. A `**` at the end stands for all that is below, not for the folder itself. Name by name
-    rather than as one regular expression, because a glob with many stars would take one for ever.
+    A name matches itself too, whatever is in it, such as `app/[id]/page.tsx`; hidden names match. A `**` at the end
+    stands for all that is below, not for the folder itself. Name by name rather than as one regular expression, because
+    a glob with many stars would take one for ever.
     """
     patterns = [part for part in pattern.split("/") if part not in ("", ".")]
     if patterns and patterns[-1] == "**":
@@ -183,7 +184,7 @@ def matches(pattern: str, path: str) -> bool:
         if at < len(patterns) and patterns[at] == "**":
             star, resume = at, here
             at += 1
-        elif at < len(patterns) and fnmatch.fnmatchcase(parts[here], patterns[at]):
+        elif at < len(patterns) and _is_named(parts[here], patterns[at]):
             at += 1
             here += 1
         elif star >= 0:
@@ -192,6 +193,10 @@ def matches(pattern: str, path: str) -> bool:
         else:
             return False
     return at == len(patterns)
+
+
+def _is_named(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def main() -> int:

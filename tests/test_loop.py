@@ -254,15 +254,15 @@ def test_what_a_mended_plan_does_not_say_stays_as_the_plan_before_said_it(ask: A
 
 
 def test_a_review_is_told_which_declared_outputs_nothing_matches(ask: Asking) -> None:
-    script = "mkdir plots; ln -s /etc/hosts hosts; echo 1 > Chart.png; echo 2 > a.txt"
-    first = plan(shell(script), outputs=("chart.png", "plots", "hosts", "*.txt"))
+    script = "mkdir plots; ln -s /etc/hosts hosts; echo 1 > Chart.png; echo 2 > 'a [x].txt'"
+    first = plan(shell(script), outputs=("chart.png", "plots", "hosts", "a [x].txt", "*.txt"))
     mend = more(shell("mv Chart.png chart.png; cp chart.png plots; rm hosts; cp /etc/hosts ."), summary="Not there.")
     system, server = ask(first, mend, accept())
     found = system.completed(system.submit(prompt="Make a chart"))
     assert found["usage"]["repairs"] == 1
     missing = ["- chart.png: nothing matches it", "- plots: nothing matches it", "- hosts: nothing matches it"]
-    assert "\n".join([*missing, "- *.txt: there"]) in server.asked[1].prompt
-    assert server.asked[2].prompt.count(": there\n") == 4
+    assert "\n".join([*missing, "- a [x].txt: there", "- *.txt: there"]) in server.asked[1].prompt
+    assert server.asked[2].prompt.count(": there\n") == 5
     system, server = ask(plan(shell("echo 1 > Chart.png")), accept("Made."))
     found = system.ended(system.submit(prompt="Make a chart", outputs=["chart.png"]))
     assert (found["status"], found["reason"]) == ("failed", "check_failed") and "'chart.png'" in found["detail"]

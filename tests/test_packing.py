@@ -520,16 +520,18 @@ def test_the_summary_names_what_matches_each_declared_output(place: Place) -> No
     for number in range(30):
         place.write(f"results/{number:02}.csv")
     place.write(b"caf\xe9.txt")
+    place.write("app/[id]/page.tsx")
     (place.root / "empty").mkdir()
-    place.pack("results/*.csv", "**/*.csv", "results", "empty", "*.txt", "00.csv", "nothing")
+    place.pack("results/*.csv", "**/*.csv", "results", "empty", "*.txt", "app/[id]/page.tsx", "00.csv", "nothing")
     outputs = place.summary["outputs"]
     assert outputs["results/*.csv"] == outputs["**/*.csv"] == [f"results/{number:02}.csv" for number in range(20)]
     assert outputs["results"] == ["results"]
     assert outputs["empty"] == [], "an empty folder is no file"
+    assert outputs["app/[id]/page.tsx"] == ["app/[id]/page.tsx"]
     assert outputs["*.txt"] == ["caf\\xe9.txt"]
     assert outputs["00.csv"] == outputs["nothing"] == []
     assert place.summary["hint"] == "Nothing matches '00.csv', but there is 'results/00.csv'."
-    assert (place.summary["files"], place.summary["bytes"], place.summary["left_out"]) == (31, 31, 0)
+    assert (place.summary["files"], place.summary["bytes"], place.summary["left_out"]) == (32, 32, 0)
 
 
 @pytest.mark.parametrize(
@@ -545,6 +547,9 @@ def test_the_summary_names_what_matches_each_declared_output(place: Place) -> No
         ("**", ["a", "a/b", ".x"], []),
         ("[!a]*", ["b", "/b"[1:]], ["a", "ab"]),
         ("", [], ["a"]),
+        ("report [final].pdf", ["report [final].pdf", "report f.pdf"], ["report [f].pdf", "report.pdf"]),
+        ("app/[id]/page.tsx", ["app/[id]/page.tsx", "app/i/page.tsx"], ["app/[x]/page.tsx", "app/id/page.tsx"]),
+        ("**/[...all]/*.ts", ["[...all]/a.ts", "app/[...all]/b.ts", "a/l/c.ts"], ["app/x/b.ts", "[...all]/x/b.ts"]),
     ],
 )
 def test_a_glob_matches_name_by_name(pattern: str, hits: list[str], misses: list[str]) -> None:

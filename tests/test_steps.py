@@ -226,6 +226,15 @@ def test_a_folder_with_files_and_links_to_what_is_there_are_outputs(system: Syst
     system.completed(job)
 
 
+def test_a_declared_output_with_brackets_in_its_name_is_itself(system: System) -> None:
+    names = ["app/[id]/page.tsx", "report [final].pdf"]
+    job = system.submit(
+        steps=[shell("mkdir -p 'app/[id]'; tee 'app/[id]/page.tsx' 'report [final].pdf'")], outputs=names
+    )
+    system.completed(job)
+    assert system.zip(job).paths >= set(names)
+
+
 def test_a_step_that_needs_a_network_is_told_which_field_to_set(system: System) -> None:
     found = system.run(steps=[python("import urllib.request\nurllib.request.urlopen('http://example.com')")])
     assert found["reason"] == "step_failed"

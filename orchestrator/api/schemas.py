@@ -43,7 +43,9 @@ class ScheduleRequest(Model):
         default_factory=dict,
         description="Values for the inputs of the template, or of the one whose phrase it is.",
     )
-    outputs: Outputs = Field(default_factory=list, description="Globs of files that must be in the ZIP at the end.")
+    outputs: Outputs = Field(
+        default_factory=list, description="Globs, or names, of files that must be in the ZIP at the end."
+    )
     check: Command | None = Field(None, description="Acceptance command; must exit with 0.")
     limits: Limits = Limits()
     network: Literal["none", "internet"] | None = Field(
