@@ -20,32 +20,51 @@ SHOWN = 20_000
 #: Where the notebook is run again: finds the files beside it, and makes work in a cell what works in a script.
 SETUP = """\
 # For those who run this again: the steps ran in the workspace, which is beside this notebook in the job's ZIP, and each
-# like a script: without arguments, with asyncio.run, and with exit code 0 as an end that is no error.
+# like a script: without arguments, with nobody who answers input(), with a loop of its own for asyncio, and with exit
+# code 0 as an end that is no error.
 import asyncio
+import builtins
+import getpass
 import os
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 
-def like_scripts(shell, run=asyncio.run):
-    def run_in_a_thread(main, **options):  # in this one, the notebook's own loop runs
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(run, main, **options).result()
+def like_scripts(shell):
+    own, paused = asyncio.new_event_loop(), []
+
+    def no_answer(*arguments, **options):
+        raise EOFError("there is nobody to answer")
+
+    def begin(cell):
+        nonlocal own
+        builtins.input = getpass.getpass = no_answer
+        awaits = shell.should_run_async(cell.raw_cell, transformed_cell=shell.transform_cell(cell.raw_cell))
+        if not awaits and (loop := asyncio._get_running_loop()):  # the notebook's, which stands still meanwhile
+            paused.append((loop, asyncio.current_task()))
+            asyncio._leave_task(*paused[0])
+            asyncio._set_running_loop(None)
+            own = asyncio.new_event_loop() if own.is_closed() else own
+            asyncio.set_event_loop(own)
+
+    def end(result):
+        if paused:
+            asyncio.set_event_loop(paused[0][0])
+            asyncio._set_running_loop(paused[0][0])
+            asyncio._enter_task(*paused.pop())
+        if is_success(result.error_in_exec):
+            result.error_in_exec = None
 
     def is_success(error):
         return isinstance(error, SystemExit) and not error.code
-
-    def pass_success(result):
-        if is_success(result.error_in_exec):
-            result.error_in_exec = None
 
     def show_unless_success(kind, error, lines, show=shell._showtraceback):
         if not is_success(error):
             show(kind, error, lines)
 
-    asyncio.run, shell._showtraceback = run_in_a_thread, show_unless_success
-    shell.events.register("post_run_cell", pass_success)
+    shell._showtraceback = show_unless_success
+    shell.events.register("pre_run_cell", begin)
+    shell.events.register("post_run_cell", end)
     warnings.filterwarnings("ignore", "To exit: use")
 
 
