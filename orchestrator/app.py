@@ -96,6 +96,7 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)
+    app.add_exception_handler(events.NothingMore, events.on_nothing_more)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, on_crash)

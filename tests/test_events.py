@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from answers import problem
-from conftest import FINAL, System, parse_events, until
+from conftest import FINAL, PATIENCE, System, parse_events, until
+from playwright.sync_api import Browser
 from test_states import Known, report, rows
 
 from orchestrator.bell import Bell
@@ -78,11 +79,32 @@ def test_a_client_that_comes_back_gets_exactly_what_it_has_missed(system: System
 
 
 @pytest.mark.parametrize("beyond", [0, 1, 2**62])
-def test_after_the_last_event_the_stream_ends_at_once(system: System, ended: dict[str, Any], beyond: int) -> None:
+def test_after_the_last_event_there_is_nothing_more(system: System, ended: dict[str, Any], beyond: int) -> None:
     last = len(parse_events(stream(system, ended["job_id"]).text)) + beyond
     began = time.monotonic()
-    assert stream(system, ended["job_id"], Last_Event_ID=str(last)).text == ""
+    for answer in (
+        stream(system, ended["job_id"], Last_Event_ID=str(last)),
+        stream(system, ended["job_id"], "?after=1", Last_Event_ID=str(last)),
+        stream(system, ended["job_id"], f"?after={last}"),
+    ):
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert "content-type" not in answer.headers and answer.headers["cache-control"] == "no-cache"
     assert time.monotonic() - began < 5
+
+
+def test_before_its_end_a_job_has_always_more_to_tell(parked: System) -> None:
+    job_id = parked.submit(prompt="Hello world")
+    with parked.http.stream("GET", f"/jobs/{job_id}/events", headers={"Last-Event-ID": "99"}) as answer:
+        assert answer.status_code == 200
+        parked.cancel(job_id)
+        assert answer.read() == b""
+    events = parse_events(stream(parked, job_id).text)
+    assert events[-1]["event"] == "cancelled"
+    assert stream(parked, job_id, Last_Event_ID=str(len(events) - 1)).status_code == 200
+    assert stream(parked, job_id, Last_Event_ID=str(len(events))).status_code == 204
+    problem(parked.http.get(f"/jobs/{job_id}/events", params={"afterwards": 1}), 422, "this call has: after")
+    parked.http.delete(f"/jobs/{job_id}")
+    problem(stream(parked, job_id, Last_Event_ID=str(len(events))), 404)
 
 
 @pytest.mark.parametrize("junk", ["abc", "-1", "1.5", "1e1", "0x1", "9" * 30, "1, 2", "٣"])
@@ -197,6 +219,19 @@ def test_a_stop_ends_streams_and_waits_that_are_open(make_system: Callable[..., 
         assert "event: scheduled\n" in read_all(follower)
         assert '"status":"scheduled"' in read_all(wait)
     assert "running task" not in system.log.read_text()
+
+
+def test_a_browser_that_has_the_whole_stream_comes_no_more(
+    system: System, ended: dict[str, Any], browser: Browser
+) -> None:
+    page = browser.new_page()
+    answers: list[int] = []
+    page.on("response", lambda answer: answers.append(answer.status) if answer.url.endswith("/events") else None)
+    page.goto(f"http://127.0.0.1:{system.port}/health")
+    page.evaluate("path => { window.stream = new EventSource(path) }", ended["links"]["events"])
+    page.wait_for_function("stream.readyState === EventSource.CLOSED", timeout=PATIENCE * 1000)
+    assert answers == [200, 204]
+    page.close()
 
 
 def test_a_comment_comes_as_heartbeat_where_nothing_happens(heartbeat: Future[str]) -> None:

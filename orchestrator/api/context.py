@@ -51,7 +51,8 @@ async def name_the_job(request: Request) -> None:
 
 async def only_known_parameters(request: Request) -> None:
     """Refuse a query parameter that the call does not have: one that is misspelt would be without effect."""
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    call = request.scope["route"].dependant
+    known = {parameter.alias for part in (call, *call.dependencies) for parameter in part.query_params}
     for name in request.query_params:
         if name not in known:
             has = ", ".join(sorted(known)) or "none"

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM
+from orchestrator.models import FINAL
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -18,24 +19,44 @@ router = APIRouter(responses={422: PROBLEM})
 MOST = 2**63 - 1
 
 
+class NothingMore(Exception):
+    """The caller has every event of a job that has ended."""
+
+
+async def on_nothing_more(request: Request, error: Exception) -> Response:
+    """204 tells an EventSource to stop; after any other end of a stream it comes again, every few seconds."""
+    return Response(status_code=204, headers={"Cache-Control": "no-cache"})
+
+
+async def last_known(
+    job: KnownJob,
+    last_event_id: Annotated[int | None, Header(ge=0, le=MOST, description="Go on after this event.")] = None,
+    after: Annotated[int, Query(ge=0, le=MOST, description="The same, where a header cannot be given.")] = 0,
+) -> int:
+    """The number of the last event that the caller has. Raises NothingMore: once a stream has begun, it is too late."""
+    last = after if last_event_id is None else last_event_id
+    if job.status in FINAL and last >= job.last_event:
+        raise NothingMore
+    return last
+
+
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
     summary="Follow a job",
-    responses={404: PROBLEM},
+    responses={
+        204: {"description": "The job has ended, and this was its final event: an `EventSource` comes no more."},
+        404: PROBLEM,
+    },
 )
 async def events(
-    job: KnownJob,
-    here: Here,
-    last_event_id: Annotated[int | None, Header(ge=0, le=MOST, description="Go on after this event.")] = None,
-    after: Annotated[int, Query(ge=0, le=MOST, description="The same, where a header cannot be given.")] = 0,
+    job: KnownJob, here: Here, last: Annotated[int, Depends(last_known)]
 ) -> AsyncIterator[ServerSentEvent]:
     """All events of a job from the first on, then each as it happens; ends after the final one.
 
     `id` is the event's number, `event` its kind, `data` a JSON object. A comment line comes every 15 s as heartbeat.
     Pictures of a `result` are not in the stream: `file` says where they are in the workspace.
     """
-    last = after if last_event_id is None else last_event_id
     async with aclosing(here.scheduler.following.follow(job.id, last)) as events:
         async for told in events:
             yield ServerSentEvent(id=str(told.number), event=told.kind, raw_data=told.data)
