@@ -13,7 +13,7 @@ STATES = {
     "running": "has a container; `phase` says where it is",
     "completed": "the work was done and checked, and the ZIP is on disk",
     "failed": "`reason` says why in a fixed word, `detail` in a sentence",
-    "cancelled": "a person asked",
+    "cancelled": "a person asked, or the system was stopped; `detail` says so",
 }
 
 #: What ``planned_by`` says where a model makes the plan.

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 #: what has expired.
 TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
 
+#: What is told of the end of a job that was running when the system was stopped.
+STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
+
 #: Seconds that an agent's question for commands is held.
 COMMAND_SECONDS = 25.0
 
@@ -115,9 +118,12 @@ class Scheduler:
         log.info("accepted, planned by %s", job.planned_by)
         self._starting.look()
 
-    async def cancel(self, job_id: str) -> Job:
-        """Stop a job, whatever phase it is in; returns it as it is then. Of one that has ended: nothing."""
-        job = await self._store.request_cancel(job_id)
+    async def cancel(self, job_id: str, why: str = "") -> Job:
+        """Stop a job, whatever phase it is in; returns it as it is then. Of one that has ended: nothing.
+
+        ``why``, where no person asked, is the sentence that is told of its end.
+        """
+        job = await self._store.request_cancel(job_id, why)
         if job is None:
             raise no_such_job(job_id)
         self.bell.ring(job_id)
@@ -308,7 +314,7 @@ class Scheduler:
         if not await self._idle_within(self._settings.drain_seconds):
             for job in await self._store.running():
                 with logs.about(job.id, job.sandbox_id):
-                    await self.cancel(job.id)
+                    await self.cancel(job.id, STOPPED.format(job_id=job.id))
             await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
         await self._watching.reconcile_quietly()
         self._clock.shutdown(wait=False)

@@ -245,14 +245,17 @@ class Store:
 
         return await self._database.write(work)
 
-    async def request_cancel(self, job_id: str) -> Job | None:
-        """Note that a person asked; the first time stays. Returns the job as it is then."""
+    async def request_cancel(self, job_id: str, why: str = "") -> Job | None:
+        """Note that a job is to end; the first time stays. Returns the job as it is then.
+
+        ``why``, where no person asked, is the sentence that is told of its end.
+        """
 
         def work(session: Session) -> Job | None:
             change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
             change = change.where(col(Job.cancel_requested_at).is_(None), col(Job.settled_at).is_(None))
             if _changed(session, change.values(cancel_requested_at=time.time())):
-                _append(session, job_id, "cancel_requested", {})
+                _append(session, job_id, "cancel_requested", {"detail": why} if why else {})
             return _job(session, job_id)
 
         return await self._database.write(work, vital=True)
@@ -276,8 +279,10 @@ class Store:
             change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
             if not replace:
                 change = change.where(col(Job.settled_at).is_(None))
-            cancelled = {**outcome, "status": "cancelled", "reason": None, "detail": "The job was cancelled."}
-            asked = change.where(col(Job.cancel_requested_at).is_not(None), outcome["status"] != "cancelled")
+            detail = outcome["detail"] if outcome["status"] == "cancelled" else "The job was cancelled."
+            detail = _why_cancelled(session, job_id) or detail
+            cancelled = {**outcome, "status": "cancelled", "reason": None, "detail": detail}
+            asked = change.where(col(Job.cancel_requested_at).is_not(None))
             if not _changed(session, asked.values(outcome=cancelled, settled_at=time.time())):
                 session.execute(change.values(outcome=outcome, settled_at=time.time()))
             return _job(session, job_id)
@@ -437,6 +442,12 @@ def _job(session: Session, job_id: str) -> Job | None:
 def _changed(session: Session, change: Update) -> bool:
     result: CursorResult[Any] = session.execute(change)  # type: ignore[assignment]
     return result.rowcount == 1
+
+
+def _why_cancelled(session: Session, job_id: str) -> str:
+    """The sentence with which a job's cancellation was asked for; empty where a person did, or nobody."""
+    asked = select(Event.data).where(Event.job_id == job_id, Event.kind == "cancel_requested")
+    return str((session.exec(asked).first() or {}).get("detail", ""))
 
 
 def _append(session: Session, job_id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:

@@ -304,9 +304,38 @@ def test_stopping_drains_then_cancels_and_keeps_what_waits(make_system: Callable
     assert not system.containers()
     system.start()
     assert system.status(short)["status"] == "completed"
-    assert system.status(endless)["status"] == "cancelled"
-    assert system.zip(endless).text("kept.txt") == "kept\n"
     system.completed(waiting)
+    told_of_a_stop(system, endless)
+    assert system.zip(endless).text("kept.txt") == "kept\n"
+    again = system.http.post(f"/jobs/{endless}/retry").json()["job_id"]
+    system.says(again, "ready")
+
+
+def test_a_stop_that_was_broken_off_is_told_of_after_the_restart(make_system: Callable[..., System]) -> None:
+    system = make_system().start()
+    job = system.shell("echo ready; sleep 600")
+    system.says(job, "ready")
+    name = f"containerized-agent-{system.status(job)['sandbox']}"
+    docker("pause", name)  # so that it does not hear of its cancellation
+    assert system.process
+    system.process.terminate()
+    with closing(sqlite3.connect(system.record / "orchestrator.db")) as record:
+        asked = "SELECT 1 FROM job WHERE cancel_requested_at IS NOT NULL"
+        until(lambda: record.execute(asked).fetchone(), "its cancellation is asked for")
+    system.kill()
+    docker("unpause", name)
+    system.start()
+    system.ended(job)
+    told_of_a_stop(system, job)
+
+
+def told_of_a_stop(system: System, job: str) -> None:
+    """Check that a job's end is that of the system, wherever it is told."""
+    found, artifact = system.status(job), system.zip(job)
+    assert found["status"] == "cancelled" and found["cancel_requested"]
+    assert found["detail"].startswith("The system was stopped") and f"POST /jobs/{job}/retry" in found["detail"]
+    last = system.events(job)[-1]["data"]
+    assert artifact.manifest["detail"] == last["detail"] == found["detail"] and found["detail"] in artifact.report
 
 
 def test_two_orchestrators_do_not_share_a_record(make_system: Callable[..., System], tmp_path: Path) -> None:

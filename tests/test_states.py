@@ -412,6 +412,29 @@ def test_the_usual_lives_of_a_job(calls: list[tuple[Any, ...]]) -> None:
         machine.teardown()
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(["", "stopped"], "The job was cancelled."), (["stopped", ""], "stopped"), (["stopped"], "stopped")],
+    ids=["a person first", "a person last", "no person"],
+)
+@pytest.mark.parametrize("status", ENDS)
+def test_a_cancelled_job_says_who_asked_first(asked: list[str], told: str, status: str) -> None:
+    machine = Machine()
+    try:
+        store = machine.store
+
+        async def work() -> Job | None:
+            await store.add(*rows(Known("job0", 0, {1: "waiting"}, None)), QUEUE)
+            for why in asked:
+                await store.request_cancel("job0", why)
+            return await store.settle("job0", {"status": status, "detail": "The job was cancelled."})
+
+        job = machine.runner.run(work())
+        assert job and job.outcome and (job.outcome["status"], job.outcome["detail"]) == ("cancelled", told)
+    finally:
+        machine.teardown()
+
+
 def test_the_record_is_what_the_design_says_in_any_order_of_calls_and_restarts() -> None:
     run_state_machine_as_test(
         Machine,

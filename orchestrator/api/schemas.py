@@ -220,7 +220,7 @@ class StatusView(BaseModel):
     detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
     waiting_for: str | None = Field(description=f"What a scheduled job waits for.\n\n{_list(WAITING_FOR)}")
     queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
-    cancel_requested: bool
+    cancel_requested: bool = Field(description="A person asked, or the system was stopped while it ran.")
     prompt: str
     planned_by: str = Field(description="request, code-blocks, template:<name>, or model")
     progress: Progress
