@@ -131,7 +131,7 @@ def calls(system: System) -> list[tuple[str, str]]:
     paths = system.http.get("/openapi.json").json()["paths"]
     found = [(method.upper(), path) for path, item in paths.items() for method in item]
     assert len(found) >= 8
-    found += [("HEAD", "/download/{job_id}"), ("GET", "/download/{job_id}.zip")]
+    found += [("HEAD", "/download/{job_id}"), ("GET", "/download/{job_id}.zip"), ("HEAD", "/"), ("HEAD", "/health")]
     return [*found, ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/nothing")]
 
 
@@ -167,6 +167,19 @@ def test_the_key_is_in_no_answer_and_not_in_the_log(guarded: System) -> None:
 
 
 # ── what the system says of itself ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/plain"])
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_who_watches_the_system_may_ask_with_head(system: System, parked: System, path: str, accept: str) -> None:
+    for one in (system, parked):
+        whole, head = (one.http.request(method, path, headers={"Accept": accept}) for method in ("GET", "HEAD"))
+        assert head.status_code == whole.status_code == (503 if one is parked and path == "/health" else 200)
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert int(head.headers["content-length"]) > 0 and head.content == b""
+    assert system.http.head(f"{path}?deep=1").status_code == 422
+    assert system.http.delete(path).headers["allow"] == "GET, HEAD"
+    assert "head" not in system.http.get("/openapi.json").json()["paths"][path]
 
 
 def test_the_first_page_says_where_things_are_and_they_are_there(system: System) -> None:

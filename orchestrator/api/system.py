@@ -64,6 +64,7 @@ TEXT = {"text/plain": {"schema": {"type": "string"}}}
     response_model=Health,
     responses={200: {"content": TEXT}, 422: PROBLEM, 503: {"model": Health, "content": TEXT}},
 )
+@router.head("/health", include_in_schema=False)
 async def health(
     request: Request,
     here: Here,
@@ -81,6 +82,7 @@ async def health(
 
 
 @router.get("/", summary="Health, and where things are")
+@router.head("/", include_in_schema=False)
 async def home(here: Here) -> Home:
     return Home(
         name="containerized-agent",
