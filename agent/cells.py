@@ -6,7 +6,8 @@ It runs in the users' environment, so it knows nothing of the agent's package. F
 JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have, VIEWER the
 characters of all results of a viewer's cell. From the agent:
 
-    {"run": number, "source": text}   run a step: {"begun": true} is the first answer, and the last one
+    {"run": number, "source": text}   run a step, whose file is in SOURCES: {"begun": true} is the first answer, and
+                                      the last one is
                                       {"ended": exit code, "error": [name, message] or null, "spared": [pid]}
     {"heard": true}                   a result is where it belongs: what is printed next comes after it
     {"exit": true}                    end as a script ends, with all that is to be done at its exit
@@ -63,7 +64,7 @@ from jupyter_client.session import Session  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
-SOURCES = Path.home() / ".steps"
+SOURCES = Path("/run/steps")  # where the agent has put what it tells
 WORKSPACE = Path.cwd()
 
 #: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
@@ -132,7 +133,7 @@ class Steps:
 
     def _run(self, session: Session, door: Any, number: int, source: str) -> None:
         with self.or_end():
-            self._run_cell(session, door, _saved(number, source), source)
+            self._run_cell(session, door, f"{SOURCES}/step-{number}.py", source)
 
     def _run_cell(self, session: Session, door: Any, path: str, source: str) -> None:
         # a viewer's cell that fails takes what waits behind it along: it is asked for again
@@ -549,16 +550,6 @@ def _apart() -> Iterator[Callable[[], str]]:
             os.dup2(file.fileno(), fd)
             stack.callback(os.dup2, before, fd)
         yield lambda: os.pread(file.fileno(), APART_BYTES, 0).decode("utf-8", "replace")
-
-
-def _saved(number: int, source: str) -> str:
-    """Keep a step's source, so that a traceback shows its lines, where nothing else can be put: it would be lost."""
-    SOURCES.mkdir(exist_ok=True)
-    SOURCES.chmod(0o700)
-    path = SOURCES / f"step-{number}.py"
-    path.write_text(source, "utf-8")
-    SOURCES.chmod(0o500)
-    return str(path)
 
 
 def _taken(source: str) -> list[str]:

@@ -191,12 +191,12 @@ def test_an_error_is_shown_as_python_shows_that_of_a_script(system: System) -> N
     assert (found["reason"], found["steps"][1]["exit_code"]) == ("step_failed", 1)
     assert system.output(job) == (
         "Traceback (most recent call last):\n"
-        '  File "/home/user/.steps/step-2.py", line 5, in <module>\n    half(3)\n    ~~~~^^^\n'
-        '  File "/home/user/.steps/step-2.py", line 2, in half\n    return n / 0  # here\n           ~~^~~\n'
+        '  File "/run/steps/step-2.py", line 5, in <module>\n    half(3)\n    ~~~~^^^\n'
+        '  File "/run/steps/step-2.py", line 2, in half\n    return n / 0  # here\n           ~~^~~\n'
         "ZeroDivisionError: division by zero\n\n"
         "The above exception was the direct cause of the following exception:\n\n"
         "Traceback (most recent call last):\n"
-        '  File "/home/user/.steps/step-2.py", line 7, in <module>\n'
+        '  File "/run/steps/step-2.py", line 7, in <module>\n'
         "    raise KeyError('what') from error\nKeyError: 'what'\n"
     )
     assert "KeyError: 'what'" in found["detail"]
@@ -212,7 +212,7 @@ def test_an_error_in_the_syntax_is_shown_as_pythons_own(system: System, code: st
     job, found = ended(system, python("x = 1"), python(code))
     assert found["steps"][1]["exit_code"] == 1
     said = system.output(job)
-    assert words in said and 'File "/home/user/.steps/step-2.py", line' in said and "IPython" not in said
+    assert words in said and 'File "/run/steps/step-2.py", line' in said and "IPython" not in said
 
 
 # ── who looks on ─────────────────────────────────────────────────────────────────────────────────────────────────────

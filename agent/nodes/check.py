@@ -26,7 +26,7 @@ class Check(Node):
     def exec(self, prep_res: Job) -> Result:
         order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
-        result = run(prep_res, wire.CHECK, "The check", command, "", order.seconds)
+        result = run(prep_res, wire.CHECK, "The check", command, "", order.seconds, order.check)
         prep_res.deadline += time.monotonic() - begun  # it has a time of its own
         return result
 

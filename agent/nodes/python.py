@@ -8,17 +8,7 @@ import sys
 from agent import kernel, wire
 from agent.job import Job
 from agent.kernel import Broken, Kernel
-from agent.nodes.steps import (
-    Result,
-    StepNode,
-    describe,
-    output_of,
-    result_of,
-    run,
-    save_and_run,
-    start_background,
-    time_limit,
-)
+from agent.nodes.steps import Result, StepNode, describe, not_started, output_of, result_of, save_source, time_limit
 from agent.output import StepOutput
 from agent.processes import Stopped, exit_code, oom_kills
 
@@ -34,17 +24,15 @@ class PythonStep(StepNode):
 
     def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
         job, step = prep_res
-        if step.background:
-            return start_background(job, step, self.command(step))
-        if step.path or is_script(job, step):
-            return run(job, step.number, describe(step), self.command(step), step.source, step.seconds)
+        if step.background or step.path or is_script(job, step):
+            return super().exec(prep_res)
         return run_cell(job, step)
 
-    def command(self, step: wire.PlannedStep) -> list[str]:
+    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
         """As a process of its own."""
         if step.path:
-            return ["python", f"./{step.path}", *step.args]
-        return save_and_run(step, "py", "python")
+            return ["python", f"./{step.path}", *step.args], ""
+        return ["python", save_source(step, "py")], ""
 
 
 def is_script(job: Job, step: wire.PlannedStep) -> bool:
@@ -90,6 +78,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
         job.lose_kernel()
     fresh = job.kernel is None
     try:
+        save_source(step, "py")
         if job.kernel:
             job.processes.listen(job.kernel.process, output)
         else:
@@ -97,7 +86,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
     except Stopped:
         return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
-        return Result("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
+        return not_started(step, error)
     used = job.kernel
     if job.kernel_lost:
         job.kernel_lost = False

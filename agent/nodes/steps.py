@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from pocketflow import Node
 
 from agent import wire
 from agent.job import Job, Running
 from agent.output import StepOutput
-from agent.processes import HOME, Stopped, exit_code, oom_kills
+from agent.processes import Stopped, exit_code, oom_kills
 
 #: The exit code, as a shell shows it, of a process that SIGKILL ended.
 KILLED = 137
@@ -27,14 +28,11 @@ NO_NAME = re.compile(
 BESIDE_ITSELF = re.compile(r"__file__|\$\{?(0\b|BASH_SOURCE)")
 NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
 
-#: Writes its standard input to a file, then runs the rest with nothing on its standard input.
-SAVE_AND_RUN = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126; shift; exec "$@" < /dev/null'
+#: Writes its standard input to a file.
+SAVE = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126'
 
-#: Where the sources of steps are, and the same for them: nothing else can be put there, it would be lost.
-SOURCES = f"{HOME}/.steps"
-KEEP_AND_RUN = f'mkdir -p -m 700 {SOURCES} && chmod u+w {SOURCES} && cat > "$1" && chmod u-w {SOURCES} || exit 126;' + (
-    ' shift; exec "$@" < /dev/null'
-)
+#: Where the sources of steps are. It is the agent's: what a step would put beside them would be lost.
+SOURCES = Path("/run/steps")
 
 
 @dataclass
@@ -48,8 +46,8 @@ class Result:
     reason: wire.Reason | None = None
 
 
-def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float) -> Result:
-    """Run a command to its end and pass its output on; what it leaves running is killed."""
+def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> Result:
+    """Run a command to its end, with a text as its input, and pass its output on; what it leaves running is killed."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
     deadline, whose = time_limit(job, number, seconds)
     try:
@@ -65,7 +63,7 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
         job.processes.stop("timed_out")
         process.wait()
     job.processes.close(process)
-    return result_of(job, name, exit_code(process), output, kills, whose, text)
+    return result_of(job, name, exit_code(process), output, kills, whose, source)
 
 
 def output_of(job: Job, number: int) -> StepOutput:
@@ -81,15 +79,19 @@ def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
     return job.deadline, f"the job's limit of {job.order.seconds:g} s"
 
 
-def start_background(job: Job, step: wire.PlannedStep, command: list[str]) -> Result | None:
+def start_background(job: Job, step: wire.PlannedStep, command: list[str], text: str) -> Result | None:
     """Start a command that goes on until packing; a result only where it could not be started."""
     output = output_of(job, step.number)
     try:
-        process = job.processes.start(command, step.source, output)
+        process = job.processes.start(command, text, output)
     except (Stopped, OSError) as error:
-        return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
+        return not_started(step, error)
     job.background.append(Running(step, process, output))
     return None
+
+
+def not_started(step: wire.PlannedStep, error: Exception) -> Result:
+    return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
 
 
 def end_background(job: Job) -> None:
@@ -159,35 +161,42 @@ class StepNode(Node):
 
     def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
         job, step = prep_res
+        try:
+            command, text = self.command(step)
+        except OSError as error:
+            return not_started(step, error)
         if step.background:
-            return start_background(job, step, self.command(step))
-        return run(job, step.number, describe(step), self.command(step), step.source, step.seconds)
+            return start_background(job, step, command, text)
+        return run(job, step.number, describe(step), command, text, step.seconds, step.source)
 
     def post(self, shared: Job, prep_res: tuple[Job, wire.PlannedStep], exec_res: Result | None) -> str:
         if exec_res is not None:
             report(shared, prep_res[1].number, exec_res)
         return shared.next_action()
 
-    def command(self, step: wire.PlannedStep) -> list[str]:
-        """The command of a step whose source is on its standard input."""
+    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+        """The command of a step, and what is on its standard input. Raises OSError."""
         raise NotImplementedError
 
 
 class ShellStep(StepNode):
     """A bash script that ends at its first failing command."""
 
-    def command(self, step: wire.PlannedStep) -> list[str]:
-        return save_and_run(step, "sh", "bash", "--noprofile", "--norc", "-eo", "pipefail")
+    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+        return ["bash", "--noprofile", "--norc", "-eo", "pipefail", save_source(step, "sh")], ""
 
 
 class FileStep(StepNode):
     """A file in the workspace with the given content."""
 
-    def command(self, step: wire.PlannedStep) -> list[str]:
-        return ["/bin/sh", "-c", SAVE_AND_RUN, "sh", f"./{step.path}", "true"]
+    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+        return ["/bin/sh", "-c", SAVE, "sh", f"./{step.path}"], step.source
 
 
-def save_and_run(step: wire.PlannedStep, suffix: str, *interpreter: str) -> list[str]:
-    """Keep the source as a file (a traceback then shows its lines) and run it."""
-    path = f"{SOURCES}/step-{step.number}.{suffix}"
-    return ["/bin/sh", "-c", KEEP_AND_RUN, "sh", path, *interpreter, path]
+def save_source(step: wire.PlannedStep, suffix: str) -> str:
+    """Keep a step's source as a file, so that a traceback shows its lines; returns its path. Raises OSError."""
+    SOURCES.mkdir(0o755, exist_ok=True)
+    path = SOURCES / f"step-{step.number}.{suffix}"
+    path.write_text(step.source, "utf-8")
+    path.chmod(0o644)
+    return str(path)
