@@ -412,6 +412,10 @@ class Shell(ZMQInteractiveShell):
 
         self.register_magic_function(checked, "line", "pip")
 
+    def should_run_async(self, *arguments: Any, **options: Any) -> bool:
+        with _no_warnings():
+            return bool(super().should_run_async(*arguments, **options))
+
     def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
         if STEPS.current is None:
             super().showtraceback(exc_tuple, *arguments, **options)
@@ -552,10 +556,19 @@ def _apart() -> Iterator[Callable[[], str]]:
         yield lambda: os.pread(file.fileno(), APART_BYTES, 0).decode("utf-8", "replace")
 
 
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """What is only looked at is warned of when it runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _taken(source: str) -> list[str]:
     """What a step imports by the name of a file in the workspace, and does not get: the kernel has a module of it."""
     try:
-        tree = ast.parse(source)
+        with _no_warnings():
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return []  # it may be IPython's
     names = set()

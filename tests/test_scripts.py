@@ -196,6 +196,11 @@ def test_who_asks_for_input_is_told_that_nobody_answers(system: System, ask: str
     assert system.output(job).rstrip().splitlines()[-1].startswith("EOFError: ")
 
 
+def test_what_python_warns_of_in_a_source_is_said_once(system: System) -> None:
+    job, _ = ended(system, python("x = 1"), python("print('\\d')"))
+    assert system.output(job, 2).count("SyntaxWarning") == 1
+
+
 def test_an_error_has_its_line_also_below_empty_ones(system: System) -> None:
     job, _ = ended(system, python("x = 1"), python("\n\n\nx = 2\n1 / 0"))
     assert 'step-2.py", line 5, in <module>' in system.output(job, 2)
