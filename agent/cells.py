@@ -86,9 +86,6 @@ VIEWED = 20
 TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 
-#: The exit code of a kernel whose own machinery has broken: see sysexits(3).
-EX_SOFTWARE = 70
-
 NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
 
 
@@ -166,7 +163,7 @@ class Steps:
             except Exception:
                 os.write(self._printed, f"{type(error).__name__}: {error}\n".encode())
             finally:
-                os._exit(EX_SOFTWARE)
+                os._exit(os.EX_SOFTWARE)
 
     def _interrupt_others(self, why: str) -> None:
         """The job waits: what a viewer runs in its place ends."""
@@ -187,7 +184,7 @@ class Steps:
             for name in loaded:
                 del sys.modules[name]
         for name in _taken(source):
-            said = f"[… {name} of the workspace is not imported: Python's own module {name} is in use. Rename it …]\n"
+            said = f"[… {name} of the workspace is not imported: the kernel uses another module {name}. Rename it …]\n"
             os.write(self._printed, said.encode())
 
     def end(self) -> None:

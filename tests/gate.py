@@ -13,7 +13,7 @@ from typing import cast
 
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
 
-
+#: Matches no request.
 NEVER = re.compile("$.")
 
 

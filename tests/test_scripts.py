@@ -169,6 +169,11 @@ def test_what_a_shell_step_writes_beside_its_source_is_refused(system: System) -
     assert found["reason"] == "step_failed" and "not in /workspace" in found["detail"], found
 
 
+def test_a_file_that_is_missed_elsewhere_is_not_said_to_be_beside_the_source(system: System) -> None:
+    _, found = ended(system, shell("awk '{print $0}' nothing.csv"))
+    assert found["reason"] == "step_failed" and "not in /workspace" not in found["detail"], found
+
+
 def test_a_step_waits_for_its_timers(system: System) -> None:
     code = "import threading\nthreading.Timer(0.5, lambda: print('rang')).start()"
     job, _ = ended(system, python("x = 1"), python(code))

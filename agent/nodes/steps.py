@@ -25,7 +25,7 @@ NO_NAME = re.compile(
 )
 
 #: What a source has that looks for files beside itself, and what is printed where they are not there.
-BESIDE_ITSELF = re.compile(r"__file__|\$\{?(0\b|BASH_SOURCE)")
+BESIDE_ITSELF = re.compile(r"__file__|BASH_SOURCE|\$\{0%|(dirname|realpath|readlink)\b[^\n]{0,80}\$\{?0\b")
 NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
 
 #: Writes its standard input to a file.
