@@ -70,6 +70,13 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def touch(container: str, path: str, user: str = "0") -> None:
+    """Make the file that a step waits for. The command may be killed as what is left of that step, a moment later."""
+    run = ["docker", "exec", "-u", user, container, "touch", path]
+    found = subprocess.run(run, capture_output=True, text=True)
+    assert found.returncode in (0, 137), found.stderr
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

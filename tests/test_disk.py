@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from answers import problem
-from conftest import ROOT, System, docker, until
+from conftest import ROOT, System, docker, touch, until
 from providers import Asked, OpenAIServer, Turn
 
 from orchestrator.spare import SPARE_BYTES
@@ -89,7 +89,7 @@ def test_a_disk_without_any_room_is_told_of_and_jobs_go_on_when_there_is_some(
     found = problem(answer, 507, f"the disk of {system.record} is full", "Make room")
     assert found["type"] == "/problems/disk-full"
     assert system.http.get("/health").status_code == 503
-    docker("exec", f"containerized-agent-{system.status(job)['sandbox']}", "touch", "/tmp/go")
+    touch(f"containerized-agent-{system.status(job)['sandbox']}", "/tmp/go")
     refused = '"path": "/events", "status": 503'
     until(lambda: refused in system.log.read_text(), "the agent cannot say how its step ended")
     assert system.status(job)["status"] == "running"
@@ -182,7 +182,7 @@ def test_where_no_zip_can_be_written_the_status_says_so(hooked: System, end: str
     if end == "cancelled":
         hooked.cancel(job)
     else:
-        docker("exec", f"containerized-agent-{hooked.status(job)['sandbox']}", "touch", "/tmp/go")
+        touch(f"containerized-agent-{hooked.status(job)['sandbox']}", "/tmp/go")
     found = hooked.ended(job)
     assert (found["status"], found["artifact"]) == ("failed" if end == "by itself" else "cancelled", None)
     assert "There is no ZIP: The ZIP could not be written to" in found["detail"] and "File exists" in found["detail"]

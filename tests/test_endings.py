@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COUNTING, System, docker, until
+from conftest import COUNTING, System, docker, touch, until
 
 #: A job that ignores what can be ignored, daemons included, and shows that it lives.
 STUBBORN = """
@@ -203,7 +203,7 @@ def test_an_agent_that_is_killed_for_memory_is_out_of_memory(system: System) -> 
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a sleep that has ended
             score = "1000" if args.startswith("/opt/agent") else "0"
             Path(f"/proc/{pid}/oom_score_adj").write_text(score)
-    docker("exec", name, "touch", "/tmp/go")
+    touch(name, "/tmp/go")
     found = system.ended(job)
     assert (found["status"], found["reason"]) == ("failed", "out_of_memory")
     assert "The container's memory was used up" in found["detail"] and "limits.memory" in found["detail"]

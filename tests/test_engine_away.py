@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import System, docker, until
+from conftest import System, docker, touch, until
 from gate import Gate
 
 
@@ -89,7 +89,7 @@ def test_what_the_engine_said_before_a_job_had_started_harms_it_not(gated: Syste
     until(
         lambda: re.search(lists, " ".join(gate.seen[asked:])), "the next comparison has begun, so the last is through"
     )
-    docker("exec", f"containerized-agent-{gated.status(job)['sandbox']}", "touch", "/tmp/go")
+    touch(f"containerized-agent-{gated.status(job)['sandbox']}", "/tmp/go")
     gated.completed(job)
     assert gated.output(job) == "ready\ndone\n"
     assert gated.log.read_text().count("its sandbox runs") == 1, "it was started once"
@@ -103,7 +103,7 @@ def test_jobs_go_on_while_the_engine_is_away_and_what_ended_meanwhile_is_noticed
     names = [f"containerized-agent-{gated.status(one)['sandbox']}" for one in (job, lost)]
     gate.go_away()
     later = gated.shell("echo later")
-    docker("exec", names[0], "touch", "/tmp/go")
+    touch(names[0], "/tmp/go")
     gated.completed(job)
     assert gated.zip(job).text("done.txt") == "done\n"
     docker("kill", names[1])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import System, docker, until
+from conftest import System, docker, touch, until
 from test_steps import file, python, shell
 
 from agent import wire
@@ -67,7 +67,7 @@ def test_a_job_without_code_for_a_notebook_starts_no_kernel(system: System) -> N
     )
     system.says(job, "ready")
     assert kernels(system, job) == []
-    docker("exec", "-u", "10001", f"containerized-agent-{system.status(job)['sandbox']}", "touch", "/workspace/go")
+    touch(f"containerized-agent-{system.status(job)['sandbox']}", "/workspace/go", "10001")
     found = system.ended(job)
     assert [step["exit_code"] for step in found["steps"]] == [0, 0, 0, 4]
     assert system.output(job, 4) == '["--name", "a b", "$HOME"]\n__main__\n'
@@ -296,7 +296,7 @@ def test_what_a_viewers_programs_print_is_the_viewers(system: System) -> None:
     code = "import os, subprocess\nos.system('echo one')\n_ = subprocess.run(['echo', 'two'])\nprint('three')"
     assert "".join(view(system, job, code)[0]) == "three\none\ntwo\n"
     sandbox = f"containerized-agent-{system.status(job)['sandbox']}"
-    docker("exec", "-u", "10001:10001", sandbox, "touch", "/workspace/go")
+    touch(sandbox, "/workspace/go", "10001")
     assert system.ended(job)["status"] == "completed"
     assert system.output(job) == "ready\nours\n"
     (own,) = (one for name, one in cells(session(system, job)).items() if name.startswith("viewer-"))

@@ -24,7 +24,7 @@ import markupsafe
 import pytest
 import requests
 import yaml
-from conftest import System, docker, until
+from conftest import System, touch, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -307,7 +307,7 @@ def test_a_file_with_a_mark_in_its_name_can_be_had_while_the_job_runs_and_after(
     assert urllib.parse.unquote(url).endswith(f"/d/{mark('TOKEN')}.txt")
     assert system.http.get(url).text == "kept\n"
     name = f"containerized-agent-{system.status(job)['sandbox']}"
-    docker("exec", "-u", "10001", name, "touch", "/workspace/go")
+    touch(name, "/workspace/go", "10001")
     system.completed(job)
     assert system.http.get(url).text == "kept\n"
 

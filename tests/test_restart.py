@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FINAL, ROOT, System, docker, until
+from conftest import FINAL, ROOT, System, docker, touch, until
 from test_link import Caller
 
 PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
@@ -100,7 +100,7 @@ def test_kill_9_while_the_acceptance_command_runs(make_system: Callable[..., Sys
     name = f"containerized-agent-{system.status(job)['sandbox']}"
     system.kill()
     system.start()
-    docker("exec", name, "touch", "/tmp/go")
+    touch(name, "/tmp/go")
     system.completed(job)
     assert system.zip(job).text("looked.txt") == "looked\n"
 

@@ -303,7 +303,7 @@ print('pid', os.getpid())
     system.says(job, "pid ")
     pid = system.output(job, 2).split()[1]
     sandbox = f"containerized-agent-{system.status(job)['sandbox']}"
-    docker("exec", "-u", "10001:10001", sandbox, "bash", "-c", f"kill -INT {pid}")
+    docker("exec", "--detach", "-u", "10001:10001", sandbox, "bash", "-c", f"kill -INT {pid}")
     system.completed(job)
     assert system.output(job, 4) == "1\n"
 

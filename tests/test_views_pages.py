@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from conftest import PATIENCE, System, docker, until
+from conftest import PATIENCE, System, docker, touch, until
 from playwright.sync_api import Browser
 from test_views import views
 from viewing import CYAN, GATE, MAGENTA, Picture, container, get, go_on, opened, origin, said, services
@@ -163,7 +163,7 @@ def test_what_is_there_for_viewers_goes_before_the_job_where_memory_ends(watched
     job = watched.python(f"{wait}print(len(b'x' * 430_000_000))", limits={"memory": "512m"})
     watched.says(job, "ready")
     until(lambda: asked_for(watched, job, "notebook").status_code == 200, "the notebook answers")
-    docker("exec", container(watched, job), "touch", "/tmp/go")
+    touch(container(watched, job), "/tmp/go")
     watched.completed(job)  # so much fits into its limit alone, but not beside a notebook
 
 
