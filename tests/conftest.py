@@ -83,10 +83,29 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def env_example() -> dict[str, str]:
+    """Every setting with its default, as .env.example has it."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    found = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    assert len({name for name, _ in found}) == len(found)
+    return {name: value for name, value in found}
+
+
+#: Settings that a test's system must change, because the user's own system may run with their defaults.
+OWN = ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT", "RUN_DIR")
+
+
+def check_own(settings: dict[str, str], *names: str) -> None:
+    """Fail if one of these settings is missing or has its default."""
+    for name in names:
+        assert settings.get(name) not in (None, "", env_example()[name]), f"{name} is the one of the user's own system"
+
+
 class System:
     """One orchestrator, and the calls of its API."""
 
     def __init__(self, **settings: str) -> None:
+        check_own(settings, *({*OWN, "AGENT_OUTPUT_DIR"} & settings.keys()))
         self.folder = Path(tempfile.mkdtemp(prefix="ca-"))
         self.port, self.desktop_port, self.notebook_port = free_port(), free_port(), free_port()
         self.run_dir = self.folder / "run"

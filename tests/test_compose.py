@@ -13,9 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import IMAGE, PATIENCE, ROOT, docker, free_port, parse_events, until
+from conftest import OWN, PATIENCE, ROOT, System, check_own, docker, env_example, free_port, parse_events, until
 
-ORCHESTRATOR = f"containerized-agent-orchestrator:test-{os.getpid()}"
+#: The image of each service, under a tag of the tests' own.
+IMAGES = {
+    "orchestrator": f"containerized-agent-orchestrator:test-{os.getpid()}",
+    "agent-builder": f"containerized-agent:test-{os.getpid()}",
+    "novnc": f"containerized-agent-novnc:test-{os.getpid()}",
+}
 
 #: What a checkout has not, or not yet.
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "jobs", "demo-*.zip", "__pycache__", ".*_cache")
@@ -28,16 +33,23 @@ class Checkout:
         self.place, self.port = folder / "checkout", free_port()
         shutil.copytree(ROOT, self.place, ignore=NOT_COPIED, symlinks=True)
         (self.place / "jobs").mkdir()
-        wanted = {"PORT": str(self.port), "RUN_DIR": f"{folder}/run", "DRAIN_SECONDS": "1", "BASE_IMAGE": base_image()}
-        text = (ROOT / ".env.example").read_text()
-        for name, value in wanted.items():
-            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-        (self.place / ".env").write_text(text)
-        (self.place / "own.yml").write_text(f"services:\n  orchestrator:\n    image: {ORCHESTRATOR}\n")
+        self.settings = {
+            **env_example(),
+            "PORT": str(self.port),
+            "DESKTOP_PORT": str(free_port()),
+            "NOTEBOOK_PORT": str(free_port()),
+            "RUN_DIR": f"{folder}/run",
+            "AGENT_IMAGE": IMAGES["agent-builder"],
+            "DRAIN_SECONDS": "1",
+            "BASE_IMAGE": base_image(),
+        }
+        check_own(self.settings, *OWN, "AGENT_IMAGE")
+        (self.place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        images = "".join(f"  {service}:\n    image: {image}\n" for service, image in IMAGES.items())
+        (self.place / "own.yml").write_text(f"services:\n{images}")
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/root"),
-            "AGENT_IMAGE": IMAGE,
             "COMPOSE_FILE": "docker-compose.yml:own.yml",
             "COMPOSE_PROJECT_NAME": f"ca-test-{os.getpid()}",
         }
@@ -78,10 +90,24 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     finally:
         one.http.close()
         one.run("scripts/down.sh")
-        subprocess.run(["docker", "rmi", "--force", ORCHESTRATOR], capture_output=True)
+        subprocess.run(["docker", "rmi", "--force", *IMAGES.values()], capture_output=True)
 
 
-@pytest.mark.timeout(300)  # both images are built, mostly of what is there already
+def test_a_test_shares_nothing_with_a_system_that_the_user_runs(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    config = checkout.run("scripts/compose.sh", "config")
+    used = set(re.findall(r"^    image: (.+)$", config, re.MULTILINE))
+    assert used == set(IMAGES.values())
+    assert not used & set(re.findall(r"containerized-agent[\w-]*:latest", (ROOT / "docker-compose.yml").read_text()))
+    for name in OWN:
+        assert f"{name}: '{checkout.settings[name]}'" in config or f"{name}: {checkout.settings[name]}" in config
+        for one in (env_example()[name], ""):
+            with pytest.raises(AssertionError, match=f"^{name} is"):
+                System(**{name: one})
+    assert checkout.env["COMPOSE_PROJECT_NAME"] not in ("", ROOT.name)
+
+
+@pytest.mark.timeout(300)  # all images are built, mostly of what is there already
 def test_up_demo_down_and_up_again(checkout: Checkout) -> None:
     said = checkout.run("scripts/up.sh")
     assert f"running. API: http://127.0.0.1:{checkout.port}" in said
@@ -134,7 +160,8 @@ def test_down_gives_the_orchestrator_as_long_as_its_settings_need(tmp_path: Path
     for name, code in {"docker": '[ "$1" != compose ]', "docker-compose": 'echo "$@"; [ "$1" != version ]'}.items():
         (tools / name).write_text(f"#!/bin/sh\n{code}\n")
         (tools / name).chmod(0o755)
-    env = {"PATH": f"{tools}:{os.environ['PATH']}", "DRAIN_SECONDS": "1000.5", "PACKAGE_SECONDS": "200"}
+    limits = {"DRAIN_SECONDS": "1000.5", "PACKAGE_SECONDS": "200"}
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "RUN_DIR": str(tmp_path), **limits}
     down = subprocess.run(["scripts/down.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert "down --timeout 1230" in down.stdout
     default = re.search(r"stop_grace_period: (\d+)s", (ROOT / "docker-compose.yml").read_text())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from conftest import IMAGE, ROOT, System, docker, free_port, until
+from conftest import IMAGE, OWN, ROOT, System, check_own, docker, free_port, until
 from test_engine import ENTRYPOINTS, LABEL, derive
 
 from agent.wire import VERSION
@@ -468,7 +468,9 @@ def doctor(place: Path, **settings: str) -> tuple[int, dict[str, str]]:
     """Its exit code, and each line of its table, with what to do; it may change nothing."""
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     ports = {name: str(free_port()) for name in ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT")}
-    env = {"PATH": os.environ["PATH"], "HOME": "/root", "AGENT_IMAGE": IMAGE, **ports, **settings}
+    own = {"RUN_DIR": str(place.parent / "run"), "COMPOSE_PROJECT_NAME": f"ca-test-{os.getpid()}"}
+    env = {"PATH": os.environ["PATH"], "HOME": "/root", "AGENT_IMAGE": IMAGE, **ports, **own, **settings}
+    check_own(env, *OWN)
     run = subprocess.run(["scripts/doctor.sh"], cwd=place, env=env, capture_output=True, text=True, timeout=60)
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
     assert not run.stderr, run.stderr

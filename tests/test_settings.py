@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, free_port, until
+from conftest import ROOT, System, env_example, free_port, until
 
 from orchestrator.settings import Settings, load
 
@@ -200,13 +200,6 @@ def test_both_signals_stop_it_in_order_and_the_socket_goes(make_system: Callable
 
 
 # ── what is written about them ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def env_example() -> dict[str, str]:
-    lines = (ROOT / ".env.example").read_text().splitlines()
-    found = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
-    assert len({name for name, _ in found}) == len(found)
-    return {name: value for name, value in found}
 
 
 def test_the_env_example_has_every_setting_and_no_other() -> None:
