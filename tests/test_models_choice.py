@@ -163,7 +163,7 @@ def test_health_says_which_model_there_is_and_asks_nobody(make_system: Callable[
 
 
 def test_health_says_that_no_model_is_set(parked: System) -> None:
-    assert parked.http.get("/health").json()["checks"]["model"]["detail"] == "No model is set."
+    assert parked.http.get("/health").json()["checks"]["model"]["detail"] == "No model: free-text prompts are refused."
 
 
 def test_a_choice_that_is_not_complete_stops_the_start(make_system: Callable[..., System]) -> None:

@@ -68,7 +68,9 @@ TEXT = {"text/plain": {"schema": {"type": "string"}}}
 async def health(
     request: Request,
     here: Here,
-    full: Annotated[Flag, Query(description="Look at everything; takes a second, and starts a sandbox.")] = False,
+    full: Annotated[
+        Flag, Query(description="Look at everything; starts a sandbox, and asks the model a short question.")
+    ] = False,
 ) -> Response:
     """200 where jobs would start, 503 where they would wait; `checks` says why and what to do.
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
-from orchestrator.diagnosis import doors, engine, gateway, record, settings
+from orchestrator.diagnosis import doors, engine, gateway, model, record, settings
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
@@ -54,7 +54,7 @@ CHECKS = {
     "disk": Check(record.disk, ENGINE_SECONDS + 2, DISK),
     "database": Check(record.database, record.DATABASE_SECONDS + 2, DISK),
     "clock": Check(record.clock, ENGINE_SECONDS + 2, DISK),
-    "model": Check(settings.model, 1, BUSY),
+    "model": Check(model.model, model.SECONDS + 2, BUSY),
     "settings": Check(settings.settings, ENGINE_SECONDS + 1, BUSY),
 }
 

@@ -17,7 +17,7 @@ async def model(case: Case) -> Finding:
     """Which model is set, and how the last question went. It is not asked for this: each answer costs money."""
     model = case.model
     if model is None:
-        return Finding("ok", "No model is set.")
+        return Finding("ok", "No model: free-text prompts are refused.")
     named = f"{model.provider}: {model.name} at {model.setup.host}"
     if model.last is None:
         return Finding("ok", f"{named}; not asked yet.")
