@@ -6,7 +6,7 @@ export PIP_CERT ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 help: ## list what make can do here
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
-demo: up ## start the system and run one job, from a prompt to its ZIP
+demo: chosen up ## start the system and run one job, from a prompt to its ZIP; with DEMO_MODEL=1 a model does it
 	scripts/tools.sh python3
 	python3 scripts/demo.py
 
@@ -20,6 +20,9 @@ down: ## stop the system: drain, then cancel, and remove every container of ours
 doctor: ## look at all that the system needs, and say for each what to do; changes nothing
 	scripts/doctor.sh
 
+model: ## run a local model and use it for prompts: make model MODEL_FILE=some.gguf
+	scripts/model.sh
+
 test: .venv/made images ## run all tests, on a real Docker engine
 	scripts/tools.sh curl unzip chromium
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
@@ -31,6 +34,9 @@ lint: .venv/made ## ruff and mypy strict
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --strict orchestrator agent
+
+chosen:
+	scripts/model.sh chosen
 
 engine:
 	scripts/engine.sh
@@ -45,4 +51,4 @@ images: engine
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch .venv/made
 
-.PHONY: help demo up down doctor test bench lint engine images
+.PHONY: help demo up down doctor model test bench lint chosen engine images

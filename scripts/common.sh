@@ -40,6 +40,24 @@ address() {
     case "$1" in *:*) echo "[$1]:$port" ;; *) echo "$1:$port" ;; esac
 }
 
+# Where the local model of `make model` is asked.
+local_model_url() { echo "http://127.0.0.1:$(setting MODEL_PORT)/v1"; }
+
+# kib SIZE: a size such as 512m, in KiB; nothing where it is none.
+kib() {
+    local number unit
+    number=$(sed -nE 's/^([0-9]{1,15})[[:space:]]*[kmgt]?b?$/\1/Ip' <<<"$1")
+    unit=$(tr -dc 'kmgtKMGT' <<<"$1")
+    [ -n "$number" ] || return 0
+    case "$unit" in
+        [kK]) echo "$number" ;;
+        [mM]) echo $((number * 1024)) ;;
+        [gG]) echo $((number * 1024 * 1024)) ;;
+        [tT]) echo $((number * 1024 * 1024 * 1024)) ;;
+        *) echo $((number / 1024)) ;;
+    esac
+}
+
 # wait_for SECONDS COMMAND…: until the command succeeds; false once the time is over.
 wait_for() {
     local deadline=$((SECONDS + $1))

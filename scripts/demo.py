@@ -1,4 +1,7 @@
-"""Run one job over the public API, from a prompt to its ZIP, and show it on the way. Python's standard library only."""
+"""Run one job over the public API, from a prompt to its ZIP, and show it on the way. Python's standard library only.
+
+With DEMO_MODEL=1 the prompt is free text, which the configured model turns into steps.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
-PROMPT = "Create a Python script that calculates fibonacci numbers"
+#: The phrase of a template, which is named too: so it runs without a model, also where one is configured.
+BY_TEMPLATE = {"prompt": "Create a Python script that calculates fibonacci numbers", "template": "fibonacci"}
+BY_MODEL = {
+    "prompt": "Write primes.py that prints the first 25 primes, run it and save the output as primes.txt",
+}
 FINAL = {"completed", "failed", "cancelled"}
 #: The server sends a heartbeat every 15 s; a stream that is silent for this many seconds has lost it.
 SILENCE = 60
@@ -83,13 +90,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def follow(api: Api, job_id: str, titles: dict[int, str]) -> str:
+def titles_of(api: Api, job_id: str) -> dict[int, str]:
+    return {step["number"]: step["title"] for step in api.ask(f"/status/{job_id}")["steps"]}
+
+
+def follow(api: Api, job_id: str) -> str:
     """Show the job's events; returns the final one's kind."""
+    titles = titles_of(api, job_id)
     line = ""  # of the output, as far as it has come
+    thinks = False  # the model's words are being shown, and their line is open
     for kind, data in api.events(job_id):
         step = data.get("step")
+        if kind == "step_started" and step and step not in titles:
+            titles = titles_of(api, job_id)  # the model made this step meanwhile
         name = titles.get(step, "") if step else "acceptance command"
-        if kind == "waiting":
+        if thinks and kind != "thought":
+            print()
+            thinks = False
+        if kind == "thought":
+            indent = "" if thinks else "    ~ "
+            print(indent + printable(data.get("text", "")).replace("\n", "\n    ~ "), end="")
+            thinks = True
+        elif kind == "waiting":
             print(f"  waiting for: {data.get('waiting_for', '')}")
         elif kind == "phase":
             print(f"  {data['phase']}")
@@ -126,11 +148,11 @@ def download(api: Api, status: dict[str, Any], target: Path) -> None:
 
 def main() -> int:
     api = Api(base_url(), setting("API_KEY", ""))
-    print(f'POST {api.url}/schedule  {{"prompt": "{PROMPT}"}}')
-    job_id = api.ask("/schedule", {"prompt": PROMPT})["job_id"]
+    body = BY_MODEL if os.environ.get("DEMO_MODEL", "0") not in ("", "0") else BY_TEMPLATE
+    print(f"POST {api.url}/schedule  {json.dumps(body)}")
+    job_id = api.ask("/schedule", body)["job_id"]
     print(f"job {job_id}")
-    titles = {step["number"]: step["title"] for step in api.ask(f"/status/{job_id}")["steps"]}
-    ending = follow(api, job_id, titles)
+    ending = follow(api, job_id)
     status = api.ask(f"/status/{job_id}")
     if status["artifact"] is None:
         print(f"{ending}, and there is no ZIP: {status['detail']}")

@@ -5,7 +5,7 @@
 
 # Seconds for the engine or the live gateway, and for the running system, to answer.
 engine_seconds=5
-system_seconds=20
+system_seconds=45 # the model has 30
 # KiB on the engine's disk that the images need while they are built.
 build_kib=$((8 * 1024 * 1024))
 # Bytes of a Unix socket's path, and what follows RUN_DIR in our longest one: as in orchestrator/settings.py.
@@ -34,6 +34,7 @@ main() {
     view_port NOTEBOOK_PORT notebooks
     system
     gateway
+    local_model
     if [ "$failed" -eq 0 ]; then
         echo "Nothing failed."
     else
@@ -224,6 +225,14 @@ gateway() {
     [ -z "${gateway_away-}" ] || container gateway novnc || true
 }
 
+# Whether a local model is the one that is set, and its server does not run. How one that runs answers, the system says.
+local_model() {
+    [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ] || return 0
+    [ "$(ask "$(setting MODEL_PORT)" /v1/models '' "$engine_seconds" 127.0.0.1)" = nobody ] || return 0
+    container 'local model' model ||
+        tell ! 'local model' "nothing listens at $(local_model_url), which LLM_BASE_URL names" "'make model' starts it."
+}
+
 # container NAME SERVICE: the state and the last words of a service that does not answer; false where it has no container.
 container() {
     local container='' state
@@ -251,10 +260,11 @@ ask_system() {
     esac
 }
 
-# ask PORT PATH KEY SECONDS: what listens there is asked as a person's browser would ask it, and its answer printed;
-# "nobody" where nothing listens. Nothing but bash is needed, and the key is in no command line.
+# ask PORT PATH KEY SECONDS [HOST]: what listens there is asked as a person's browser would ask it, and its answer
+# printed; "nobody" where nothing listens. Nothing but bash is needed, and the key is in no command line.
 ask() {
-    local code=0
+    local code=0 host
+    host=${5:-$(own_host)}
     # shellcheck disable=SC2016  # expanded there
     KEY=$3 timeout "$4" bash -c '
         exec 3<>"/dev/tcp/$1/$2" || exit 3
@@ -262,7 +272,7 @@ ask() {
         [ -z "$KEY" ] || printf "Authorization: Bearer %s\r\n" "$KEY" >&3
         printf "\r\n" >&3
         cat <&3
-    ' ask "$(own_host)" "$1" "$2" "$(address "$(own_host)")" 2>/dev/null | tr -d '\r\0' || code=$?
+    ' ask "$host" "$1" "$2" "$(address "$host")" 2>/dev/null | tr -d '\r\0' || code=$?
     [ "$code" -ne 3 ] || echo nobody
 }
 
@@ -281,20 +291,5 @@ in_time() { timeout "$engine_seconds" "$@"; }
 
 # free_kib FOLDER: what is free there; nothing where that cannot be known.
 free_kib() { in_time df -Pk -- "$1" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
-
-# kib SIZE: a size such as 512m, in KiB; nothing where it is none.
-kib() {
-    local number unit
-    number=$(sed -nE 's/^([0-9]{1,15})[[:space:]]*[kmgt]?b?$/\1/Ip' <<<"$1")
-    unit=$(tr -dc 'kmgtKMGT' <<<"$1")
-    [ -n "$number" ] || return 0
-    case "$unit" in
-        [kK]) echo "$number" ;;
-        [mM]) echo $((number * 1024)) ;;
-        [gG]) echo $((number * 1024 * 1024)) ;;
-        [tT]) echo $((number * 1024 * 1024 * 1024)) ;;
-        *) echo $((number / 1024)) ;;
-    esac
-}
 
 main

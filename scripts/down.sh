@@ -13,7 +13,9 @@ main() {
         say "jobs that run have $drain s to end (DRAIN_SECONDS); what is left then is cancelled, and its files are saved"
     fi
     # Killed before its own limits are over, the orchestrator could neither cancel nor save anything.
-    compose down --timeout "$(awk -v drain="$drain" -v package="$package" 'BEGIN { printf "%d", drain + package + 30 }')"
+    local seconds
+    seconds=$(awk -v drain="$drain" -v package="$package" 'BEGIN { printf "%d", drain + package + 30 }')
+    compose --profile model down --timeout "$seconds"
     # Sandboxes are left only where the orchestrator was not there to remove them (it was killed).
     # Its next start settles their jobs.
     local left

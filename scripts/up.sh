@@ -13,6 +13,9 @@ main() {
     url="http://$(address "$(own_host)")"
     domain=$(setting VIEW_DOMAIN)
     say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
+    if [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ] && [ -z "$(compose --profile model ps -q model)" ]; then
+        say "the local model that LLM_BASE_URL names does not run; start it with: make model"
+    fi
     say "watch jobs: http://$(address "$domain" DESKTOP_PORT)/  ·  notebooks: http://$(address "$domain" NOTEBOOK_PORT)/"
 }
 

@@ -20,6 +20,7 @@ IMAGES = {
     "orchestrator": f"containerized-agent-orchestrator:test-{os.getpid()}",
     "agent-builder": f"containerized-agent:test-{os.getpid()}",
     "novnc": f"containerized-agent-novnc:test-{os.getpid()}",
+    "model": f"containerized-agent-model:test-{os.getpid()}",
 }
 
 #: What a checkout has not, or not yet.
@@ -38,12 +39,13 @@ class Checkout:
             "PORT": str(self.port),
             "DESKTOP_PORT": str(free_port()),
             "NOTEBOOK_PORT": str(free_port()),
+            "MODEL_PORT": str(free_port()),
             "RUN_DIR": f"{folder}/run",
             "AGENT_IMAGE": IMAGES["agent-builder"],
             "DRAIN_SECONDS": "1",
             "BASE_IMAGE": base_image(),
         }
-        check_own(self.settings, *OWN, "AGENT_IMAGE")
+        check_own(self.settings, *OWN, "MODEL_PORT", "AGENT_IMAGE")
         (self.place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
         images = "".join(f"  {service}:\n    image: {image}\n" for service, image in IMAGES.items())
         (self.place / "own.yml").write_text(f"services:\n{images}")
@@ -95,7 +97,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 
 def test_a_test_shares_nothing_with_a_system_that_the_user_runs(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    config = checkout.run("scripts/compose.sh", "config")
+    config = checkout.run("scripts/compose.sh", "--profile", "model", "config")
     used = set(re.findall(r"^    image: (.+)$", config, re.MULTILINE))
     assert used == set(IMAGES.values())
     assert not used & set(re.findall(r"containerized-agent[\w-]*:latest", (ROOT / "docker-compose.yml").read_text()))
@@ -112,6 +114,9 @@ def test_up_demo_down_and_up_again(checkout: Checkout) -> None:
     said = checkout.run("scripts/up.sh")
     assert f"running. API: http://127.0.0.1:{checkout.port}" in said
     assert checkout.http.get("/health").json()["status"] == "ok"
+
+    project = f"label=com.docker.compose.project={checkout.env['COMPOSE_PROJECT_NAME']}"
+    assert len(docker("ps", "--all", "--quiet", "--filter", project).split()) == 3, "the model is not started"
 
     limits = checkout.container("orchestrator")["HostConfig"]
     assert isinstance(limits, dict) and (limits["Memory"], limits["NanoCpus"]) == (2 * 2**30, 10**9)
@@ -163,6 +168,6 @@ def test_down_gives_the_orchestrator_as_long_as_its_settings_need(tmp_path: Path
     limits = {"DRAIN_SECONDS": "1000.5", "PACKAGE_SECONDS": "200"}
     env = {"PATH": f"{tools}:{os.environ['PATH']}", "RUN_DIR": str(tmp_path), **limits}
     down = subprocess.run(["scripts/down.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert "down --timeout 1230" in down.stdout
+    assert "--profile model down --timeout 1230" in down.stdout
     default = re.search(r"stop_grace_period: (\d+)s", (ROOT / "docker-compose.yml").read_text())
     assert default and int(default[1]) >= 30 + 120 + 30

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 from conftest import IMAGE, OWN, ROOT, System, check_own, docker, free_port, until
+from providers import GeminiServer, Turn
 from test_engine import ENTRYPOINTS, LABEL, derive
 
 from agent.wire import VERSION
@@ -66,14 +67,14 @@ def full(system: System, *others: str) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def bold() -> Iterator[System]:
     """A system with settings that are allowed, but worth a warning each."""
-    one = System(
-        GEMINI_API_KEY="gemini-key-9d27-never-told", API_KEY=KEY, HOST=ANY, MAX_CONCURRENT_JOBS="900",
-        RETENTION_DAYS="0.01",
-    )  # fmt: skip
-    try:
-        yield one.start()
-    finally:
-        one.close()
+    with GeminiServer(lambda asked: Turn("ready"), "gemini-key-9d27-never-told") as server:
+        one = System(
+            API_KEY=KEY, HOST=ANY, MAX_CONCURRENT_JOBS="900", RETENTION_DAYS="0.01", **server.settings,
+        )  # fmt: skip
+        try:
+            yield one.start()
+        finally:
+            one.close()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,8 @@ def test_a_sandbox_that_is_tried_while_the_system_ends_is_removed(make_system: C
 
 def test_which_model_is_set_is_said_and_never_a_key_and_what_is_worth_a_warning(bold: System) -> None:
     checks = full(bold, "settings")
-    assert "not asked yet" in checks["model"]["detail"]
+    assert "gemini: gemini-3.8-flash at 127.0.0.1:" in checks["model"]["detail"]
+    assert "; answered" in checks["model"]["detail"]
     assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)
     found = checks["settings"]
     for words in (
@@ -550,6 +552,16 @@ def test_doctor_says_who_has_the_gateways_ports(system_with_gateway: System, che
         thread.join()
     assert code == 1 and f"is taken by process {os.getpid()} (" in rows["port"]
     assert "which is not our live gateway" in rows["port"] and "set another DESKTOP_PORT" in rows["port"]
+
+
+def test_doctor_says_where_the_local_model_that_is_set_does_not_run(checkout: Path) -> None:
+    port = str(free_port())
+    local = {"LLM_BASE_URL": f"http://127.0.0.1:{port}/v1", "MODEL_PORT": port}
+    code, rows = doctor(checkout, **local)
+    assert code == 0 and rows["local model"].startswith("!") and "'make model' starts it" in rows["local model"]
+    assert "local model" not in doctor(checkout, MODEL_PORT=port)[1]
+    with socket.create_server(("127.0.0.1", int(port))):
+        assert "local model" not in doctor(checkout, **local)[1]
 
 
 def test_doctor_knows_how_long_a_folder_of_sockets_may_be(checkout: Path) -> None:

@@ -23,8 +23,8 @@ from orchestrator.settings import Settings, load
 #: container the engine's socket is always at its default place.
 ENGINE = "DOCKER_HOST"
 
-#: What .env has for compose alone.
-COMPOSE_ALONE = {"BASE_IMAGE"}
+#: What .env has for compose and the scripts alone.
+COMPOSE_ALONE = {"BASE_IMAGE", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose, to see it refused
 
@@ -216,7 +216,9 @@ def test_the_env_example_says_the_defaults() -> None:
             with environment(**{name: value}):
                 assert load() == defaults, name
     without = {name for name, value in env_example().items() if not value}
-    assert without == {"GEMINI_API_KEY", "LLM_API_KEY", "LLM_MODEL", "API_KEY", "ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
+    assert without == {
+        "GEMINI_API_KEY", "LLM_API_KEY", "LLM_MODEL", "MODEL_FILE", "API_KEY", "ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS",
+    }  # fmt: skip
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:
