@@ -63,24 +63,23 @@ class System:
     async def close(self) -> None:
         """Let go of the engine and of the record, when both doors are closed."""
         await self._context.engine.close()
-        if self._context.model:
-            await self._context.model.close()
+        await self._context.models.close()
         self._context.store.close()
         self._context.records.close()
 
 
 def create_system(settings: Settings) -> System:
     """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
-    model = choose(settings)
+    models = choose(settings)
     predefined = Templates()
     records = Records(settings.agent_output_dir, settings.disk_reserve)
     vault = Vault(records)
     store = Store(records.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir, settings.live_dir)
     signer = Signer(records.key("views"))
-    scheduler = Scheduler(settings, store, engine, records, vault, model, signer)
-    diagnosis = Diagnosis(settings, store, engine, records, model, signer)
-    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, model, signer)
+    scheduler = Scheduler(settings, store, engine, records, vault, models, signer)
+    diagnosis = Diagnosis(settings, store, engine, records, models, signer)
+    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, models, signer)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))

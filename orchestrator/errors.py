@@ -18,9 +18,9 @@ OrchestratorError
 └── ModelError           a question to the model got no answer that can be used; never has a key in it
     ├── ModelRefused     it will not answer this: a refusal, a safety block
     ├── ModelRejected    the question cannot be taken as it is: mostly it is too long
-    ├── ModelCut         the answer was cut at its length limit
+    ├── ModelCut         the model reached its length limit, or went round in circles, before its answer began
     ├── ModelEmpty       there was nothing in the answer
-    ├── ModelBroken      the answer is not what was asked for, also after it was sent back once; or far too long
+    ├── ModelBroken      the model stopped in the middle of its answer, or the answer is far too long
     ├── ModelAway        not reached, or failing, after a bounded number of tries; or no answer in MODEL_SECONDS
     ├── ModelBusy        429, still so after a bounded number of tries
     └── ModelDenied      the key, the model's name, the address or the account: names the setting
@@ -134,12 +134,14 @@ class Usage:
 class ModelError(OrchestratorError):
     """A question to the model got no answer that can be used.
 
-    ``usage`` is what it has cost nevertheless: a refusal, too, is paid for.
+    ``usage`` is what it has cost nevertheless: a refusal, too, is paid for. ``partial`` is what had arrived of the
+    answer.
     """
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.usage = Usage()
+        self.partial = ""
 
 
 class ModelRefused(ModelError):
@@ -151,7 +153,7 @@ class ModelRejected(ModelError):
 
 
 class ModelCut(ModelError):
-    """The answer was cut at its length limit."""
+    """The model reached its length limit, or went round in circles, before its answer began."""
 
 
 class ModelEmpty(ModelError):
@@ -159,7 +161,7 @@ class ModelEmpty(ModelError):
 
 
 class ModelBroken(ModelError):
-    """The answer is not what was asked for, also after it was sent back once; or it is far too long."""
+    """The model stopped in the middle of its answer, or the answer is far too long."""
 
 
 class ModelAway(ModelError):

@@ -23,7 +23,7 @@ from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.following import Following
-from orchestrator.llm import Model
+from orchestrator.llm import Models
 from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.records import Records
@@ -63,7 +63,7 @@ class Scheduler:
         engine: Engine,
         records: Records,
         vault: Vault,
-        model: Model | None,
+        models: Models,
         signer: Signer,
     ) -> None:
         self._settings, self._store, self._records, self._vault = settings, store, records, vault
@@ -78,7 +78,7 @@ class Scheduler:
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
-        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, model)
+        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models)
         self._closing.on_settle = self._thinking.end
         self._closing.on_end = self._forget
         self._clock = AsyncIOScheduler()

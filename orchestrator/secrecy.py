@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from agent.redaction import FIXED, SHORTEST, Needles, fixed_under, mark
 from orchestrator.errors import BadRequest
-from orchestrator.settings import Settings
+from orchestrator.settings import KEYS, Settings
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -109,7 +109,7 @@ Secrets = Annotated[
 
 def keys(settings: Settings) -> dict[str, str]:
     """The keys of the orchestrator itself; what is shorter is none, but given to a server that wants any."""
-    found = {name.upper(): getattr(settings, name) for name in ("gemini_api_key", "llm_api_key", "api_key")}
+    found = {name.upper(): getattr(settings, name) for name in KEYS}
     return {name: key.get_secret_value() for name, key in found.items() if key and len(key.get_secret_value()) >= KEY}
 
 

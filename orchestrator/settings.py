@@ -21,9 +21,13 @@ SOCKET_PATH_BYTES = 107
 #: What follows RUN_DIR in the longest of our sockets' paths; the number stands for a sandbox's id.
 LONGEST_SOCKET = b"/live/012345678901/notebook"
 
-#: Where Google's and OpenAI's own servers are.
+#: Where the providers' own servers are.
 GEMINI_URL = "https://generativelanguage.googleapis.com"
+ANTHROPIC_URL = "https://api.anthropic.com"
 OPENAI_URL = "https://api.openai.com/v1"
+
+#: The settings that are keys: no answer, file or log has their values.
+KEYS = ("gemini_api_key", "anthropic_api_key", "llm_api_key", "api_key")
 
 
 class Settings(BaseSettings):
@@ -31,15 +35,34 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    llm_provider: Literal["auto", "gemini", "openai", "none"] = Field(
-        "auto", description="Kind of model: auto (what is configured, Gemini first), gemini, openai or none."
+    llm_provider: Literal["auto", "gemini", "anthropic", "openai", "none"] = Field(
+        "auto",
+        description="Kind of model: gemini, anthropic, openai, none, or auto (the first of these that is configured).",
     )
     gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini.")
     gemini_model: str = Field("gemini-3.8-flash", description="Which Gemini model.")
     gemini_base_url: str = Field(GEMINI_URL, description="Where Gemini is asked; for a gateway in front of it.")
+    anthropic_api_key: SecretStr | None = Field(None, description="Key for Anthropic.")
+    anthropic_model: str = Field("claude-sonnet-5-5", description="Which Claude model.")
+    anthropic_base_url: str = Field(
+        ANTHROPIC_URL, description="Where Anthropic is asked; for a gateway in front of it."
+    )
     llm_base_url: str = Field(OPENAI_URL, description="Where a server with OpenAI's protocol is asked, with its /v1.")
     llm_api_key: SecretStr | None = Field(None, description="Key for that server; a local one mostly needs none.")
     llm_model: str = Field("", description="Name of the model at that server.")
+    llm_models: str = Field("", description="Further models that a job may choose, as kind/model, separated by commas.")
+    llm_fallback: str = Field(
+        "", description="Models that are asked, in this order, when another is away, busy, denied or out of quota."
+    )
+    llm_max_tokens: int = Field(
+        8_000, ge=1, le=1_000_000, description="Tokens that a model may write and think in one answer."
+    )
+    llm_temperature: float | None = Field(
+        None, ge=0, le=2, description="Default: 0 for a server of your own, else the provider's default."
+    )
+    llm_concurrency: int | None = Field(
+        None, ge=1, le=1000, description="Questions to a server at the same time; default: 1 if it is local, else 8."
+    )
     model_seconds: float = Field(300, ge=1, le=3600, description="Time for an answer of the model, retries included.")
     agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
     agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
@@ -95,14 +118,14 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.absolute()
 
-    @field_validator("gemini_api_key", "llm_api_key")
+    @field_validator("gemini_api_key", "anthropic_api_key", "llm_api_key")
     @classmethod
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
             raise ValueError("has a character that no key has (a space, a line end, a letter with an accent)")
         return value
 
-    @field_validator("gemini_base_url", "llm_base_url")
+    @field_validator("gemini_base_url", "anthropic_base_url", "llm_base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
         url = urlsplit(value)
@@ -149,6 +172,16 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is this machine or one of a private network."""
+    if is_loopback(host):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
     except ValueError:
         return False
 

@@ -22,7 +22,8 @@ from agent import wire
 from orchestrator import logs, questions
 from orchestrator.bell import Bell, heard_within
 from orchestrator.errors import Conflict, ModelAway, ModelBusy, ModelDenied, ModelError, RecordFull, Usage
-from orchestrator.llm.base import Answer, Message, Model, Question
+from orchestrator.llm import Models
+from orchestrator.llm.base import Answer, Message, Question
 from orchestrator.llm.prices import cost
 from orchestrator.models import Job, Step
 from orchestrator.plan import STEPS
@@ -110,10 +111,10 @@ class Thinking:
     """Asks the model for running jobs."""
 
     def __init__(
-        self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, hiding: Hiding, model: Model | None
+        self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, hiding: Hiding, models: Models
     ) -> None:
         self._settings, self._store, self._bell, self._tasks = settings, store, bell, tasks
-        self._hiding, self._model = hiding, model
+        self._hiding, self._models = hiding, models
         self._asked: dict[str, tuple[int, asyncio.Task[wire.Answered]]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
         self._over: set[str] = set()  # jobs that ask no more
@@ -198,7 +199,7 @@ class Thinking:
         job = await self._store.job(job_id)
         if job is None or job.status != "running":
             raise Ended(None, "The job has ended meanwhile.")
-        if self._model is None:
+        if self._models.default is None:
             raise Ended("model_unavailable", "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, LLM_MODEL).")
         steps = await self._store.steps(job_id)
         if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
@@ -214,7 +215,7 @@ class Thinking:
                 why = str(error)
                 break
             try:
-                shape = questions.SHAPES[ask.purpose].model_validate(answer.value)
+                shape = questions.SHAPES[ask.purpose].model_validate_json(answer.text)
                 if isinstance(shape, AnsweredReview):
                     if await self._accepted(job, shape):
                         return wire.Answered("accepted")
@@ -235,22 +236,15 @@ class Thinking:
         Raises ModelError where there is no answer, and Ended where there can be none.
         """
         job = await self._store.job(job_id)
-        assert job is not None and self._model is not None  # noqa: S101 - see _settled
+        assert job is not None  # noqa: S101 - see _settled
         _check_budget(job, before=True)
-        question = Question(tuple(messages), questions.SHAPES[ask.purpose].model_json_schema())
-        call, refused = Call(ask.purpose, self._model.name), ""
+        question, model = Question(tuple(messages)), self._models.get(None)
+        call = Call(ask.purpose, model.name)
         error: ModelError | None = None
-
-        def go_on(usage: Usage) -> bool:
-            nonlocal refused
-            call.usage = usage
-            refused = _used_up(call.added_to(job), before=True)
-            return not refused
-
         await _kept(lambda: self._store.asks(job_id, call.purpose, call.model))
         self._bell.ring(job_id)
         try:
-            answer = await self._model.ask(question, partial(self._waits, job_id), go_on)
+            answer = await model.ask(question, partial(self._waits, job_id))
             call.usage, call.model = answer.usage, answer.model
         except ModelError as failed:
             call.usage, call.error, error = failed.usage, str(failed), failed
@@ -266,9 +260,7 @@ class Thinking:
         if isinstance(error, ModelAway | ModelBusy | ModelDenied):
             raise Ended("model_unavailable", str(error)) from None
         if error:
-            if used is not None:
-                refused = refused or _used_up(used, before=False)
-            if refused:
+            if used is not None and (refused := _used_up(used, before=False)):
                 raise Ended("budget_exceeded", f"{refused} {error}") from None
             raise error
         return answer

@@ -77,7 +77,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
 
 
 def _check_model(here: Context) -> None:
-    if here.model is None:
+    if here.models.default is None:
         detail = "A model made the plan of this job, and none is set any more. The plan in its manifest can be posted."
         raise BadRequest(422, "no-plan", "No plan", detail)
 

@@ -11,7 +11,7 @@ from orchestrator import logs
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
-from orchestrator.llm import Model
+from orchestrator.llm import Models
 from orchestrator.models import Job
 from orchestrator.records import Records
 from orchestrator.scheduler import Scheduler
@@ -30,7 +30,7 @@ class Context:
     records: Records
     templates: Templates
     diagnosis: Diagnosis
-    model: Model | None
+    models: Models
     signer: Signer
 
 

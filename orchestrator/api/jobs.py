@@ -48,7 +48,7 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
         names = [upload["name"] for upload in uploads]
         secrets_given = plain(wanted.secrets)
         refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
-        planned = plan(wanted, names, here.templates, here.model is not None)
+        planned = plan(wanted, names, here.templates, here.models.default is not None)
         if planned.sample:
             uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
         job = _job(job_id, wanted, planned, uploads, here)

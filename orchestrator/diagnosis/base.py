@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from orchestrator.engines.base import Engine, Facts
-from orchestrator.llm import Model
+from orchestrator.llm import Models
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.signing import Signer
@@ -44,7 +44,7 @@ class Case:
     store: Store
     engine: Engine
     records: Records
-    model: Model | None
+    models: Models
     signer: Signer
     # both ask the engine, and raise EngineError, also where it takes too long
     facts: Callable[[], Awaitable[Facts]]

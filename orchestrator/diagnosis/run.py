@@ -11,7 +11,7 @@ from orchestrator.diagnosis import doors, engine, gateway, model, record, settin
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
-from orchestrator.llm import Model
+from orchestrator.llm import Models
 from orchestrator.records import Records
 from orchestrator.settings import Settings
 from orchestrator.signing import Signer
@@ -68,11 +68,11 @@ class Diagnosis:
         store: Store,
         engine: Engine,
         records: Records,
-        model: Model | None,
+        models: Models,
         signer: Signer,
     ) -> None:
         self._settings, self._engine, self._records = settings, engine, records
-        self._case = Case(settings, store, engine, records, model, signer, self._facts, self._image_id)
+        self._case = Case(settings, store, engine, records, models, signer, self._facts, self._image_id)
         self._going = Going()
 
     async def brief(self) -> dict[str, Finding]:

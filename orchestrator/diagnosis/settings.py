@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.errors import EngineError
+from orchestrator.llm.base import Provider
 from orchestrator.plan import Limits
 from orchestrator.settings import is_loopback
 from orchestrator.sizes import show_size
@@ -14,10 +15,16 @@ KEY_CHARACTERS = 16
 
 
 async def model(case: Case) -> Finding:
-    """Which model is set, and how the last question went. It is not asked for this: each answer costs money."""
-    model = case.model
-    if model is None:
+    """Which models are set, and how the last question to each went. None is asked for this: answers cost money."""
+    if not case.models.providers:
         return Finding("ok", "No model: free-text prompts are refused.")
+    found = [_heard(provider) for provider in case.models.providers.values()]
+    detail = " ".join(part.detail for part in found)
+    bad = [part for part in found if part.result != "ok"]
+    return Finding(bad[0].result, detail, bad[0].to_do) if bad else Finding("ok", detail)
+
+
+def _heard(model: Provider) -> Finding:
     named = f"{model.provider}: {model.name} at {model.setup.host}"
     if model.last is None:
         return Finding("ok", f"{named}; not asked yet.")

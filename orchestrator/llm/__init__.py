@@ -1,79 +1,169 @@
-"""Who answers prompts: a port with one verb, and a file for each kind."""
+"""The models that answer prompts: a port with one verb, and a file for each kind."""
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from orchestrator.errors import SettingsError
 from orchestrator.llm.base import Model as Model
+from orchestrator.llm.base import Provider
+from orchestrator.llm.falling import Falling
 from orchestrator.llm.setup import Setup
-from orchestrator.settings import OPENAI_URL, Settings
+from orchestrator.settings import KEYS, OPENAI_URL, Settings, is_private
 
 
-def choose(settings: Settings) -> Model | None:
-    """The model that the settings name, or None; raises SettingsError that names what is missing or wrong.
+class Kind(NamedTuple):
+    """A kind of model: its class, its settings, and where to get a key."""
+
+    name: str
+    model: str
+    url: str
+    key: str
+    keys: str
+
+
+#: Every kind by its word for LLM_PROVIDER, in the order in which `auto` looks for what is configured.
+KINDS = {
+    "gemini": Kind(
+        "Gemini", "gemini_model", "gemini_base_url", "gemini_api_key", "https://aistudio.google.com/apikey"
+    ),
+    "anthropic": Kind(
+        "Anthropic", "anthropic_model", "anthropic_base_url", "anthropic_api_key",
+        "https://platform.claude.com/settings/keys",
+    ),
+    "openai": Kind("OpenAI", "llm_model", "llm_base_url", "llm_api_key", "https://platform.openai.com/api-keys"),
+}  # fmt: skip
+
+#: Questions at the same time: to a server of one's own, which mostly computes one after another, and to any other.
+OWN_CONCURRENCY, CONCURRENCY = 1, 8
+
+
+class Models:
+    """The models that a job may choose from."""
+
+    def __init__(self, providers: dict[str, Provider], fallback: list[Provider]) -> None:
+        self.fallback = fallback
+        self.providers = providers  # the default first
+        self._models = {name: Falling(provider, fallback) for name, provider in providers.items()}
+
+    @property
+    def default(self) -> Model | None:
+        """The model that a job gets that names none."""
+        return next(iter(self._models.values()), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The names that a job may choose from, as kind/model; the default first."""
+        return list(self._models)
+
+    def full_name(self, name: str) -> str:
+        """A name with its kind; raises SettingsError with the known names."""
+        if name in self._models:
+            return name
+        found = [full for full in self._models if full.partition("/")[2] == name]
+        if not found:
+            known = ", ".join(self.names) or "none"
+            raise SettingsError(f"there is no model {name[:80]!r}; there are: {known}")
+        return found[0]
+
+    def get(self, name: str | None) -> Model:
+        """The model of a name, or the default; raises SettingsError with the known names."""
+        if name is not None:
+            return self._models[self.full_name(name)]
+        if self.default is None:
+            raise SettingsError("No model is set (LLM_PROVIDER, GEMINI_API_KEY, ANTHROPIC_API_KEY, LLM_MODEL).")
+        return self.default
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for provider in {*self.providers.values(), *self.fallback}:
+            await provider.close()
+
+
+def choose(settings: Settings) -> Models:
+    """The models that the settings name; raises SettingsError that names what is missing or wrong.
 
     No SDK is imported before the first question.
     """
-    kind = settings.llm_provider
-    if kind == "auto":
-        kind = _configured(settings)
-    if kind == "gemini":
-        from orchestrator.llm.gemini import Gemini
+    kind = settings.llm_provider if settings.llm_provider != "auto" else _configured(settings)
+    if kind == "none":
+        return Models({}, [])
+    made: dict[str, Provider] = {}
+    turns: dict[str, asyncio.Semaphore] = {}
 
-        return Gemini(_gemini(settings))
-    if kind == "openai":
-        from orchestrator.llm.openai import OpenAI
+    def make(kind: str, name: str) -> Provider:
+        full = f"{kind}/{name}"
+        if full not in made:
+            setup = _setup(settings, kind, name)
+            made[full] = _class(kind)(setup, turns.setdefault(kind, asyncio.Semaphore(setup.concurrency)))
+        return made[full]
 
-        return OpenAI(_openai(settings))
-    return None
+    make(kind, getattr(settings, KINDS[kind].model))
+    for one in _listed(settings.llm_models):
+        _of("LLM_MODELS", one, kind, make)
+    chosen = dict(made)
+    fallback = [_of("LLM_FALLBACK", one, kind, make) for one in _listed(settings.llm_fallback)]
+    return Models(chosen, fallback)
 
 
-def _configured(settings: Settings) -> Literal["gemini", "openai", "none"]:
+def _configured(settings: Settings) -> str:
     if settings.gemini_api_key:
         return "gemini"
+    if settings.anthropic_api_key:
+        return "anthropic"
     if settings.llm_base_url != OPENAI_URL or settings.llm_api_key or settings.llm_model:
         return "openai"
     return "none"
 
 
-def _gemini(settings: Settings) -> Setup:
-    key = settings.gemini_api_key
-    if key is None:
-        raise SettingsError("LLM_PROVIDER=gemini needs GEMINI_API_KEY: a key from https://aistudio.google.com/apikey.")
-    return Setup(
-        name=settings.gemini_model,
-        url=settings.gemini_base_url,
-        key=key.get_secret_value(),
-        seconds=settings.model_seconds,
-        named={"name": "GEMINI_MODEL", "url": "GEMINI_BASE_URL", "key": "GEMINI_API_KEY"},
-        secrets=secrets(settings),
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _of(setting: str, name: str, kind: str, make: Callable[[str, str], Provider]) -> Provider:
+    """The model of a name in a list; one without a kind is of the chosen provider."""
+    before, slash, rest = name.partition("/")
+    try:
+        return make(before, rest) if slash and before in KINDS else make(kind, name)
+    except SettingsError as error:
+        raise SettingsError(f"{setting} has {name}. {error}") from None
+
+
+def _class(kind: str) -> Callable[[Setup, asyncio.Semaphore], Provider]:
+    found: Callable[[Setup, asyncio.Semaphore], Provider] = getattr(
+        import_module(f"orchestrator.llm.{kind}"), KINDS[kind].name
     )
+    return found
 
 
-def _openai(settings: Settings) -> Setup:
-    key = settings.llm_api_key
-    if not settings.llm_model:
-        raise SettingsError(
-            "LLM_MODEL is missing: the name of a model, as the server at LLM_BASE_URL has it "
-            f"({settings.llm_base_url})."
-        )
-    if key is None and settings.llm_base_url == OPENAI_URL:
-        raise SettingsError(
-            "LLM_API_KEY is missing: OpenAI needs a key (https://platform.openai.com/api-keys). For a server of your "
-            "own, such as Ollama, set LLM_BASE_URL; it mostly needs none."
-        )
+def _setup(settings: Settings, kind: str, name: str) -> Setup:
+    needs = KINDS[kind]
+    url, key = getattr(settings, needs.url), getattr(settings, needs.key)
+    if not name:
+        raise SettingsError(f"LLM_MODEL is missing: the name of a model, as the server at LLM_BASE_URL has it ({url}).")
+    if key is None and (kind != "openai" or url == OPENAI_URL):
+        own = " For a server of your own, such as Ollama, set LLM_BASE_URL; it mostly needs none."
+        raise SettingsError(f"{needs.key.upper()} is missing: get a key from {needs.keys}.{own * (kind == 'openai')}")
+    host = urlsplit(url).hostname or ""
+    own_server = kind == "openai" and not host.endswith("openai.com")
+    temperature, concurrency = settings.llm_temperature, settings.llm_concurrency
     return Setup(
-        name=settings.llm_model,
-        url=settings.llm_base_url,
+        name=name,
+        url=url,
         key=key.get_secret_value() if key else "",
         seconds=settings.model_seconds,
-        named={"name": "LLM_MODEL", "url": "LLM_BASE_URL", "key": "LLM_API_KEY"},
+        named={"name": needs.model.upper(), "url": needs.url.upper(), "key": needs.key.upper()},
         secrets=secrets(settings),
+        max_tokens=settings.llm_max_tokens,
+        temperature=0.0 if own_server and temperature is None else temperature,
+        concurrency=concurrency or (OWN_CONCURRENCY if own_server and is_private(host) else CONCURRENCY),
     )
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:
     """What may be in no text: every key that is set."""
-    keys = (settings.gemini_api_key, settings.llm_api_key, settings.api_key)
-    return tuple(key.get_secret_value() for key in keys if key)
+    return tuple(key.get_secret_value() for name in KEYS if (key := getattr(settings, name)))

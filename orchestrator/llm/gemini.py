@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import warnings
+from collections.abc import AsyncIterator, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic.alias_generators import to_camel
-
-from orchestrator.errors import ModelBroken, ModelCut, ModelEmpty, ModelError, ModelRefused
-from orchestrator.llm.base import Form, Model, Reply, Request, once
+from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
+from orchestrator.llm import reading
+from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
 from orchestrator.llm.explaining import words
 from orchestrator.llm.retrying import Failure
-from orchestrator.llm.schemas import GEMINI, narrowed
 from orchestrator.llm.setup import Setup
+from orchestrator.llm.writing import Writing
 
 if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
     import httpx2
@@ -29,51 +31,11 @@ REFUSED = (
 )  # fmt: skip
 
 
-class _Wire(BaseModel):
-    """What we read of an answer; the rest of it may be as it likes."""
-
-    model_config = {"alias_generator": to_camel}
-
-
-class _Part(_Wire):
-    text: str = ""
-    thought: bool = False
-
-
-class _Content(_Wire):
-    parts: list[_Part] = []
-
-
-class _Candidate(_Wire):
-    content: _Content = _Content()
-    finish_reason: str = ""
-    finish_message: str = ""
-
-
-class _Feedback(_Wire):
-    block_reason: str = ""
-
-
-class _Tokens(_Wire):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int = 0
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-
-
-class _Response(_Wire):
-    candidates: list[_Candidate] = []
-    prompt_feedback: _Feedback = _Feedback()
-    usage_metadata: _Tokens = Field(_Tokens())
-    model_version: str = ""
-
-
-class Gemini(Model):
+class Gemini(Provider):
     provider = "gemini"
-    form_words = re.compile(r"schema|mime.?type|JSON mode|constraint", re.IGNORECASE)
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: Setup, turns: asyncio.Semaphore | None = None) -> None:
+        super().__init__(setup, turns)
         self._http: httpx2.AsyncClient | None = None
         self._client = once(self._connect)
 
@@ -82,6 +44,8 @@ class Gemini(Model):
 
         from orchestrator.llm import http
 
+        # the SDK warns of every word that it does not know yet
+        warnings.filterwarnings("ignore", r".* is not a valid \w+", UserWarning, r"google\.genai")
         self._http = http.client()
         options = {
             "base_url": self.setup.url,
@@ -98,94 +62,151 @@ class Gemini(Model):
         if self._http:
             await self._http.aclose()
 
-    async def _send(self, request: Request) -> Reply:
+    def _optional(self, request: Request) -> Iterable[str]:
+        if "stream" not in request.without:
+            yield "stream"
+        if request.temperature is not None and "temperature" not in request.without:
+            yield "temperature"
+        if "pictures" not in request.without and any(message.pictures for message in request.messages):
+            yield "pictures"
+
+    async def _send(self, request: Request, writing: Writing) -> Reply:
         client = await self._client()
         import httpx2
         from google.genai import errors
 
-        from orchestrator.llm.http import TooLong
+        from orchestrator.llm import http
 
+        ending = _Ending(self.name)
         try:
-            response = await client.aio.models.generate_content(
-                model=self.name, contents=_contents(request), config=_config(request)
-            )
-            body = response.sdk_http_response.body
+            async with http.closing():
+                async for response in _responses(client, self.name, request):
+                    ending.read(response, writing)
         except errors.APIError as error:
             failure = _failure(error)
         except httpx2.HTTPError as error:
             failure = Failure(words(error, type(error).__name__))
-        except ValueError as error:  # so the SDK refuses what cannot be a request
-            failure = Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST)
-        except TooLong as error:
+            if ending.finish:
+                return ending.reply()  # only its end was lost
+        except errors.UnknownApiResponseError as error:
+            begun = ending.begun or re.search(r"Raw response: [{\[]", str(error))
+            status = HTTPStatus.BAD_GATEWAY if begun else HTTPStatus.OK
+            failure = Failure("an answer that is not of Gemini's protocol", status)
+        except http.TooLong as error:
             raise ModelBroken(f"{error} It was refused.") from None
+        except (ValueError, AttributeError, TypeError) as error:
+            if not ending.begun:  # so the SDK refuses what cannot be a request, or what cannot be an answer
+                failure = Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST)
+            else:
+                failure = Failure("an answer that is not of Gemini's protocol", HTTPStatus.BAD_GATEWAY)
         else:
-            try:
-                return self._read(_Response.model_validate_json(body or ""))
-            except ValidationError:
-                failure = Failure("an answer that is not of Gemini's protocol", HTTPStatus.OK)
+            return ending.reply()
         raise failure
 
-    def _read(self, response: _Response) -> Reply:
-        candidate = response.candidates[0] if response.candidates else _Candidate()
-        text = "".join(part.text for part in candidate.content.parts if not part.thought)
-        used = response.usage_metadata
-        return Reply(
-            text=text,
-            model=response.model_version or self.name,
-            finish=candidate.finish_reason,
-            tokens_in=None
-            if used.prompt_token_count is None
-            else used.prompt_token_count + used.tool_use_prompt_token_count,
-            tokens_out=None
-            if used.prompt_token_count is None
-            else used.candidates_token_count + used.thoughts_token_count,
-            error=self._wrong(response, candidate, text),
-        )
 
-    def _wrong(self, response: _Response, candidate: _Candidate, text: str) -> ModelError | None:
-        reason, blocked = candidate.finish_reason, response.prompt_feedback.block_reason
-        if not response.candidates and blocked:
-            return ModelRefused(f"The model {self.name} does not answer this: the prompt is blocked ({blocked}).")
-        if not response.candidates:
-            return ModelEmpty(f"The model {self.name} gave no answer at all.")
+async def _responses(client: Any, name: str, request: Request) -> AsyncIterator[dict[str, Any]]:
+    """The pieces of the answer, or the whole of it, as JSON."""
+    contents, config = _contents(request), _config(request)
+    if "stream" not in request.without:
+        async for piece in await client.aio.models.generate_content_stream(
+            model=name, contents=contents, config=config
+        ):
+            yield piece.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return
+    config["should_return_http_response"] = True  # read by us: a word that the SDK does not know yet is no error
+    whole = await client.aio.models.generate_content(model=name, contents=contents, config=config)
+    yield json.loads(whole.sdk_http_response.body or "")
+
+
+class _Ending:
+    """What the pieces of an answer say beside its text."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.begun = False
+        self.finish = ""
+        self._why = ""
+        self._blocked = ""
+        self._model = ""
+        self._any_candidate = False
+        self._tokens: tuple[int | None, int | None] = (None, None)
+
+    def read(self, response: dict[str, Any], writing: Writing) -> None:
+        """Take the whole answer, or a piece of it."""
+        self.begun = True
+        self._model = reading.text(response.get("modelVersion")) or self._model
+        self._blocked = reading.text(reading.part(response, "promptFeedback", "blockReason")) or self._blocked
+        used = {name: reading.count(number) for name, number in (response.get("usageMetadata") or {}).items()}
+        if used.get("promptTokenCount") is not None:
+            sent = ("promptTokenCount", "toolUsePromptTokenCount")
+            wrote = ("candidatesTokenCount", "thoughtsTokenCount")
+            self._tokens = (sum(used.get(name) or 0 for name in sent), sum(used.get(name) or 0 for name in wrote))
+        candidate = reading.part(response, "candidates", 0)
+        if candidate is None:
+            return
+        self._any_candidate = True
+        self.finish = str(reading.part(candidate, "finishReason") or "") or self.finish
+        self._why = reading.text(reading.part(candidate, "finishMessage")) or self._why
+        for part in reading.part(candidate, "content", "parts") or []:
+            write = writing.thought if reading.part(part, "thought") else writing.answer
+            write(reading.text(reading.part(part, "text")))
+
+    def reply(self) -> Reply:
+        """How the answer ended; raises Failure where it broke off."""
+        if not self.begun:
+            raise Failure("an empty answer", HTTPStatus.BAD_GATEWAY)
+        if self._any_candidate and not self.finish:
+            raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
+        return Reply(self._model, self.finish in CUT, *self._tokens, self._wrong())
+
+    def _wrong(self) -> ModelError | None:
+        reason = self.finish
+        if not self._any_candidate and self._blocked:
+            return ModelRefused(
+                f"The model {self._name} does not answer this: the prompt is blocked ({self._blocked})."
+            )
+        if not self._any_candidate:
+            return ModelEmpty(f"The model {self._name} gave no answer at all.")
         if reason in REFUSED:
-            return ModelRefused(f"The model {self.name} stopped: its answer is blocked ({reason}).")
-        if reason in CUT:
-            return ModelCut(f"The answer of the model {self.name} was cut at its length limit ({reason}).")
-        if reason not in DONE:
-            said = words(candidate.finish_message, "without a word")
-            return ModelBroken(f"The model {self.name} stopped in the middle of its answer ({reason}, {said}).")
-        if not text.strip():
-            return ModelEmpty(f"The model {self.name} gave an empty answer.")
+            return ModelRefused(f"The model {self._name} stopped: its answer is blocked ({reason}).")
+        if reason not in (*DONE, *CUT):
+            said = words(self._why, "without a word")
+            return ModelBroken(f"The model {self._name} stopped in the middle of its answer ({reason}, {said}).")
         return None
 
 
 def _contents(request: Request) -> list[Any]:
     roles = {"user": "user", "assistant": "model"}
     return [
-        {"role": roles[message.role], "parts": [{"text": message.text}]}
+        {"role": roles[message.role], "parts": _parts(message, "pictures" not in request.without)}
         for message in request.messages
         if message.role != "system"
     ]
 
 
-def _config(request: Request) -> Any:
-    """No temperature: newer models do not take one. ``store``: Google keeps nothing for its log of requests."""
+def _parts(message: Message, pictures: bool) -> list[dict[str, Any]]:
+    if not pictures:
+        return [{"text": left_out(message)}]
+    parts: list[dict[str, Any]] = [{"text": message.text}]
+    for picture in message.pictures:
+        parts.append({"text": f"{picture.name}:"})
+        parts.append({"inline_data": {"mime_type": picture.media_type, "data": picture.data}})
+    return parts
+
+
+def _config(request: Request) -> dict[str, Any]:
+    """``store``: Google keeps nothing for its log of requests."""
     config: dict[str, Any] = {
         "store": False,
         "automatic_continuation": False,  # further calls that the one policy would not know of
-        "should_return_http_response": True,  # read by us: a word that the SDK does not know yet is no error
         "automatic_function_calling": {"disable": True},
+        "max_output_tokens": request.max_tokens,
     }
     system = "\n\n".join(message.text for message in request.messages if message.role == "system")
     if system:
         config["system_instruction"] = system
-    if request.max_tokens is not None:
-        config["max_output_tokens"] = request.max_tokens
-    if request.schema is not None and request.form < Form.TEXT:
-        config["response_mime_type"] = "application/json"
-    if request.schema is not None and request.form == Form.SCHEMA:
-        config["response_json_schema"] = narrowed(request.schema, GEMINI)
+    if request.temperature is not None and "temperature" not in request.without:
+        config["temperature"] = request.temperature
     return config
 
 

@@ -1,9 +1,11 @@
-"""The HTTP client under both SDKs: an answer is bounded while it comes in, and nobody is sent elsewhere with a key."""
+"""The HTTP client under the SDKs: an answer is bounded while it comes in, and nobody is sent elsewhere with a key."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import httpx2
@@ -35,12 +37,31 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
+#: Responses that were opened in the block of ``closing`` that is under way.
+_opened: ContextVar[list[httpx2.Response] | None] = ContextVar("opened", default=None)
+
+
+@asynccontextmanager
+async def closing() -> AsyncIterator[None]:
+    """Close the responses that are opened in the block when it ends: an SDK may leave that to the garbage collector."""
+    opened: list[httpx2.Response] = []
+    token = _opened.set(opened)
+    try:
+        yield
+    finally:
+        _opened.reset(token)
+        for response in opened:
+            await response.aclose()
+
+
 async def _bound(response: httpx2.Response) -> None:
     """Called when the headers are there, and nothing of the body has been read."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise TooLong("The answer is compressed, which was not asked for: it may be huge once it is unpacked.")
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an asynchronous client's always is
     response.stream = _Bounded(response.stream)
+    if (opened := _opened.get()) is not None:
+        opened.append(response)
 
 
 @cache

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-import re
+import base64
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-
-from orchestrator.errors import ModelBroken, ModelCut, ModelEmpty, ModelError, ModelRefused
-from orchestrator.llm.base import Form, Model, Reply, Request, once
+from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
+from orchestrator.llm import reading
+from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
 from orchestrator.llm.explaining import words
 from orchestrator.llm.retrying import Failure
-from orchestrator.llm.schemas import STRICT, can_be_strict, narrowed
 from orchestrator.llm.setup import Setup
+from orchestrator.llm.writing import Writing
 
 if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
+    import asyncio
+
     import httpx2
     import openai
 
-#: What the limit of an answer is called: by OpenAI now, and by older servers. None: the server takes neither.
-LIMITS = ("max_completion_tokens", "max_tokens", None)
+#: Where a piece of an answer has thoughts; the first that is there counts.
+THOUGHTS = ("reasoning_content", "reasoning")
+
+#: Why the model stopped: at its length limit, not willing to go on, or in the middle.
+CUT = ("length", "max_tokens", "model_length")
+REFUSED = ("content_filter",)
+BROKEN = ("error", "tool_calls", "function_call")
 
 
-class _Message(BaseModel):
-    """What we read of an answer; the rest of it may be as it likes (``reasoning_content`` and others)."""
-
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message = _Message()
-    finish_reason: str | None = None
-
-
-class _Tokens(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: _Tokens | None = None
-    error: dict[str, Any] | None = None
-
-
-class OpenAI(Model):
+class OpenAI(Provider):
     provider = "openai"
-    form_words = re.compile(r"response_format|json|schema|grammar|structured|guided", re.IGNORECASE)
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: Setup, turns: asyncio.Semaphore | None = None) -> None:
+        super().__init__(setup, turns)
         self._http: httpx2.AsyncClient | None = None
         self._client = once(self._connect)
-        self._limit = 0  # which of LIMITS this server takes, as far as we have seen
+        self._hosted = setup.host.endswith("openai.com")
 
     def _connect(self) -> openai.AsyncOpenAI:
         import openai
@@ -78,96 +60,135 @@ class OpenAI(Model):
         if self._http:
             await self._http.aclose()
 
-    async def _send(self, request: Request) -> Reply:
-        while True:
-            limit = LIMITS[self._limit]
-            try:
-                return await self._create(request, limit)
-            except Failure as failure:
-                about_limit = limit and failure.status in (400, 422) and limit in failure.words
-                if request.max_tokens is None or not about_limit:
-                    raise
-            self._limit = max(self._limit, LIMITS.index(limit) + 1)
+    def _optional(self, request: Request) -> Iterable[str]:
+        arguments = self._arguments(request)
+        names = ("stream_options", "stream", "temperature", "max_tokens", "max_completion_tokens", "store")
+        yield from (name for name in names if name in arguments)
+        if "pictures" not in request.without and any(message.pictures for message in request.messages):
+            yield "pictures"
 
-    async def _create(self, request: Request, limit: str | None) -> Reply:
+    async def _send(self, request: Request, writing: Writing) -> Reply:
         client = await self._client()
         import httpx2
         import openai
 
         from orchestrator.llm.http import TooLong
 
+        ending = _Ending(self.name)
         try:
-            raw = await client.chat.completions.with_raw_response.create(**self._arguments(request, limit))
-            body = raw.content
+            create = client.chat.completions.with_streaming_response.create
+            async with create(**self._arguments(request)) as response:
+                async for message in reading.messages(response.iter_bytes(), "OpenAI's"):
+                    ending.read(message, writing)
         except openai.APIStatusError as error:
             failure = _failure(error)
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ or error
+            if isinstance(cause, TooLong):
+                raise ModelBroken(f"{cause} It was refused.") from None
             failure = Failure(words(cause, type(cause).__name__))
+            if ending.finish:
+                return ending.reply()  # only its end was lost
         except TooLong as error:
             raise ModelBroken(f"{error} It was refused.") from None
         else:
-            try:
-                completion = _Completion.model_validate_json(body)
-            except ValidationError:
-                failure = Failure("an answer that is not of OpenAI's protocol", HTTPStatus.OK)
-            else:
-                if not completion.error:
-                    return self._read(completion)
-                failure = _told(completion.error)
+            return ending.reply()
         raise failure
 
-    def _arguments(self, request: Request, limit: str | None) -> dict[str, Any]:
-        """No temperature: reasoning models do not take one."""
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        pictures = "pictures" not in request.without
+        # all servers but OpenAI's own know the older name
+        limits = ("max_tokens", "max_completion_tokens")
+        limit = next((one for one in limits[:: -1 if self._hosted else 1] if one not in request.without), "")
         arguments: dict[str, Any] = {
             "model": self.name,
-            "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+            "messages": [
+                {"role": message.role, "content": _content(message) if pictures else left_out(message)}
+                for message in request.messages
+            ],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "temperature": request.temperature,
+            limit: request.max_tokens,
+            "store": False if self._hosted else None,  # others do not know the word
         }
+        if "stream" in request.without:
+            del arguments["stream_options"]
+        sent = {name: value for name, value in arguments.items() if value is not None and name not in request.without}
+        sent.pop("", None)
         if not self.setup.key:
             from openai import Omit
 
-            arguments["extra_headers"] = {"Authorization": Omit()}
-        if self.setup.host.endswith("openai.com"):
-            arguments["store"] = False  # others do not know the word
-        if request.max_tokens is not None and limit:
-            arguments[limit] = request.max_tokens
-        if request.schema is not None and request.form == Form.SCHEMA:
-            schema = narrowed(request.schema, STRICT)
-            strict = can_be_strict(request.schema)
-            wanted = {"name": "answer", "strict": strict, "schema": schema if strict else request.schema}
-            arguments["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        elif request.schema is not None and request.form == Form.JSON:
-            arguments["response_format"] = {"type": "json_object"}
-        return arguments
+            sent["extra_headers"] = {"Authorization": Omit()}
+        return sent
 
-    def _read(self, completion: _Completion) -> Reply:
-        choice = completion.choices[0] if completion.choices else _Choice()
-        used = completion.usage or _Tokens()
-        return Reply(
-            text=choice.message.content or "",
-            model=completion.model or self.name,
-            finish=choice.finish_reason or "",
-            tokens_in=used.prompt_tokens,
-            tokens_out=used.completion_tokens,
-            error=self._wrong(choice, bool(completion.choices)),
-        )
 
-    def _wrong(self, choice: _Choice, any_choice: bool) -> ModelError | None:
-        reason, text = choice.finish_reason, choice.message.content or ""
-        if choice.message.refusal:
-            said = words(choice.message.refusal, "")
-            return ModelRefused(f"The model {self.name} does not answer this: {said}")
-        if reason == "content_filter":
-            return ModelRefused(f"The model {self.name} stopped: its answer is blocked ({reason}).")
-        if reason == "length":
-            return ModelCut(f"The answer of the model {self.name} was cut at its length limit ({reason}).")
-        if not any_choice:
-            return ModelEmpty(f"The model {self.name} gave no answer at all.")
-        if reason in ("error", "tool_calls", "function_call"):
-            return ModelBroken(f"The model {self.name} stopped in the middle of its answer ({reason}).")
-        if not text.strip():
-            return ModelEmpty(f"The model {self.name} gave an empty answer.")
+class _Ending:
+    """What the messages of an answer say beside its text."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.over = False
+        self.finish = ""
+        self._model = ""
+        self._refusal = ""
+        self._any_choice = False
+        self._any_text = False
+        self._tokens: tuple[int | None, int | None] = (None, None)
+
+    def read(self, message: dict[str, Any], writing: Writing) -> None:
+        """Take the whole answer, or a piece of it; raises Failure for an error."""
+        self.over = not message
+        choice = reading.part(message, "choices", 0)
+        delta = reading.part(choice, "delta") or (None if self._any_text else reading.part(choice, "message"))
+        said = reading.text(reading.part(delta, "content")) or reading.text(reading.part(choice, "text"))
+        if (error := message.get("error")) and not said:
+            raise _told(error)
+        if message and "choices" not in message and "usage" not in message and not self._any_choice:
+            raise Failure("an answer that is not of OpenAI's protocol", HTTPStatus.OK)
+        self._model = self._model or reading.text(message.get("model"))
+        used = message.get("usage")
+        tokens = tuple(reading.count(reading.part(used, name)) for name in ("prompt_tokens", "completion_tokens"))
+        if tokens[0] is not None or tokens[1] is not None:
+            self._tokens = (tokens[0], tokens[1])
+        if not isinstance(choice, dict):
+            return
+        self._any_choice = True
+        self._any_text = self._any_text or bool(said.strip())
+        self._refusal += reading.text(reading.part(delta, "refusal"))
+        if (reason := choice.get("finish_reason")) is not None:
+            self.finish = str(reason)
+        writing.thought(next(filter(None, (reading.text(reading.part(delta, name)) for name in THOUGHTS)), ""))
+        writing.answer(said)
+
+    def reply(self) -> Reply:
+        """How the answer ended; raises Failure where it broke off."""
+        if self._any_choice and not self.finish and not self.over:
+            raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
+        return Reply(self._model, self.finish.lower() in CUT, *self._tokens, self._wrong())
+
+    def _wrong(self) -> ModelError | None:
+        reason = self.finish.lower()
+        if self._refusal:
+            return ModelRefused(f"The model {self._name} does not answer this: {words(self._refusal, '')}")
+        if reason in REFUSED:
+            return ModelRefused(f"The model {self._name} stopped: its answer is blocked ({reason}).")
+        if not self._any_choice:
+            return ModelEmpty(f"The model {self._name} gave no answer at all.")
+        if reason == "error" or (reason in BROKEN and not self._any_text):
+            return ModelBroken(f"The model {self._name} stopped in the middle of its answer ({reason}).")
         return None
+
+
+def _content(message: Message) -> str | list[dict[str, Any]]:
+    if not message.pictures:
+        return message.text  # a text that is a list of parts is not known to all servers
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
+    for picture in message.pictures:
+        data = base64.b64encode(picture.data).decode()
+        parts.append({"type": "text", "text": f"{picture.name}:"})
+        parts.append({"type": "image_url", "image_url": {"url": f"data:{picture.media_type};base64,{data}"}})
+    return parts
 
 
 def _failure(error: Any) -> Failure:
@@ -179,8 +200,9 @@ def _failure(error: Any) -> Failure:
     return Failure(words(said, default), error.status_code, error.response.headers, {"error": body})
 
 
-def _told(error: dict[str, Any]) -> Failure:
+def _told(error: Any) -> Failure:
     """An error in the body of a success: so OpenRouter tells what went wrong at the server behind it."""
-    code = error.get("code")
+    code = reading.part(error, "code")
     status = code if isinstance(code, int) and 400 <= code < 600 else HTTPStatus.BAD_GATEWAY
-    return Failure(words(error.get("message"), "no words"), status, None, {"error": error})
+    said = reading.part(error, "message") or (error if isinstance(error, str) else "")
+    return Failure(words(said, "no words"), status, None, {"error": error})

@@ -13,7 +13,8 @@ from orchestrator.llm.retrying import Pace
 class Setup:
     """Whom to ask. ``name``, ``url`` and ``key`` come from the settings that ``named`` has for them.
 
-    ``seconds`` is the time for one question; ``secrets`` are what may be in no text that comes from here.
+    ``seconds`` is the time for one question; ``secrets`` are what may be in no text that comes from here;
+    ``concurrency`` is how many questions the server gets at the same time.
     """
 
     name: str
@@ -22,6 +23,9 @@ class Setup:
     seconds: float
     named: dict[Literal["name", "url", "key"], str]
     secrets: tuple[str, ...] = field(repr=False)
+    max_tokens: int = 8_000
+    temperature: float | None = None
+    concurrency: int = 8
     pace: Pace = field(default_factory=Pace)
 
     @property

@@ -6,8 +6,9 @@ has it, answers by its script, and keeps what it was asked.
 
 from __future__ import annotations
 
+from providers.anthropic import AnthropicServer
 from providers.gemini import GeminiServer
 from providers.openai import OpenAIServer
 from providers.script import Asked, Server, Turn
 
-__all__ = ["Asked", "GeminiServer", "OpenAIServer", "Server", "Turn"]
+__all__ = ["AnthropicServer", "Asked", "GeminiServer", "OpenAIServer", "Server", "Turn"]

@@ -1,4 +1,4 @@
-"""Gemini's REST: ``POST /v1beta/models/{model}:generateContent``.
+"""Gemini's REST: ``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``.
 
 Requests and answers as https://ai.google.dev/api/generate-content has them (GenerateContentRequest, GenerationConfig,
 GenerateContentResponse, FinishReason, BlockReason, UsageMetadata); errors as
@@ -8,10 +8,11 @@ a wrong key is a 400 with API_KEY_INVALID, no key a 403.
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
-from providers.script import Asked, Refused, Server, Turn
+from providers.script import Asked, Refused, Server, Turn, event, pieces
 
 STATUS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
@@ -20,21 +21,15 @@ STATUS = {
 
 #: Fields that we may send; all others are an error here, as they would be there if they were misspelt.
 REQUEST = {"contents", "systemInstruction", "generationConfig", "store"}
-CONFIG = {"responseMimeType", "responseJsonSchema", "maxOutputTokens"}
-
-#: The words of ``responseJsonSchema``.
-SCHEMA = {
-    "$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",
-    "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required",
-}  # fmt: skip
+CONFIG = {"maxOutputTokens", "temperature"}
 
 FINISH = {"done": "STOP", "cut": "MAX_TOKENS", "blocked": "SAFETY", "malformed": "MALFORMED_FUNCTION_CALL"}
 
 
 class GeminiServer(Server):
-    """``knows``: forms of structured output; less than all where a schema is beyond it."""
+    """``lacks``: parts of a request that it does not take."""
 
-    knows = frozenset({"schema", "json"})
+    lacks: frozenset[str] = frozenset()
     default_model = "gemini-3.8-flash"
 
     @property
@@ -42,9 +37,9 @@ class GeminiServer(Server):
         return {"GEMINI_BASE_URL": f"http://{self.host}", "GEMINI_API_KEY": self.key}
 
     def read(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Asked:
-        found = re.fullmatch(r"/v1beta/models/([^/:]+):generateContent", path)
-        if not found:
-            raise Refused(404, "Requested entity was not found.")
+        found = re.fullmatch(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent\?alt=sse)", path)
+        if not found or ("stream" in self.lacks and found[2] != "generateContent"):
+            raise Refused(404, f"Requested entity was not found: {path}.")
         if not headers.get("x-goog-api-key"):
             raise Refused(403, "Method doesn't allow unregistered callers. Please use API Key.")
         if headers["x-goog-api-key"] != self.key:
@@ -55,25 +50,33 @@ class GeminiServer(Server):
         config = body.get("generationConfig", {})
         _only(config, CONFIG, "generation_config")
         asked = Asked(headers, body, found[1], headers["x-goog-api-key"], limit=config.get("maxOutputTokens"))
+        asked.stream = found[2] != "generateContent"
+        asked.temperature = config.get("temperature")
+        if asked.temperature is not None and "temperature" in self.lacks:
+            raise Refused(400, "temperature is not supported by this model.")
         if "systemInstruction" in body:
-            asked.messages.append(("system", _text(body["systemInstruction"])))
+            asked.messages.append(("system", self._text(asked, body["systemInstruction"])))
         if not body.get("contents"):
             raise Refused(400, "* GenerateContentRequest.contents: contents is not specified")
         for content in body["contents"]:
             if content.get("role") not in ("user", "model"):
                 raise Refused(400, "Please use a valid role: user, model.")
-            asked.messages.append(({"user": "user", "model": "assistant"}[content["role"]], _text(content)))
-        if config.get("responseMimeType") == "application/json":
-            asked.form = "json"
-        if "responseJsonSchema" in config:
-            if asked.form != "json":
-                raise Refused(400, "Function calling config is set without a response mime type: application/json")
-            asked.form, asked.schema = "schema", config["responseJsonSchema"]
-            _check(asked.schema)
-        if asked.form != "text" and asked.form not in self.knows:
-            words = "The specified schema produces a constraint that has too many states for serving."
-            raise Refused(400, words if asked.form == "schema" else "JSON mode is not enabled for this model")
+            asked.messages.append(({"user": "user", "model": "assistant"}[content["role"]], self._text(asked, content)))
         return asked
+
+    def _text(self, asked: Asked, content: dict[str, Any]) -> str:
+        texts = []
+        for part in content.get("parts") or []:
+            if set(part) == {"text"} and isinstance(part["text"], str):
+                texts.append(part["text"])
+            elif set(part) == {"inlineData"} and "pictures" not in self.lacks:
+                data = part["inlineData"]
+                asked.pictures.append((data["mimeType"], base64.b64decode(data["data"], validate=True)))
+            else:
+                raise Refused(400, "Image input modality is not enabled for this model.")
+        if not texts:
+            raise Refused(400, "* GenerateContentRequest.contents.parts: must be texts")
+        return "\n".join(texts)
 
     def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
         answer: dict[str, Any] = {"modelVersion": asked.model, "responseId": "r1", "candidates": []}
@@ -96,6 +99,19 @@ class GeminiServer(Server):
         if turn.finish == "malformed":
             candidate["finishMessage"] = "Malformed function call: print(1)"
         return {**answer, "candidates": [candidate]}
+
+    def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+        if not answer.get("candidates"):
+            return [event(answer)]
+        [candidate] = answer["candidates"]
+        head = {"modelVersion": asked.model, "responseId": "r1"}
+        events = []
+        for part in candidate.get("content", {}).get("parts", []):
+            for piece in pieces(part["text"]):
+                content = {"parts": [{**part, "text": piece}], "role": "model"}
+                events.append(event({**head, "candidates": [{"content": content, "index": 0}]}))
+        last = {**candidate, "content": {"parts": [{"text": ""}], "role": "model"}}
+        return [*events, event({**answer, "candidates": [last]})]
 
     def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
         details: list[dict[str, Any]] = []
@@ -120,28 +136,3 @@ def _only(body: dict[str, Any], known: set[str], where: str) -> None:
         if name not in known:
             at = f" at '{where}'" if where else ""
             raise Refused(400, f'Invalid JSON payload received. Unknown name "{name}"{at}: Cannot find field.')
-
-
-def _text(content: dict[str, Any]) -> str:
-    parts = content.get("parts")
-    if not parts or any(set(part) != {"text"} or not isinstance(part["text"], str) for part in parts):
-        raise Refused(400, "* GenerateContentRequest.contents.parts: must be texts")
-    return "".join(part["text"] for part in parts)
-
-
-def _check(schema: Any) -> None:
-    if not isinstance(schema, dict):
-        return
-    for word, value in schema.items():
-        if word not in SCHEMA:
-            raise Refused(400, f"Unknown name \"{word}\" at 'generation_config.response_json_schema'")
-        if word == "enum" and any(isinstance(one, bool) or not isinstance(one, (str, int, float)) for one in value):
-            raise Refused(400, "response_json_schema: enum is for strings and numbers")
-        if word == "$ref" and any(not name.startswith("$") for name in schema):
-            raise Refused(400, "response_json_schema: nothing may be beside $ref")
-        if word in ("items", "additionalProperties"):
-            _check(value)
-        for part in value if word in ("anyOf", "oneOf", "prefixItems") else ():
-            _check(part)
-        for part in value.values() if word in ("properties", "$defs") else ():
-            _check(part)

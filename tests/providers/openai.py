@@ -1,38 +1,29 @@
 """OpenAI's ``POST /v1/chat/completions``, and the servers that speak it with fewer words.
 
 Requests, answers and errors as https://developers.openai.com/api/reference/resources/chat and
-https://developers.openai.com/api/docs/guides/error-codes have them; the rules of ``strict`` are those of
-https://developers.openai.com/api/docs/guides/structured-outputs, the headers of a 429 those of
-https://developers.openai.com/api/docs/guides/rate-limits.
+https://developers.openai.com/api/docs/guides/error-codes have them, the headers of a 429 as
+https://developers.openai.com/api/docs/guides/rate-limits has them.
 """
 
 from __future__ import annotations
 
-import re
+import base64
 from typing import Any
 
-from providers.script import Asked, Refused, Server, Turn
+from providers.script import Asked, Refused, Server, Turn, event, pieces
 
-REQUEST = {"model", "messages", "response_format", "max_completion_tokens", "max_tokens"}
-
-#: Words that a schema may have under ``strict``.
-STRICT = {
-    "$defs", "$ref", "type", "format", "title", "description", "enum", "const", "items", "minItems", "maxItems",
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern", "anyOf", "properties",
-    "additionalProperties", "required",
+REQUEST = {
+    "model", "messages", "max_completion_tokens", "max_tokens", "temperature", "stream", "stream_options", "store",
 }  # fmt: skip
 
 FINISH = {"done": "stop", "cut": "length", "blocked": "content_filter", "refused": "stop", "malformed": "tool_calls"}
 
 
 class OpenAIServer(Server):
-    """``knows``: the response formats that it takes; ``ignores``: it takes all of them and does nothing about it.
+    """``limits``: what it calls the limit of an answer. ``lacks``: parts of a request that it does not take."""
 
-    ``limits``: what it calls the limit of an answer.
-    """
-
-    knows = frozenset({"json_schema", "json_object"})
-    limits = frozenset({"max_completion_tokens"})
+    limits = frozenset({"max_completion_tokens", "max_tokens"})
+    lacks: frozenset[str] = frozenset()
     default_model = "gpt-6-luna"
 
     @property
@@ -57,37 +48,35 @@ class OpenAIServer(Server):
         for message in body["messages"]:
             if set(message) != {"role", "content"} or message["role"] not in ("system", "user", "assistant"):
                 raise Refused(400, "Invalid value for 'messages'.")
-            asked.messages.append((message["role"], message["content"]))
+            asked.messages.append((message["role"], self._text(asked, message["content"])))
+        for name in self.lacks & {"temperature", "stream", "stream_options"}:
+            if name in body:
+                words = f"Unsupported value: '{name}' does not support {body[name]} with this model."
+                raise Refused(400, words, "unsupported_value")
+        asked.temperature, asked.stream = body.get("temperature"), body.get("stream", False)
+        if "stream_options" in body and not asked.stream:
+            raise Refused(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
         for name in ("max_completion_tokens", "max_tokens"):
             if name in body and name not in self.limits:
                 other = next(iter(self.limits), "nothing")
                 words = f"Unsupported parameter: '{name}' is not supported with this model. Use '{other}' instead."
                 raise Refused(400, words, "unsupported_parameter")
             asked.limit = body.get(name, asked.limit)
-        self._format(asked, body.get("response_format", {"type": "text"}))
         return asked
 
-    def _format(self, asked: Asked, wanted: dict[str, Any]) -> None:
-        kind = wanted["type"]
-        if kind != "text" and kind not in self.knows:
-            known = " or ".join(f"'{name}'" for name in sorted({*self.knows, "text"}))
-            raise Refused(400, f"'response_format.type' must be {known}")
-        if kind == "json_object":
-            asked.form = "json"
-            if "json" not in asked.prompt.lower():
-                words = "'messages' must contain the word 'json' in some form, to use 'response_format' of type"
-                raise Refused(400, f"{words} 'json_object'.")
-        if kind == "json_schema":
-            described = wanted["json_schema"]
-            asked.form, asked.schema = "schema", described["schema"]
-            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", described["name"]):
-                raise Refused(400, "Invalid 'response_format.json_schema.name'")
-            if described.get("strict"):
-                if asked.schema and asked.schema.get("type") != "object":
-                    raise Refused(
-                        400, "Invalid schema for response_format 'answer': schema must be a JSON Schema of type object"
-                    )
-                _check(asked.schema)
+    def _text(self, asked: Asked, content: Any) -> str:
+        if isinstance(content, str):
+            return content
+        if "pictures" in self.lacks:
+            raise Refused(400, "Invalid content type. image_url is only supported by certain models.")
+        texts = []
+        for part in content:
+            if part["type"] == "text":
+                texts.append(part["text"])
+            else:
+                head, _, data = part["image_url"]["url"].partition(";base64,")
+                asked.pictures.append((head.removeprefix("data:"), base64.b64decode(data, validate=True)))
+        return "\n".join(texts)
 
     def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": turn.said, "refusal": None, "annotations": []}
@@ -115,6 +104,26 @@ class OpenAIServer(Server):
             }  # fmt: skip
         return answer
 
+    def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+        if "choices" not in answer:
+            return [event(answer)]
+        head = {**answer, "object": "chat.completion.chunk"}
+        used = head.pop("usage", None)
+        deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
+        for choice in answer["choices"]:
+            message = choice["message"]
+            for name in ("reasoning_content", "content", "refusal"):
+                deltas += [({name: piece}, None) for piece in pieces(message.get(name) or "")]
+            deltas.append(({}, choice["finish_reason"]))
+        chunks = [
+            {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]} for delta, reason in deltas
+        ]
+        if not answer["choices"]:
+            chunks = []
+        if used and asked.body.get("stream_options", {}).get("include_usage"):
+            chunks.append({**head, "choices": [], "usage": used})
+        return [b": a comment\n\n", *map(event, chunks), event("[DONE]")]
+
     def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
         headers = {"x-request-id": "req_1"}
         if status == 429:
@@ -127,23 +136,3 @@ class OpenAIServer(Server):
             headers["retry-after-ms"] = f"{turn.retry_after * 1000:.0f}"
         kind = "invalid_request_error" if status < 429 else "server_error"
         return {"error": {"message": words, "type": kind, "param": None, "code": code or None}}, headers
-
-
-def _check(schema: Any) -> None:
-    if not isinstance(schema, dict):
-        return
-    wrong = "Invalid schema for response_format 'answer': "
-    for word, value in schema.items():
-        if word not in STRICT:
-            raise Refused(400, f"{wrong}'{word}' is not permitted.")
-        if word == "items":
-            _check(value)
-        for part in value if word == "anyOf" else ():
-            _check(part)
-        for part in value.values() if word in ("properties", "$defs") else ():
-            _check(part)
-    if schema.get("type") == "object":
-        if schema.get("additionalProperties") is not False:
-            raise Refused(400, f"{wrong}'additionalProperties' is required to be supplied and to be false.")
-        if set(schema.get("required", ())) != set(schema.get("properties", ())):
-            raise Refused(400, f"{wrong}'required' is required to be supplied and to have every key in properties.")

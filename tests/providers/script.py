@@ -26,7 +26,8 @@ class Turn:
     - ``status`` with ``words``, as the provider tells its errors, and ``retry_after``: seconds, or a whole header;
     - ``fault``: what no provider would do on purpose.
 
-    ``delay`` are seconds before all of it.
+    ``delay`` are seconds before all of it. A server streams if it was asked to; ``fault`` "plain": it does not, and
+    "sse": it does although it was not asked to.
     """
 
     answer: Any = None
@@ -38,7 +39,10 @@ class Turn:
     words: str = ""
     retry_after: float | str | None = None
     delay: float = 0.0
-    fault: Literal["", "never", "drop", "half", "garbage", "page", "huge", "drip", "nothing", "zipped"] = ""
+    fault: Literal[
+        "", "never", "drop", "half", "garbage", "page", "huge", "drip", "nothing", "zipped",
+        "plain", "sse", "stall", "endless", "empty", "torn",
+    ] = ""  # fmt: skip
 
     @property
     def said(self) -> str:
@@ -54,9 +58,10 @@ class Asked:
     model: str = ""
     key: str = ""
     messages: list[tuple[str, str]] = field(default_factory=list)  # system, user, assistant
-    form: Literal["schema", "json", "text"] = "text"
-    schema: dict[str, Any] | None = None
+    pictures: list[tuple[str, bytes]] = field(default_factory=list)  # media type, content
     limit: int | None = None
+    temperature: float | None = None
+    stream: bool = False
     hung_up: threading.Event = field(default_factory=threading.Event)  # the client left before it had its answer
     sent: int = 0  # bytes of the answer that could be sent
 
@@ -71,6 +76,18 @@ class Refused(Exception):
     def __init__(self, status: int, words: str, code: str = "") -> None:
         super().__init__(words)
         self.status, self.words, self.code = status, words, code
+
+
+def pieces(text: str) -> list[str]:
+    """A text as a model streams it: some characters at a time."""
+    size = max(7, len(text) // 100)
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def event(data: Any, name: str = "") -> bytes:
+    """An event of a stream, see https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    said = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return f"{f'event: {name}' + chr(10) if name else ''}data: {said}\n\n".encode()
 
 
 #: A list of turns, or a function of what was asked.
@@ -114,6 +131,10 @@ class Server(ABC):
     @abstractmethod
     def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
         """The body of a success."""
+
+    @abstractmethod
+    def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+        """The events of a stream, each with its blank line, that say the same as the body of a success."""
 
     @abstractmethod
     def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
@@ -179,14 +200,46 @@ class _Handler(BaseHTTPRequestHandler):
         elif turn.status != 200:
             body, headers = self.owner.failure(turn.status, turn.words or "no luck", "", turn)
             self.answer(turn.status, json.dumps(body).encode(), headers)
+        elif (asked.stream and turn.fault not in ("plain", "zipped", "empty", "torn")) or turn.fault == "sse":
+            self.stream(asked, turn)
         else:
             body = json.dumps(self.owner.success(asked, turn)).encode()
-            if turn.fault == "half":
+            if turn.fault == "empty":
+                self.answer(200, b"")
+            elif turn.fault == "torn":
+                self.answer(200, body[: len(body) // 2])
+            elif turn.fault == "half":
                 self.head(200, len(body), {})
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
             else:
                 self.answer(200, body, {"Content-Encoding": "gzip"} if turn.fault == "zipped" else {})
+
+    def stream(self, asked: Asked, turn: Turn) -> None:
+        """Send events in chunks; some faults let the connection break, or the answer never end."""
+        events = self.owner.events(asked, turn, self.owner.success(asked, turn))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if turn.fault in ("half", "stall"):
+            events = events[: len(events) // 2 + 1]
+        for event in events:
+            self.chunk(asked, event)
+        while turn.fault == "endless":
+            for event in events[1:-4]:
+                self.chunk(asked, event)
+        if turn.fault == "stall" and self.left(NEVER):
+            asked.hung_up.set()
+        if turn.fault in ("half", "stall"):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def chunk(self, asked: Asked, event: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+        asked.sent += len(event)
 
     def head(self, status: int, length: int, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -1,0 +1,56 @@
+"""Notices that a model repeats itself: small models do so until their limit, and nothing of it is of use.
+
+Only exact repetition at the end of the text counts. Data may repeat itself too, so text without words must do it for
+longer.
+"""
+
+from __future__ import annotations
+
+#: Characters of the end that are looked at, and characters between two looks.
+LOOKED_AT, STRIDE = 24_000, 256
+
+#: Times that a block is repeated, with the characters that all of it must have.
+TIMES = ((4, 2_400), (6, 1_500), (12, 800))
+
+#: The same for a block with fewer letters than this, such as a row of zeros.
+LETTERS, PLAIN_TIMES, PLAIN_CHARACTERS = 4, 30, 6_000
+
+#: Characters of the end that are searched for before it, and how many places are tried.
+ANCHORS, PLACES = (40, 300), 5
+
+
+def period(text: str) -> int:
+    """The length of the block that the end of a text repeats; 0 where it does not."""
+    text = text[-LOOKED_AT:]
+    tried: set[int] = set()
+    for anchor in ANCHORS:
+        end, at = text[-anchor:], len(text) - 1
+        for _ in range(PLACES):
+            at = text.rfind(end, 0, at)  # the place may overlap the end, as it does for a short block
+            if at < 0:
+                break
+            length = len(text) - anchor - at
+            if length not in tried and _loops(text, length):
+                return length
+            tried.add(length)
+            at += anchor - 1
+    return 0
+
+
+def once(text: str, length: int) -> str:
+    """A text whose end repeats a block of this length, with the block once."""
+    begin = len(text) - length
+    while begin > 0 and text[begin - 1] == text[begin - 1 + length]:
+        begin -= 1
+    return text[: begin + length]
+
+
+def _loops(text: str, length: int) -> bool:
+    if length < 1 or len(text) < 2 * length:
+        return False
+    block, times = text[-length:], 1
+    while text[-length * (times + 1) : -length * times] == block:
+        times += 1
+    if sum(character.isalpha() for character in block) < LETTERS and length < PLAIN_CHARACTERS:
+        return times >= PLAIN_TIMES and times * length >= PLAIN_CHARACTERS
+    return any(times >= least and times * length >= characters for least, characters in TIMES)
