@@ -57,6 +57,8 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
         found["steps"] = planned
     if job.prompt:
         found["prompt"] = job.prompt
+    if job.wanted_model and not planned:
+        found["model"] = job.wanted_model  # what has steps needs none
     if job.outputs:
         found["outputs"] = job.outputs
     if job.check_command:
@@ -98,7 +100,14 @@ def limits(job: Job) -> dict[str, Any]:
 
 def usage(job: Job) -> dict[str, Any]:
     """What a job has used of the model; ``cost`` in US$, where the price is known."""
-    return {"model": job.model, "calls": job.calls, "tokens": job.tokens, "cost": job.cost, "repairs": job.repairs}
+    return {
+        "wanted_model": job.wanted_model,
+        "model": job.model,
+        "calls": job.calls,
+        "tokens": job.tokens,
+        "cost": job.cost,
+        "repairs": job.repairs,
+    }
 
 
 def timings(job: Job) -> dict[str, float | None]:

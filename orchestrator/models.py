@@ -116,6 +116,7 @@ class Job(SQLModel, table=True):
     last_event: int = 0
     acknowledged: int = 0  # the agent's own numbers
 
+    wanted_model: str | None = None  # the one that it asked for, as kind/model; the default where it says nothing
     model: str | None = None  # the one that answered last
     calls: int = 0
     tokens: int = 0

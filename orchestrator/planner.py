@@ -68,18 +68,18 @@ def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bo
     if wanted.template is not None:
         if wanted.template not in templates.all:
             known = ", ".join(templates.all) or "none"
-            raise _invalid("template", f"there is no template {wanted.template[:80]!r}; there are: {known}")
+            raise invalid("template", f"there is no template {wanted.template[:80]!r}; there are: {known}")
         match = templates.match(prompt, only=wanted.template)
         return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
     if wanted.steps:
         return Plan("request", wanted.steps)
     if model:
         if wanted.inputs:
-            raise _invalid("inputs", "only a template has inputs; name it as template")
+            raise invalid("inputs", "only a template has inputs; name it as template")
         return Plan(MODEL, [])
     if blocks := fenced_steps(prompt):
         if wanted.inputs:
-            raise _invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
+            raise invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
         return Plan("code-blocks", blocks)
     if match := templates.match(prompt):
         return _of_template(match[0], match[1], wanted.inputs, uploads, templates)
@@ -92,7 +92,7 @@ def _of_template(
     template = templates.all[name]
     for upload in uploads:
         if template.makes(upload):
-            raise _invalid("files", f"the template {name} writes {upload} itself; give the file another name")
+            raise invalid("files", f"the template {name} writes {upload} itself; give the file another name")
     if template.files:
         _check_files(name, template.files, uploads, bool(template.sample))
     sample = template.sample if template.files and not uploads else []
@@ -113,18 +113,18 @@ def _values(name: str, template: Template, slots: dict[str, Value], given: dict[
     for key in given:
         if key not in template.inputs:
             known = ", ".join(template.inputs) or "none"
-            raise _invalid(f"inputs.{key[:80]}", f"the template {name} has no such input; it has: {known}")
+            raise invalid(f"inputs.{key[:80]}", f"the template {name} has no such input; it has: {known}")
     values: dict[str, Value] = {}
     for key, kind in template.inputs.items():
         found = given.get(key, slots.get(key, kind.default))
         if found is None:
-            raise _invalid(f"inputs.{key}", f"the template {name} needs it: {kind.about} It must be {kind.bounds}")
+            raise invalid(f"inputs.{key}", f"the template {name} needs it: {kind.about} It must be {kind.bounds}")
         try:
             values[key] = kind.check(found)
         except ValueError as error:
-            raise _invalid(f"inputs.{key}", str(error)) from None
+            raise invalid(f"inputs.{key}", str(error)) from None
         if key in given and key in slots and given[key] != slots[key]:
-            raise _invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give it once")
+            raise invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give it once")
     return values
 
 
@@ -132,13 +132,14 @@ def _check_files(name: str, files: Files, uploads: Sequence[str], sample: bool) 
     for upload in uploads:
         if not files.accepts(upload):
             accepted = ", ".join(files.accept)
-            raise _invalid("files", f"the template {name} takes {accepted}, not {upload[:200]!r}: {files.about}")
+            raise invalid("files", f"the template {name} takes {accepted}, not {upload[:200]!r}: {files.about}")
     missing = len(uploads) < files.minimum and not (sample and not uploads)
     if missing or len(uploads) > files.maximum:
-        raise _invalid("files", f"the template {name} takes {files.count}, not {len(uploads)}: {files.about}")
+        raise invalid("files", f"the template {name} takes {files.count}, not {len(uploads)}: {files.about}")
 
 
-def _invalid(name: str, message: str) -> BadRequest:
+def invalid(name: str, message: str) -> BadRequest:
+    """The answer to a field that is wrong."""
     error = {"field": name, "message": message}
     return BadRequest(422, "invalid", "Invalid request", f"{name}: {message.rstrip('.')}.", errors=[error])
 
@@ -195,9 +196,9 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         422,
         "no-plan",
         "No plan",
-        "No plan could be made of the prompt. Free text needs a model: set GEMINI_API_KEY, or LLM_BASE_URL and "
-        "LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) into the prompt, "
-        f"or use the phrase of a template as the whole prompt.{meant} Templates: {', '.join(templates.all)}; "
-        "GET /templates says their phrases.",
+        "No plan could be made of the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) "
+        f"into the prompt, or use the phrase of a template as the whole prompt.{meant} "
+        f"Templates: {', '.join(templates.all)}; GET /templates says their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

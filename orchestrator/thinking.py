@@ -21,7 +21,16 @@ from pydantic import ValidationError
 from agent import wire
 from orchestrator import logs, questions
 from orchestrator.bell import Bell, heard_within
-from orchestrator.errors import Conflict, ModelAway, ModelBusy, ModelDenied, ModelError, RecordFull, Usage
+from orchestrator.errors import (
+    Conflict,
+    ModelAway,
+    ModelBusy,
+    ModelDenied,
+    ModelError,
+    RecordFull,
+    SettingsError,
+    Usage,
+)
 from orchestrator.llm import Models
 from orchestrator.llm.base import Answer, Message, Question
 from orchestrator.llm.prices import cost
@@ -199,8 +208,10 @@ class Thinking:
         job = await self._store.job(job_id)
         if job is None or job.status != "running":
             raise Ended(None, "The job has ended meanwhile.")
-        if self._models.default is None:
-            raise Ended("model_unavailable", "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, LLM_MODEL).")
+        try:
+            self._models.get(job.wanted_model)
+        except SettingsError as error:
+            raise Ended("model_unavailable", f"The model of this job cannot be asked: {error}") from None
         steps = await self._store.steps(job_id)
         if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
             raise Ended(None, f"It was mended {job.repairs} times, as often as may be (MAX_REPAIRS).")
@@ -238,7 +249,7 @@ class Thinking:
         job = await self._store.job(job_id)
         assert job is not None  # noqa: S101 - see _settled
         _check_budget(job, before=True)
-        question, model = Question(tuple(messages)), self._models.get(None)
+        question, model = Question(tuple(messages)), self._models.get(job.wanted_model)
         call = Call(ask.purpose, model.name)
         error: ModelError | None = None
         await _kept(lambda: self._store.asks(job_id, call.purpose, call.model))

@@ -96,7 +96,7 @@ settings() {
         grep -vxF -f <(sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env.example) | sort -u | tr '\n' ' ') || true
     if [ -n "$unknown" ]; then
         tell ! .env "it has what is no setting: $unknown" "Is it misspelt? .env.example has all settings."
-    elif [ -n "$(value_in .env API_KEY)$(value_in .env GEMINI_API_KEY)" ] && [ -n "$(find .env -perm /o=r)" ]; then
+    elif [ -n "$(value_in .env API_KEY)$(value_in .env GEMINI_API_KEY)$(value_in .env ANTHROPIC_API_KEY)$(value_in .env LLM_API_KEY)" ] && [ -n "$(find .env -perm /o=r)" ]; then
         tell ! .env "it has a key, and all users of this machine can read it" "chmod 600 .env"
     else
         tell ✓ .env "it has settings alone"

@@ -216,9 +216,9 @@ def test_the_env_example_says_the_defaults() -> None:
             with environment(**{name: value}):
                 assert load() == defaults, name
     without = {name for name, value in env_example().items() if not value}
-    assert without == {
-        "GEMINI_API_KEY", "LLM_API_KEY", "LLM_MODEL", "MODEL_FILE", "API_KEY", "ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS",
-    }  # fmt: skip
+    keys = {"GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY", "API_KEY"}
+    models = {"LLM_MODEL", "LLM_MODELS", "LLM_FALLBACK", "LLM_TEMPERATURE", "LLM_CONCURRENCY", "MODEL_FILE"}
+    assert without == keys | models | {"ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:

@@ -14,7 +14,7 @@ from orchestrator.api import schemas
 from orchestrator.api.context import Context, Here, KnownJob
 from orchestrator.api.jobs import PROBLEM, view
 from orchestrator.api.submission import RETRY_BODY, read_retry
-from orchestrator.errors import BadRequest, Conflict, Gone
+from orchestrator.errors import BadRequest, Conflict, Gone, SettingsError
 from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.secrecy import plain, refuse_in_clear, refuse_other_names
 
@@ -24,7 +24,7 @@ router = APIRouter(responses={422: PROBLEM})
 ASKED = {
     "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
     "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets", "given", "max_calls",
-    "max_tokens", "max_cost",
+    "max_tokens", "max_cost", "wanted_model",
 }  # fmt: skip
 PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"}
 
@@ -54,7 +54,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
     again = Job(**job.model_dump(include=ASKED), id=secrets.token_hex(8), created_at=time.time())
     steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
     if job.planned_by == MODEL:
-        _check_model(here)
+        _check_model(job, here)
         again.steps_count, steps = 0, [step for step in steps if step.number == wire.CHECK and "check" in job.given]
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
@@ -76,10 +76,12 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
     return await view(here, again.id)
 
 
-def _check_model(here: Context) -> None:
-    if here.models.default is None:
-        detail = "A model made the plan of this job, and none is set any more. The plan in its manifest can be posted."
-        raise BadRequest(422, "no-plan", "No plan", detail)
+def _check_model(job: Job, here: Context) -> None:
+    try:
+        here.models.get(job.wanted_model)
+    except SettingsError as error:
+        detail = f"A model made the plan of this job: {str(error).rstrip('.')}. The plan in its manifest can be posted."
+        raise BadRequest(422, "no-plan", "No plan", detail) from None
 
 
 def _content(job: Job, steps: list[Step]) -> dict[str, Any]:

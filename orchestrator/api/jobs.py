@@ -17,10 +17,10 @@ from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.submission import BODY, read
 from orchestrator.documents import iso
-from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
+from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, SettingsError, no_such_job
 from orchestrator.gateway import urls
 from orchestrator.models import FINAL, MODEL, Job
-from orchestrator.planner import Plan, plan
+from orchestrator.planner import Plan, invalid, plan
 from orchestrator.rows import rows_of
 from orchestrator.secrecy import plain, refuse_in_clear
 from orchestrator.uploads import keep_files
@@ -48,7 +48,11 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
         names = [upload["name"] for upload in uploads]
         secrets_given = plain(wanted.secrets)
         refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
+        if wanted.model:
+            _check_model(wanted.model, here)
         planned = plan(wanted, names, here.templates, here.models.default is not None)
+        if wanted.model and planned.planned_by != MODEL:
+            raise invalid("model", f"the plan of this job comes from {planned.planned_by}, so no model is asked")
         if planned.sample:
             uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
         job = _job(job_id, wanted, planned, uploads, here)
@@ -187,8 +191,17 @@ def _job(
         inputs=planned.inputs,
         uploads=uploads,
         secrets=sorted(wanted.secrets),
+        wanted_model=here.models.full_name(wanted.model) if wanted.model else None,
         created_at=time.time(),
     )
+
+
+def _check_model(name: str, here: Context) -> None:
+    """Raise BadRequest where there is no such model."""
+    try:
+        here.models.full_name(name)
+    except SettingsError as error:
+        raise invalid("model", f"{error}") from None
 
 
 async def view(here: Context, job_id: str) -> schemas.StatusView:

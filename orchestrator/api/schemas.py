@@ -43,6 +43,9 @@ class ScheduleRequest(Model):
         default_factory=dict,
         description="Values for the inputs of the template, or of the one whose phrase it is.",
     )
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="The model that makes the plan: one of LLM_MODELS. Default: that of LLM_PROVIDER."
+    )
     outputs: Outputs = Field(
         default_factory=list, description="Globs, or names, of files that must be in the ZIP at the end."
     )
@@ -93,7 +96,7 @@ class ScheduleRequest(Model):
 
 
 #: Fields of a form that are text as they are; all others but the files are JSON.
-TEXT_FIELDS = ("prompt", "check", "network", "template")
+TEXT_FIELDS = ("prompt", "check", "network", "template", "model")
 
 
 def _as_texts(schema: dict[str, Any]) -> None:
@@ -168,6 +171,7 @@ class ArtifactView(BaseModel):
 class Usage(BaseModel):
     """What a job has used of the model."""
 
+    wanted_model: str | None = Field(description="The one that the job asked for; null: the default.")
     model: str | None = Field(description="The one that answered last.")
     calls: int
     tokens: int = Field(description="In and out together.")

@@ -67,7 +67,7 @@ class Models:
         found = [full for full in self._models if full.partition("/")[2] == name]
         if not found:
             known = ", ".join(self.names) or "none"
-            raise SettingsError(f"there is no model {name[:80]!r}; there are: {known}")
+            raise SettingsError(f"There is no model {name[:80]!r}; there are: {known}.")
         return found[0]
 
     def get(self, name: str | None) -> Model:
