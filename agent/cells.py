@@ -32,6 +32,7 @@ sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
 import ast  # noqa: E402
 import asyncio  # noqa: E402
 import base64  # noqa: E402
+import codeop  # noqa: E402
 import functools  # noqa: E402
 import gc  # noqa: E402
 import importlib  # noqa: E402
@@ -361,6 +362,11 @@ class Printed(io.TextIOWrapper):
 class Compiler(XCachingCompiler):
     """Names the code of a step after its file, so that a traceback shows its lines."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # a step is complete: Python names the open bracket, and asks for no further input
+        self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
+
     def get_code_name(self, raw_code: str, code: str, number: int) -> str:
         return STEPS.current or str(super().get_code_name(raw_code, code, number))
 
@@ -409,9 +415,40 @@ class Shell(ZMQInteractiveShell):
 
         self.register_magic_function(checked, "line", "pip")
 
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turn IPython's syntax into Python's. What does not parse raises the error that a script would end with."""
+        try:
+            return str(super().transform_cell(raw_cell))
+        except Exception as error:
+            if STEPS.current is None:
+                raise
+            raise self._as_in_script(raw_cell, error, STEPS.current) from None
+
+    def _as_in_script(self, source: str, error: Exception, path: str) -> Exception:
+        if isinstance(error, SyntaxError):
+            error.filename = path  # the tokenizer does not know it
+        try:
+            with _no_warnings():
+                compile(source, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        except SyntaxError as plain:
+            line = (plain.text or "").strip()
+            with suppress(Exception):
+                if super().transform_cell(line).strip() == line:  # else Python stopped at a magic, and read no further
+                    return plain
+        except Exception as plain:
+            return plain
+        return error
+
     def should_run_async(self, *arguments: Any, **options: Any) -> bool:
-        with _no_warnings():
+        with _no_warnings(), suppress(Exception):  # the cell reports what is wrong with it when it runs
             return bool(super().should_run_async(*arguments, **options))
+        return False
+
+    def awaits(self, code: str) -> bool:
+        """Whether a cell needs a running loop. A cell that does not parse needs none."""
+        with _no_warnings(), suppress(Exception):
+            return self.should_run_async(code, transformed_cell=self.transform_cell(code))
+        return False
 
     def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
         if STEPS.current is None:
@@ -440,16 +477,12 @@ def _words(error: BaseException, trace: types.TracebackType | None) -> str:
     """What Python prints of an error that ends a script: from the step's own code on, without what is ours."""
     while trace and trace.tb_frame.f_code.co_filename != STEPS.current:
         trace = trace.tb_next
-    if type(error).__name__ == "_IncompleteInputError":  # what IPython asks for; as a script, it is told in more words
-        try:
-            compile(Path(str(STEPS.current)).read_text("utf-8"), str(STEPS.current), "exec")
-        except SyntaxError as plain:
-            plain.__context__ = None
-            error, trace = plain, None
     shown: traceback.TracebackException | None = traceback.TracebackException(type(error), error, trace)
     whole, link = shown, shown
     while link:
-        link.stack = traceback.StackSummary.from_list([frame for frame in link.stack if frame.filename != __file__])
+        frames = [frame for frame in link.stack if frame.filename != __file__]
+        # Python prints the word "Traceback" only above frames
+        link.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
         link = link.__cause__ or link.__context__
     return "".join(whole.format()) if whole else ""
 
@@ -480,7 +513,7 @@ class Kernel(IPythonKernel):
         self.shell.user_ns["__file__"] = path
         loop, mine = asyncio.get_running_loop(), os.getpid()
         STEPS.begin(path, code)
-        if not self.shell.should_run_async(code, transformed_cell=self.shell.transform_cell(code)):
+        if not self.shell.awaits(code):
             # asyncio works as in a script: this loop stands still until the step is through
             asyncio._set_running_loop(None)
             if self._other_loop is None or self._other_loop.is_closed():
@@ -566,7 +599,7 @@ def _taken(source: str) -> list[str]:
     try:
         with _no_warnings():
             tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    except Exception:
         return []  # it may be IPython's
     names = set()
     for node in ast.walk(tree):

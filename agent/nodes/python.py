@@ -15,6 +15,10 @@ from agent.processes import Stopped, exit_code, oom_kills
 #: What is printed first in the kernel that takes the place of one.
 FRESH = "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\n"
 
+#: Characters of a source that the agent itself parses. It nests no deeper than it has characters, so the parser cannot
+#: overflow the agent's stack; it takes up to 700 bytes of memory a character.
+PARSED_CHARACTERS = 10_000
+
 #: Names that only a kernel knows.
 OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
 
@@ -44,9 +48,11 @@ def is_script(job: Job, step: wire.PlannedStep) -> bool:
     steps = job.order.steps
     if job.order.thinks or step is not steps[-1] or sum(one.kind == "python" for one in steps) > 1:
         return False
+    if len(step.source) > PARSED_CHARACTERS:
+        return False
     try:
         tree = ast.parse(step.source)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False  # it may be IPython's: a magic, or an await
     last = tree.body[-1] if tree.body else None
     if isinstance(last, ast.Expr) and not _is_print(last.value):
