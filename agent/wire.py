@@ -104,6 +104,16 @@ class PlannedStep:
 
 
 @dataclass(slots=True)
+class SourceProblem:
+    """Why the source of a step does not parse."""
+
+    number: int  # of the step
+    line: int  # of its source, 0 where it is unknown
+    message: str  # in the words of Python, bash, Node or the JSON parser
+    text: str  # the line at fault
+
+
+@dataclass(slots=True)
 class Take:
     """The agent's first words."""
 

@@ -141,9 +141,9 @@ def test_only_the_store_and_the_database_speak_sql() -> None:
 
 def test_the_files_that_the_design_names_are_there() -> None:
     house = DESIGN.split("```")[1]
-    for name in re.findall(r"\b[a-z]+\.py\b", house):
+    for name in re.findall(r"\b[a-z_]+\.py\b", house):
         assert list(ROOT.glob(f"orchestrator/**/{name}")) or list(ROOT.glob(f"agent/**/{name}")), name
-    written = set(re.findall(r"\b[a-z]+\.py\b", house))
+    written = set(re.findall(r"\b[a-z_]+\.py\b", house))
     for file in [*(ROOT / "orchestrator").glob("*.py"), *(ROOT / "agent").glob("*.py")]:
         if not file.name.startswith("__init__"):
             assert file.name.strip("_") in {name.strip("_") for name in written} or file.name in (

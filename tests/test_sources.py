@@ -1,9 +1,10 @@
-"""Sources that do not parse: what a step ends with and what its kernel keeps."""
+"""Sources that do not parse: what a step ends with, what its kernel keeps, and what is found before a plan runs."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import pytest
 from conftest import IMAGE, System
@@ -133,3 +134,228 @@ def test_a_kernel_outlives_every_source_that_does_not_parse() -> None:
     for name, (code, printed, python_says) in zip(BROKEN, broken, strict=True):
         assert (code, printed) == (1, python_says), name
     assert last[:2] == [0, "41\n"]
+
+
+# ── what is found before a plan runs ─────────────────────────────────────────────────────────────────────────────────
+
+
+def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """What the child finds in steps, each a kind, a path and a source."""
+    asked = [
+        {"number": number, "kind": kind, "path": path, "source": source}
+        for number, (kind, path, source) in enumerate(steps, 1)
+    ]
+    program = "/opt/agent/site-packages/agent/check_sources.py"
+    found: list[dict[str, Any]] = json.loads(in_image(["python", "-I", program], json.dumps(asked), *AS_USER))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "sources"),
+    [
+        (
+            "python",
+            "",
+            [
+                "value = await f()",
+                "!ls\n%matplotlib inline\nfiles = !ls\nprint?\nprint(files)",
+                "%%bash\nif [ then",
+                "pip install humanize",
+                "ls -la /",
+                "    a = 1\n    b = 2\n",
+                ">>> a = 1\n>>> b = 2\n",
+                "\n\n",
+                f"# {'x' * 20_000}\n!ls\nprint(1)\n",
+            ],
+        ),
+        ("shell", "", ["if true; then\n echo 'a b'\nfi\n", "shopt -s extglob\nrm -f !(a|b)\n", "cat <<EOF\n$(\nEOF\n"]),
+        ("file", "a.py", ["", "a = 1\n", "\ufeffa = 1\n", "# -*- coding: latin-1 -*-\na = 'ä'\n"]),
+        ("file", "a.sh", ["#!/bin/sh\necho hi\n", "#!/usr/bin/env fish\nif true; echo; end\n"]),
+        (
+            "file",
+            "a.js",
+            [
+                "const a = require('a');\nreturn a;\n",
+                "import a from 'a';\nawait a;\nexport default a;\n",
+                "with (a) { b }\n",
+                "const a = <div/>;\n",
+            ],
+        ),
+        ("file", "a.mjs", ["await 1;\n"]),
+        ("file", "a.cjs", ["const a = require('a');\n"]),
+        ("file", "a.json", ['{"a": [1, NaN]}\n', '{\n  // why\n  "a": 1,\n}\n', "9" * 5_000]),
+        ("file", "notes.txt", ["if if if"]),
+        ("file", "Makefile", ["all:\n\tif\n"]),
+    ],
+)
+def test_a_source_that_runs_is_no_problem(kind: str, path: str, sources: list[str]) -> None:
+    assert check(*((kind, path, source) for source in sources)) == []
+
+
+INDENT = "IndentationError: unindent does not match any outer indentation level"
+COMPLEX = "Python source too complex to parse"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "sources"),
+    [
+        (
+            "python",
+            "",
+            [
+                ("if True:\n    a = 1\n  b = 2\n", 3, INDENT, "  b = 2"),
+                ("!ls\nif True:\n    a = 1\n  b = 2\n", 4, INDENT, "  b = 2"),
+                ("!ls\na = (1,\n", 2, "SyntaxError: '(' was never closed", "a = (1,"),
+                ("\n\na = 'abc\n", 3, "SyntaxError: unterminated string literal (detected at line 3)", "a = 'abc"),
+                ("a = 1\nreturn a\n", 2, "SyntaxError: 'return' outside function", "return a"),
+                ("a = 1\0\n", 0, "SyntaxError: source code string cannot contain null bytes", ""),
+                (f"a = {OPERATORS}1\n", 0, f"MemoryError: Parser stack overflowed - {COMPLEX}", ""),
+                (f"a = 1{'+1' * 50_000}\n", 0, "RecursionError: maximum recursion depth exceeded", ""),
+                (f"# {'x' * 20_000}\n!ls\nprint(1\n", 3, "SyntaxError: '(' was never closed", "print(1"),
+                (f"a = 1 {'b' * 400}\n", 1, "SyntaxError: invalid syntax", f"a = 1 {'b' * 194}"),
+            ],
+        ),
+        (
+            "shell",
+            "",
+            [
+                ("if true; then\n echo\n", 3, "syntax error: unexpected end of file", ""),
+                ("echo 'a\necho\n", 1, "unexpected EOF while looking for matching `''", "echo 'a"),
+                ("echo\nfi\n", 2, "syntax error near unexpected token `fi'", "fi"),
+            ],
+        ),
+        (
+            "file",
+            "src/a.py",
+            [
+                ("await a\n", 1, "SyntaxError: 'await' outside function", "await a"),
+                ("a = 1\n!ls\n", 2, "SyntaxError: invalid syntax", "!ls"),
+            ],
+        ),
+        ("file", "a.SH", [("#!/bin/bash\ndone\n", 2, "syntax error near unexpected token `done'", "done")]),
+        (
+            "file",
+            "a.js",
+            [
+                ("let a = 1;\nlet b = ;\n", 2, "SyntaxError: Unexpected token ';'", "let b = ;"),
+                ("import a from 'a';\na(;\n", 2, "SyntaxError: Unexpected token ';'", "a(;"),
+            ],
+        ),
+        ("file", "a.mjs", [("export {\n", 2, "SyntaxError: Unexpected end of input", "")]),
+        ("file", "a.cjs", [("import a from 'a'", 1, "SyntaxError: Cannot use import statement", "import a from 'a'")]),
+        ("file", "a.json", [('{\n "a": b\n}\n', 2, "Expecting value (column 7)", ' "a": b')]),
+    ],
+)
+def test_a_source_that_does_not_parse_is_found_with_its_line(
+    kind: str, path: str, sources: list[tuple[str, int, str, str]]
+) -> None:
+    found = check(*((kind, path, source) for source, *_ in sources))
+    assert [(one["number"], one["line"], one["text"]) for one in found] == [
+        (number, line, text) for number, (_, line, _, text) in enumerate(sources, 1)
+    ]
+    for one, (_, _, message, _) in zip(found, sources, strict=True):
+        assert one["message"].startswith(message)
+
+
+def test_checking_executes_nothing() -> None:
+    program = """
+import json, os, subprocess, sys
+os.environ.update(BASH_ENV="/tmp/env", NODE_OPTIONS="--require /tmp/env.js")
+for name in ("env", "env.js"):
+    open(f"/tmp/{name}", "w").write("touch /tmp/proof" if name == "env" else TOUCH)
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+print(os.path.exists("/tmp/proof"))
+"""
+    touch = "require('fs').writeFileSync('/tmp/proof', '')"
+    sources = [
+        ("python", "", "open('/tmp/proof', 'w')\n(\n"),
+        ("python", "", "!touch /tmp/proof\n%time open('/tmp/proof', 'w')\n"),
+        ("shell", "", "touch /tmp/proof\n$(touch /tmp/proof)\n(\n"),
+        ("file", "a.js", f"{touch}\n"),
+        ("file", "a.mjs", f"import fs from 'fs';\n{touch}\n"),
+    ]
+    asked = [{"number": n, "kind": k, "path": p, "source": s} for n, (k, p, s) in enumerate(sources, 1)]
+    program = program.replace("TOUCH", repr(touch))
+    *_, last = in_image(["python", "-c", program], json.dumps(asked), *AS_USER).splitlines()
+    assert last.endswith("False")
+
+
+def test_sources_that_take_too_long_hold_up_nothing() -> None:
+    slow = "".join(f"!echo {number}\n" for number in range(900))  # IPython goes through it 500 times
+    program = """
+import subprocess, sys, time
+begun = time.monotonic()
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+print("", time.monotonic() - begun)
+"""
+    asked = [{"number": n, "kind": "python", "path": "", "source": slow} for n in range(1, 30)]
+    told, _, seconds = in_image(["python", "-uc", program], json.dumps(asked), *AS_USER).rpartition(" ")
+    assert float(seconds) < 30
+    assert isinstance(json.loads(told), list)
+
+
+#: Asks for the problems of steps as the agent does: as root, with the real child or another in its place.
+AGENT = """
+import json, sys
+from agent import checking, wire
+from agent.job import Job
+from agent.processes import Processes, environment
+
+command, seconds, stopped, sources = json.load(sys.stdin)
+checking.COMMAND, checking.CHECK_SECONDS = command or checking.COMMAND, seconds
+job = Job(None, None, None, Processes(environment("job", 1)), [], None)
+if stopped:
+    job.processes.stop("cancelled")
+steps = [wire.PlannedStep(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
+print(json.dumps([[one.number, one.line, one.message, one.text] for one in checking.problems(job, steps)]))
+"""
+
+
+def problems(command: list[str], seconds: float = 10, stopped: bool = False) -> list[list[Any]]:
+    sources = [
+        ("shell", "", "echo"),
+        ("python", "", "print('a'\n"),
+        ("file", "a.txt", "("),
+        ("python", "main.py", ""),
+        ("file", "a.json", "{"),
+    ]
+    told = in_image(["/opt/agent/bin/python", "-Ic", AGENT], json.dumps([command, seconds, stopped, sources]))
+    found: list[list[Any]] = json.loads(told)
+    return found
+
+
+def test_the_agent_is_told_the_problems_of_a_plan_in_their_order() -> None:
+    assert problems([]) == [
+        [4, 1, "SyntaxError: '(' was never closed", "print('a'"],
+        [7, 1, "Expecting property name enclosed in double quotes (column 2)", "{"],
+    ]
+
+
+def said(*found: object) -> list[str]:
+    return ["echo", json.dumps(found)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["false"],
+        ["/nowhere/python"],
+        ["yes"],
+        ["echo", "[" * 200_000],
+        ["echo", '{"number": 3}'],
+        said({"number": 3, "line": 1, "message": "no text"}, {"number": 3, "line": -1, "message": "", "text": ""}, 3),
+        said({"number": 99, "line": 1, "message": "of no step", "text": ""}),
+    ],
+)
+def test_a_checker_that_fails_finds_nothing(command: list[str]) -> None:
+    assert problems(command) == []
+
+
+def test_a_checker_that_hangs_and_one_of_a_job_that_was_stopped_find_nothing() -> None:
+    assert problems(["sleep", "600"], seconds=0.2) == []
+    assert problems([], stopped=True) == []
+
+
+def test_what_a_checker_says_is_cut_and_said_once_for_each_step() -> None:
+    one = {"number": 4, "line": 2, "message": "m" * 1_000, "text": "\ud800" * 1_000}
+    assert problems(said(one, one)) == [[4, 2, "m" * 300, "?" * 200]]
