@@ -50,6 +50,7 @@ class Job:
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
     trouble: Failure | None = None  # what a model may still mend: a step or the check that failed
+    aside: dict[str, str] = field(default_factory=dict)  # uploads and their copies, see keeping.set_aside
     asked: int = 0  # questions to the model so far
     deadline: float = 0.0  # of all steps (time.monotonic)
 

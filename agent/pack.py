@@ -144,7 +144,7 @@ def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]
 def candidates_of(root: str, files: Iterable[str], links: Iterable[str]) -> tuple[set[str], set[str]]:
     """What a declared output can be: files, folders with files in them, and links to these. And the other links."""
     found = _with_folders(files)
-    nowhere = {path for path in links if _target(root, path) not in found}
+    nowhere = {path for path in links if target_of(root, path) not in found}
     return found | _with_folders(path for path in links if path not in nowhere), nowhere
 
 
@@ -158,7 +158,7 @@ def _with_folders(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _target(root: str, link: str) -> str:
+def target_of(root: str, link: str) -> str:
     """Where a link leads, as a path of the workspace."""
     return os.path.relpath(os.path.realpath(f"{root}/{link}"), os.path.realpath(root))
 

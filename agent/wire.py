@@ -342,6 +342,32 @@ class Packed:
     secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
+#: What is wrong with a file; ``ok`` if nothing is.
+About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "ok"]
+
+#: The longest base64 of a picture for a model, in characters.
+SEEN_CHARACTERS = 400 * 1024
+
+
+@dataclass(slots=True)
+class Fact:
+    """The result of a check of a file that needs no model."""
+
+    path: str  # or the glob, if one of its files passes or it matches nothing
+    ok: bool
+    detail: str  # a sentence
+    about: About
+
+
+@dataclass(slots=True)
+class Seen:
+    """A small copy of a picture, for a model that takes pictures."""
+
+    name: str  # its path in the workspace, or ``screen``
+    media_type: Literal["image/png", "image/jpeg"]
+    data: str = field(repr=False)  # base64
+
+
 @dataclass(slots=True)
 class Ask:
     """A question for the model. The orchestrator knows the job; the agent adds what only it can see.
