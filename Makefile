@@ -30,10 +30,13 @@ test: .venv/made images ## run all tests, on a real Docker engine
 bench: .venv/made images ## time jobs over the API against a bare docker run
 	.venv/bin/python -m bench
 
+skill: .venv/made images ## measure how many real tasks the configured model does, alone and in the product
+	.venv/bin/python -m skill
+
 lint: .venv/made ## ruff and mypy strict
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict orchestrator agent
+	.venv/bin/mypy --strict orchestrator agent skill
 
 chosen:
 	scripts/model.sh chosen
@@ -51,4 +54,4 @@ images: engine
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch .venv/made
 
-.PHONY: help demo up down doctor model test bench lint chosen engine images
+.PHONY: help demo up down doctor model test bench skill lint chosen engine images

@@ -1,0 +1,121 @@
+"""Ask the same model directly, once, without the product: what it does alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from skill.settings import setting
+from skill.task import Made, Script, Task
+
+#: Seconds for one answer; a small model on a CPU needs minutes.
+SECONDS = 600
+
+#: Of each text file that comes with a prompt, the model sees so many characters.
+HEAD = 800
+
+FILE = "Answer with one fenced code block: the whole content of {file}. Write nothing else.\n\n{prompt}"
+SCRIPT = (
+    "Answer with one fenced code block: one {language} script that does the task below. The script runs in the folder "
+    "that has the files. Write nothing else.\n\n{prompt}{heads}"
+)
+LANGUAGES = {"python": "Python", "bash": "Bash"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server with OpenAI's protocol."""
+
+    url: str
+    model: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    tokens: int
+    seconds: float
+
+
+def server() -> Server | None:
+    """The server of the LLM_… settings; None where they name none."""
+    model, provider = setting("LLM_MODEL", ""), setting("LLM_PROVIDER", "auto")
+    if not model or provider not in ("auto", "openai") or (provider == "auto" and setting("GEMINI_API_KEY", "")):
+        return None
+    return Server(setting("LLM_BASE_URL", "https://api.openai.com/v1").rstrip("/"), model, setting("LLM_API_KEY", ""))
+
+
+def question(task: Task) -> str:
+    """The prompt, with how to answer it and the heads of its files."""
+    kind, _, language = task.alone.partition(" ")
+    if kind != "run":
+        return FILE.format(file=task.alone, prompt=task.prompt)
+    heads = ""
+    for name, content in task.uploads().items():
+        try:
+            heads += f"\n\nThe file {name} begins:\n{content.decode()[:HEAD]}"
+        except UnicodeDecodeError:
+            heads += f"\n\nThe file {name} has {len(content)} bytes."
+    return SCRIPT.format(language=LANGUAGES[language], prompt=task.prompt, heads=heads)
+
+
+def block(text: str) -> str:
+    """The longest fenced code block of an answer; the whole answer where it has none."""
+    found = re.findall(r"^```[^\n]*\n(.*?)(?:^```|\Z)", text, re.DOTALL | re.MULTILINE)
+    return max(found, key=len) if found else text
+
+
+def made(task: Task, answer: Answer) -> Made:
+    """The result that an answer stands for."""
+    kind, _, language = task.alone.partition(" ")
+    return Script(language, block(answer.text)) if kind == "run" else {task.alone: block(answer.text)}
+
+
+class Asked:
+    """Answers that the model has given, kept in a file: no question is put twice."""
+
+    def __init__(self, server: Server, cache: Path) -> None:
+        self._server, self._cache, self._lock = server, cache, threading.Lock()
+
+    def ask(self, task: Task) -> Answer:
+        """The model's answer. Raises httpx.HTTPError where the server gives none."""
+        asked = question(task)
+        key = f"{self._server.model} {hashlib.sha256(asked.encode()).hexdigest()}"
+        with self._lock:
+            known = self._read().get(key)
+        if known is None:
+            known = self._request(asked)
+            with self._lock:
+                self._cache.write_text(json.dumps({**self._read(), key: known}, indent=1))
+        return Answer(known["text"], known["tokens"], known["seconds"])
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self._cache.read_text()) if self._cache.exists() else {}
+
+    def _request(self, asked: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._server.key}"} if self._server.key else {}
+        body = {
+            "model": self._server.model,
+            "temperature": 0,
+            "max_tokens": 4096,
+            "messages": [{"role": "user", "content": asked}],
+        }
+        begin = time.monotonic()
+        # No proxy of the environment for a model on this machine.
+        local = httpx.URL(self._server.url).host in ("127.0.0.1", "localhost", "::1")
+        with httpx.Client(timeout=SECONDS, trust_env=not local) as client:
+            answer = client.post(f"{self._server.url}/chat/completions", json=body, headers=headers)
+        answer.raise_for_status()
+        found = answer.json()
+        tokens = (found.get("usage") or {}).get("total_tokens", 0)
+        text = found["choices"][0]["message"].get("content") or ""
+        return {"text": text, "tokens": tokens, "seconds": round(time.monotonic() - begin, 1)}
