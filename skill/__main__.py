@@ -22,6 +22,12 @@ from skill.settings import ROOT, model_name, setting
 from skill.task import Task
 from skill.tasks import GROUPS, TASKS
 
+#: Reasons that say nothing of the task: a job that cannot be done may not end with them.
+ELSEWHERE = (
+    "timed_out", "out_of_memory", "disk_full", "zip_too_big", "budget_exceeded", "model_unavailable", "agent_lost",
+    "secrets_lost", "engine_error",
+)  # fmt: skip
+
 
 class Results:
     """What has come out so far, on disk after each task."""
@@ -80,6 +86,8 @@ def judged(name: str, task: Task, status: dict[str, Any], archive: Path) -> dict
     if task.need:
         if status["status"] != "failed":
             return {"passed": False, "how": "false success", "why": "the task cannot be done, and the job says it was"}
+        if status["reason"] in ELSEWHERE:
+            return {"passed": False, "how": ending, "why": detail}
         named = re.search(task.need, detail, re.IGNORECASE) is not None
         return {"passed": named, "how": "" if named else "the need is not named", "why": "" if named else detail}
     verdict = container.Verdict(False, "there is no ZIP")

@@ -20,9 +20,9 @@ from skill.task import Made, Script, Task
 SECONDS = 600
 
 #: Of each text file that comes with a prompt, the model sees so many characters.
-HEAD = 800
+HEAD = 1500
 
-FILE = "Answer with one fenced code block: the whole content of {file}. Write nothing else.\n\n{prompt}"
+FILE = "Answer with one fenced code block: the whole content of {file}. Write nothing else.\n\n{prompt}{heads}"
 SCRIPT = (
     "Answer with one fenced code block: one {language} script that does the task below. The script runs in the folder "
     "that has the files. Write nothing else.\n\n{prompt}{heads}"
@@ -56,15 +56,15 @@ def server() -> Server | None:
 
 def question(task: Task) -> str:
     """The prompt, with how to answer it and the heads of its files."""
-    kind, _, language = task.alone.partition(" ")
-    if kind != "run":
-        return FILE.format(file=task.alone, prompt=task.prompt)
     heads = ""
     for name, content in task.uploads().items():
         try:
             heads += f"\n\nThe file {name} begins:\n{content.decode()[:HEAD]}"
         except UnicodeDecodeError:
             heads += f"\n\nThe file {name} has {len(content)} bytes."
+    kind, _, language = task.alone.partition(" ")
+    if kind != "run":
+        return FILE.format(file=task.alone, prompt=task.prompt, heads=heads)
     return SCRIPT.format(language=LANGUAGES[language], prompt=task.prompt, heads=heads)
 
 

@@ -54,7 +54,8 @@ def judge(results: Sequence[Result], image: str = IMAGE) -> list[Verdict]:
         command = [
             "docker", "run", "--rm", "--name", container, "--network=none", "--user=10001:10001", "--cap-drop=ALL",
             "--security-opt=no-new-privileges", "--memory=1g", "--memory-swap=1g", "--pids-limit=256",
-            "--log-driver=none", "--init", "--env=HOME=/tmp", "--env=MPLBACKEND=agg", "--env=PYTHONDONTWRITEBYTECODE=1",
+            "--log-driver=none", "--init", "--env=HOME=/home/user", "--env=MPLBACKEND=agg",
+            "--env=PYTHONDONTWRITEBYTECODE=1",
             f"--volume={folder}:/work:ro", f"--volume={Path(__file__).parent}:/judge/skill:ro", "--workdir=/judge",
             "--entrypoint=python3", image, "-m", "skill.inside", "/work",
         ]  # fmt: skip

@@ -8,8 +8,8 @@ from skill.task import Task
 
 #: In the order in which they run.
 GROUPS = (
-    "everyday", "programs", "scripts",
-
+    "everyday", "programs", "scripts", "data", "convert", "logs", "charts", "shell", "mend", "explore",
+    "impossible", "traps",
 )  # fmt: skip
 
 #: group/name → task.
