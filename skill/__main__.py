@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,17 +48,17 @@ class Results:
         return {name: self.all[name] for name in names if name in self.all}
 
 
-def ask_alone(name: str, task: Task, asked: alone.Asked, folder: Path) -> dict[str, Any]:
-    """Put one task to the model alone, and judge its answer."""
+def ask_alone(name: str, task: Task, asked: alone.Asked, folder: Path) -> dict[str, Any] | None:
+    """Put one task to the model alone, and judge its answer. None where the server gives no answer: no verdict then."""
     try:
         answer = asked.ask(task)
-    except httpx.HTTPError as error:
-        return {"passed": False, "why": f"the model gave no answer: {error!r}", "tokens": 0, "seconds": 0}
+    except (httpx.HTTPError, KeyError, ValueError) as error:
+        print(f"{name}: the model gave no answer alone: {error!r}", flush=True)
+        return None
     (folder / "alone.md").write_text(answer.text)
     [verdict] = container.judge([container.Result(name, task, made=alone.made(task, answer))])
-    return {
-        "passed": bool(verdict.passed), "why": verdict.why, "tokens": answer.tokens, "seconds": answer.seconds,
-    }  # fmt: skip
+    passed = bool(verdict.passed)
+    return {"passed": passed, "why": verdict.why, "tokens": answer.tokens, "seconds": answer.seconds}
 
 
 def do(name: str, task: Task, product: Product, folder: Path, seconds: float | None) -> dict[str, Any]:
@@ -94,8 +95,8 @@ def judged(name: str, task: Task, status: dict[str, Any], archive: Path) -> dict
     if archive.exists():
         try:
             [verdict] = container.judge([container.Result(name, task, archive=archive)])
-        except ValueError as error:
-            verdict = container.Verdict(None, str(error))
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            verdict = container.Verdict(None, f"the ZIP cannot be unpacked: {error}")
     if status["status"] != "completed":
         right = ", though the files are right" if verdict.passed else ""
         return {"passed": False, "how": ending + right, "why": detail, "judge": verdict.why}
@@ -158,7 +159,7 @@ def main() -> None:
         product = None
         if not given.alone_only:
             url = given.url or stack.enter_context(system(folder / "orchestrator.log", given.parallel))
-            product = Product(url, setting("API_KEY", "") if given.url else "")
+            product = stack.enter_context(Product(url, setting("API_KEY", "") if given.url else ""))
             version = product.version()
 
         def one(name: str) -> None:
@@ -166,7 +167,8 @@ def main() -> None:
             evidence = folder / name.replace("/", "-")
             if asked and task.alone and "alone" not in known:
                 evidence.mkdir(exist_ok=True)
-                results.keep(name, "alone", ask_alone(name, task, asked, evidence))
+                if found := ask_alone(name, task, asked, evidence):
+                    results.keep(name, "alone", found)
             if product and "product" not in known:
                 shutil.rmtree(evidence / "job", ignore_errors=True)
                 (evidence / "job").mkdir(parents=True)

@@ -19,8 +19,11 @@ from skill.task import Made, Script, Task
 #: Seconds for one answer; a small model on a CPU needs minutes.
 SECONDS = 600
 
-#: Of each text file that comes with a prompt, the model sees so many characters.
-HEAD = 1500
+#: A text file of so many characters is shown whole to the model; of a longer one, the head is.
+WHOLE, HEAD = 1500, 400
+
+#: Tokens that an answer may have.
+ANSWER_TOKENS = 2048
 
 FILE = "Answer with one fenced code block: the whole content of {file}. Write nothing else.\n\n{prompt}{heads}"
 SCRIPT = (
@@ -59,9 +62,12 @@ def question(task: Task) -> str:
     heads = ""
     for name, content in task.uploads().items():
         try:
-            heads += f"\n\nThe file {name} begins:\n{content.decode()[:HEAD]}"
+            text = content.decode()
         except UnicodeDecodeError:
             heads += f"\n\nThe file {name} has {len(content)} bytes."
+            continue
+        whole = len(text) <= WHOLE
+        heads += f"\n\nThe file {name}{'' if whole else ' begins'}:\n{text if whole else text[:HEAD]}"
     kind, _, language = task.alone.partition(" ")
     if kind != "run":
         return FILE.format(file=task.alone, prompt=task.prompt, heads=heads)
@@ -87,7 +93,7 @@ class Asked:
         self._server, self._cache, self._lock = server, cache, threading.Lock()
 
     def ask(self, task: Task) -> Answer:
-        """The model's answer. Raises httpx.HTTPError where the server gives none."""
+        """The model's answer. Raises httpx.HTTPError, KeyError or ValueError where the server gives none."""
         asked = question(task)
         key = f"{self._server.model} {hashlib.sha256(asked.encode()).hexdigest()}"
         with self._lock:
@@ -103,19 +109,16 @@ class Asked:
 
     def _request(self, asked: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._server.key}"} if self._server.key else {}
-        body = {
-            "model": self._server.model,
-            "temperature": 0,
-            "max_tokens": 4096,
-            "messages": [{"role": "user", "content": asked}],
-        }
+        body = {"model": self._server.model, "messages": [{"role": "user", "content": asked}]}
         begin = time.monotonic()
         # No proxy of the environment for a model on this machine.
         local = httpx.URL(self._server.url).host in ("127.0.0.1", "localhost", "::1")
-        with httpx.Client(timeout=SECONDS, trust_env=not local) as client:
-            answer = client.post(f"{self._server.url}/chat/completions", json=body, headers=headers)
+        with httpx.Client(base_url=self._server.url, headers=headers, timeout=SECONDS, trust_env=not local) as client:
+            answer = client.post("/chat/completions", json=body | {"temperature": 0, "max_tokens": ANSWER_TOKENS})
+            if answer.status_code == 400:  # OpenAI's newer models take neither the temperature nor this limit
+                answer = client.post("/chat/completions", json=body | {"max_completion_tokens": 8 * ANSWER_TOKENS})
         answer.raise_for_status()
         found = answer.json()
-        tokens = (found.get("usage") or {}).get("total_tokens", 0)
         text = found["choices"][0]["message"].get("content") or ""
+        tokens = (found.get("usage") or {}).get("total_tokens", 0)
         return {"text": text, "tokens": tokens, "seconds": round(time.monotonic() - begin, 1)}

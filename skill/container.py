@@ -108,7 +108,7 @@ def _extract(archive: Path, workspace: Path) -> None:
         for info in opened.infolist():
             parts = info.filename.split("/")
             is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            if parts[0] != "workspace" or is_link or any(part in ("", "..", ".") for part in parts[:-1]):
+            if parts[0] != "workspace" or is_link or ".." in parts or "" in parts[:-1]:
                 continue
             target = workspace.joinpath(*parts[1:])
             if info.is_dir():

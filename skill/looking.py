@@ -101,9 +101,11 @@ def from_json(here: Path, name: str) -> Any:
         fail(f"{name} is no JSON: {error}")
 
 
-def rows(here: Path, name: str) -> list[dict[str, str]]:
-    """A CSV file as dictionaries, with blanks around values left out."""
+def rows(here: Path, name: str, *columns: str) -> list[dict[str, str]]:
+    """A CSV file with these columns as dictionaries, with blanks around values left out."""
     found = csv.DictReader(io.StringIO(text(here, name)))
+    has = [column.strip() for column in found.fieldnames or ()]
+    need(set(columns) <= set(has), f"the columns of {name}: {has}, not {list(columns)}")
     return [{(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in found]
 
 

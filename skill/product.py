@@ -74,6 +74,12 @@ class Product:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False)
 
+    def __enter__(self) -> Product:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def version(self) -> str:
         return str(self._http.get("/").json()["health"]["version"])
 
@@ -100,6 +106,8 @@ class Product:
         (folder / "events.txt").write_bytes(self._http.get(f"/jobs/{job}/events").content)
         if status["artifact"]:
             with self._http.stream("GET", f"/download/{job}") as answer, (folder / "result.zip").open("wb") as target:
+                if answer.is_error:
+                    answer.read()  # the error's text is for the report
                 answer.raise_for_status()
                 for chunk in answer.iter_bytes():
                     target.write(chunk)

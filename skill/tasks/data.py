@@ -56,7 +56,7 @@ def judge_best_month(here: Path, given: Path) -> None:
     for row in read_csv(given, "orders.csv"):
         if row["status"] != "cancelled":
             months[row["date"][:7]] += round(float(row["amount"]) * 100)
-    found = {row["month"]: row["revenue"] for row in rows(here, "months.csv")}
+    found = {row["month"]: row["revenue"] for row in rows(here, "months.csv", "month", "revenue")}
     same(list(found), sorted(months), "the months of months.csv")
     for month, cents in months.items():
         near(found[month], cents / 100, f"the revenue of {month}")
@@ -161,7 +161,7 @@ def judge_headcount(here: Path, given: Path) -> None:
     for row in read_csv(given, "employees.csv"):
         if row["department_id"] in names:
             counts[names[row["department_id"]]] += 1
-    found = {row["department"]: row["employees"] for row in rows(here, "headcount.csv")}
+    found = {row["department"]: row["employees"] for row in rows(here, "headcount.csv", "department", "employees")}
     same(set(found), set(counts), "the departments of headcount.csv")
     for name, count in counts.items():
         near(found[name], count, f"the employees of {name}", 0)

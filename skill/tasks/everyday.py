@@ -44,7 +44,7 @@ def judge_totals(here: Path, given: Path) -> None:
     expected: Counter[str] = Counter()
     for row in read_csv(given, "expenses.csv"):
         expected[row["category"]] += round(float(row["amount"]) * 100)
-    found = {row["category"]: row["total"] for row in rows(here, "totals.csv")}
+    found = {row["category"]: row["total"] for row in rows(here, "totals.csv", "category", "total")}
     same(set(found), {*expected, "ALL"}, "the categories of totals.csv")
     for name, cents in expected.items():
         near(found[name], cents / 100, f"the total of {name}")

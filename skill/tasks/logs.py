@@ -62,7 +62,7 @@ def judge_failures(here: Path, given: Path) -> None:
     expected: Counter[str] = Counter()
     for user in re.findall(r"Failed password for (?:invalid user )?(\S+) from", (given / "auth.log").read_text()):
         expected[user] += 1
-    found = [(row["user"], row["failures"]) for row in rows(here, "failures.csv")]
+    found = [(row["user"], row["failures"]) for row in rows(here, "failures.csv", "user", "failures")]
     same(found, [(user, str(count)) for user, count in expected.most_common()], "failures.csv")
 
 
