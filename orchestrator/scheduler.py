@@ -26,6 +26,7 @@ from orchestrator.following import Following
 from orchestrator.llm import Models
 from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
+from orchestrator.reasoning.session import Thinking
 from orchestrator.records import Records
 from orchestrator.rows import planned_step
 from orchestrator.secrecy import keys
@@ -34,7 +35,6 @@ from orchestrator.signing import Signer
 from orchestrator.starting import Starting, digest
 from orchestrator.store import Report, Store
 from orchestrator.tasks import Tasks
-from orchestrator.thinking import Thinking
 from orchestrator.uploads import tar
 from orchestrator.vault import Hiding, Lost, Vault
 from orchestrator.views import Views

@@ -677,7 +677,7 @@ def test_the_heads_of_uploads_are_told_as_far_as_they_are_texts(
 
 
 def test_what_a_model_is_told_that_the_container_has_is_there(system: System) -> None:
-    text = (ROOT / "orchestrator/prompts/system.md").read_text()
+    text = (ROOT / "orchestrator/reasoning/prompts/system.md").read_text()
     packages = re.findall(r"[\w-]+", text.partition("Python has ")[2].partition(".")[0].replace(" and ", " "))
     tools = re.findall(r"[\w.]+", text.partition("- bash, ")[2].partition(", Node.js")[0])
     assert {"numpy", "openpyxl"} <= set(packages) and {"git", "gcc"} <= set(tools)

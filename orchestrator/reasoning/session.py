@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agent import wire
-from orchestrator import logs, questions
+from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.errors import (
     Conflict,
@@ -36,7 +36,8 @@ from orchestrator.llm.base import Answer, Message, Question
 from orchestrator.llm.prices import cost
 from orchestrator.models import Job, Step
 from orchestrator.plan import STEPS
-from orchestrator.questions import AnsweredPlan, AnsweredReview, Unusable, cut
+from orchestrator.reasoning import questions
+from orchestrator.reasoning.questions import AnsweredPlan, AnsweredReview, Unusable, cut
 from orchestrator.rows import check_row, planned_step, rows_of
 from orchestrator.settings import Settings
 from orchestrator.store import Store
