@@ -178,7 +178,7 @@ def shell(file: BinaryIO, suffix: str, seconds: float) -> Wrong | None:
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     done = subprocess.run(["/bin/bash", "-n"], stdin=file, capture_output=True, timeout=seconds)
     said = done.stderr.decode("utf-8", "replace").splitlines()
-    error = re.search(r"line (\d+): (?:syntax error: ?)?(.*)", said[0]) if said else None
+    error = re.search(r"line (\d+): (?:syntax error:? )?(.*)", said[0]) if said else None
     return ("syntax", f"has a syntax error in line {error[1]}: {error[2]}.") if done.returncode and error else None
 
 

@@ -33,7 +33,7 @@ MOST_FACTS, DETAIL, DETAIL_RAW = 400, 500, 16 * 1024
 ANSWER_BYTES = 512 * 1024
 
 #: Seconds until a child is killed, and until it stops by itself with what it has.
-SECONDS, CHILDS_SECONDS = 10.0, 8.0
+SECONDS, CHILDS_SECONDS = 10.0, 7.0
 
 #: The first bytes of each kind of picture.
 BEGINS = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}

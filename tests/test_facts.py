@@ -52,6 +52,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "half.js": ("write(path, 'const a = 1;\\nfunction f( {')", "syntax", "in line 2: Unexpected"),
     "half.mjs": ("write(path, 'import a from \"a\"; a = = 1')", "syntax", "Unexpected token '='"),
     "half.sh": ("write(path, 'if true; then\\n  echo\\n')", "syntax", "unexpected end of file"),
+    "token.sh": ("write(path, 'f() ' + 'x' * 100_000)", "syntax", "in line 1: near unexpected token `xxx"),
     "no.png": ("write(path, 'no picture')", "invalid", "cannot be opened as a picture"),
     "cut.png": (
         "picture(path, (3, 3), size=(900, 900)); write(path, open(path, 'rb').read()[:900])", "invalid", "opened",
@@ -102,10 +103,10 @@ GOOD: dict[str, str] = {
     "any.bin": "write(path)",
     "__init__.py": "write(path, '')",
     ".gitkeep": "write(path, '')",
-    "real.py": f"write(path, {REAL!r})",
-    "abstract.py": f"write(path, {ABSTRACT!r})",
+    "totals.py": f"write(path, {REAL!r})",
+    "shapes.py": f"write(path, {ABSTRACT!r})",
     "script.py": "write(path, 'def quiet(*a):\\n    pass\\nprint(sum(range(9)))\\n')",
-    "numbers.py": "write(path, 'LIMIT = 3\\n')",
+    "constants.py": "write(path, 'LIMIT = 3\\n')",
     "escape.py": "write(path, 'x = \"\\\\d\"\\n')",  # Python warns of it
     "common.js": "write(path, 'const fs = require(\"fs\"); return')",
     "module.js": "write(path, 'import fs from \"fs\"; await 1; export default fs')",
@@ -221,6 +222,14 @@ def test_odd_and_long_names_fit_on_one_bounded_line(box: Box) -> None:
     assert found["detail"] == "odd\\xff name.csv is empty."
     name = "n" * 250
     assert len(box.fact(f"write('{name}/{name}/{name}.csv', '')", f"{name}/*/*.csv")["detail"]) == 500
+
+
+def test_too_many_facts_are_cut_and_the_first_ones_stay(box: Box) -> None:
+    made = "for n in range(200):\n    for m in range(5): write(f'd{n:03}/{m}', '')"
+    found = box.facts(made, *(f"d{n:03}/*" for n in range(200)))
+    assert len(found) == 400 and found[-1]["path"] == "d079/4"
+    names = [f"d{n:03}/{'n' * 3_900}" for n in range(200)]
+    assert [fact["path"] for fact in box.facts("", *names)] == names[:50]
 
 
 def test_facts_hide_the_values_of_secrets(box: Box) -> None:
