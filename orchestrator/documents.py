@@ -100,14 +100,7 @@ def limits(job: Job) -> dict[str, Any]:
 
 def usage(job: Job) -> dict[str, Any]:
     """What a job has used of the model; ``cost`` in US$, where the price is known."""
-    return {
-        "wanted_model": job.wanted_model,
-        "model": job.model,
-        "calls": job.calls,
-        "tokens": job.tokens,
-        "cost": job.cost,
-        "repairs": job.repairs,
-    }
+    return {"model": job.model, "calls": job.calls, "tokens": job.tokens, "cost": job.cost, "repairs": job.repairs}
 
 
 def timings(job: Job) -> dict[str, float | None]:

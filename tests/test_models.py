@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from conftest import free_port, until
 from providers import AnthropicServer, Asked, GeminiServer, OpenAIServer, Server, Turn
+from providers.script import Refused, event
 
 from orchestrator import errors
 from orchestrator.errors import Usage
 from orchestrator.llm import choose, http
-from orchestrator.llm.base import Answer, Message, Part, Provider, Question
+from orchestrator.llm.base import Answer, Message, Part, Picture, Provider, Question
 from orchestrator.llm.explaining import redacted
 from orchestrator.llm.retrying import Failure, Pace
 from orchestrator.settings import Settings
@@ -191,6 +192,206 @@ def test_the_limit_of_an_answer_is_passed_on(asker: Callable[..., Asker]) -> Non
 
     one.run(twice)
     assert [asked.limit for asked in one.server.asked] == [8_000, 500]
+
+
+def test_a_cut_answer_is_one_that_says_so(asker: Callable[..., Asker]) -> None:
+    answer = asker(Turn(text=SAID, finish="cut")).ask()
+    assert (answer.text, answer.finish) == (SAID, "cut")
+
+
+@pytest.mark.parametrize("open_", ["<think>", ""])
+def test_thoughts_in_the_text_are_told_apart(asker: Callable[..., Asker], open_: str) -> None:
+    one = asker(Turn(text=f"{open_}Hm, maybe not.\n</think>\n\n{SAID}"))
+    answer = one.ask()
+    assert (answer.text, answer.reasoning.strip()) == (SAID, "Hm, maybe not.")
+    assert one.shown == SAID
+    assert any(part.restart for part in one.parts) is (not open_)
+
+
+def test_a_model_that_only_thinks_has_not_answered(asker: Callable[..., Asker]) -> None:
+    asker(Turn(text="<think>Hm, and hm.", finish="cut")).fails(errors.ModelCut, "LLM_MAX_TOKENS")
+
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
+LOOK = Question((Message("system", "Look."), Message("user", "What is it?", (Picture("image/png", PNG, "plot.png"),))))
+
+
+def test_pictures_go_along_with_their_names(asker: Callable[..., Asker]) -> None:
+    one = asker(Turn(text=SAID))
+    assert one.ask(LOOK).text == SAID
+    assert one.server.asked[0].pictures == [("image/png", PNG)]
+    assert "What is it?" in one.server.asked[0].prompt
+    assert "plot.png:" in one.server.asked[0].prompt
+    assert one.server.refused == 0
+
+
+# ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_answer_is_read_though_the_server_does_not_stream(asker: Callable[..., Asker]) -> None:
+    one = asker(Turn(text=SAID, thought="Hm.", fault="plain"))
+    answer = one.ask()
+    assert (answer.text, answer.reasoning, answer.finish) == (SAID, "Hm.", "done")
+    assert answer.usage == Usage(calls=1, tokens_in=100, tokens_out=27)
+    assert one.shown == SAID
+    assert one.server.asked[0].stream
+
+
+@pytest.mark.parametrize("serve", [AnthropicServer, OpenAIServer])
+def test_an_answer_is_read_though_the_server_streams_unasked(serve: Any) -> None:
+    with serve([Turn(text=SAID, thought="Hm.", fault="sse")], KEY) as server:
+        server.lacks = frozenset({"stream"})
+        answer = Asker(server).ask()
+        assert (answer.text, answer.reasoning, answer.finish) == (SAID, "Hm.", "done")
+        assert answer.usage == Usage(calls=1, tokens_in=100, tokens_out=27)
+        assert not server.asked[0].stream
+
+
+def test_a_stream_that_breaks_is_begun_again(asker: Callable[..., Asker]) -> None:
+    one = asker(Turn(text=SAID, fault="half"), Turn(text=SAID))
+    answer = one.ask()
+    assert answer.text == one.shown == SAID
+    begin = [part.restart for part in one.parts].index(True)
+    assert 0 < len("".join(part.text for part in one.parts[:begin])) < len(SAID)
+    assert answer.usage.calls == 2  # the first was paid for, too
+    assert answer.usage.estimated
+    assert len(one.waits) == 1
+
+
+def test_what_had_arrived_of_a_broken_answer_is_with_the_error(asker: Callable[..., Asker]) -> None:
+    caught = asker(script=lambda asked: Turn(text=SAID, fault="half")).fails(errors.ModelAway)
+    assert caught.partial
+    assert SAID.startswith(caught.partial)
+    assert caught.usage.calls == QUICK.tries
+
+
+@pytest.mark.parametrize("fault", ["empty", "torn"])
+def test_a_success_with_nothing_or_half_an_answer_is_asked_again(asker: Callable[..., Asker], fault: Any) -> None:
+    one = asker(Turn(text=SAID, fault=fault), Turn(text=SAID))
+    assert one.ask().text == SAID
+    assert len(one.waits) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["And so on, and so on, and on.\n", "x = read(path)\ny = clean(x)\nwrite(y, path)\n\n"]
+)
+def test_a_model_that_repeats_itself_is_stopped(asker: Callable[..., Asker], text: str) -> None:
+    one = asker(Turn(text=f"Here it is:\n\n{text * 500_000}"))
+    answer = one.ask()
+    assert answer.finish == "loop"
+    assert answer.text.strip() == f"Here it is:\n\n{text}".strip()
+    assert answer.usage.estimated
+    until(one.server.asked[0].hung_up.is_set, "the connection is closed", 10)
+    assert one.server.asked[0].sent < 12 * 2**20  # what the sockets hold comes on top of what was read
+
+
+def test_a_model_that_repeats_itself_in_its_thoughts_has_not_answered(asker: Callable[..., Asker]) -> None:
+    turn = Turn(text="<think>" + "Wait, let me think about that again.\n" * 500, finish="cut")
+    asker(turn).fails(errors.ModelCut, "repeats itself")
+
+
+def test_an_error_in_the_middle_of_a_stream_is_one(kind: str) -> None:
+    said = {
+        "gemini": {"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}},
+        "anthropic": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        "openai": {"error": {"code": 503, "message": "Overloaded"}},
+    }[kind]
+    with SERVERS[kind]([Turn(text=SAID), Turn(text=SAID)], KEY) as server:
+        events = server.events
+
+        def broken(asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+            found = events(asked, turn, answer)
+            return found if len(server.asked) > 1 else [*found[:5], event(said, "error" if kind == "anthropic" else "")]
+
+        server.events = broken  # type: ignore[method-assign]
+        one = Asker(server)
+        assert one.ask().text == one.shown == SAID
+        assert [why for _, why in one.waits] == ["Overloaded"]
+
+
+def test_an_answer_that_only_its_usage_was_lost_of_counts() -> None:
+    class Broken(OpenAIServer):
+        def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+            return super().events(asked, turn, answer)[:-2]
+
+    with Broken([Turn(text=SAID)], KEY) as server:
+        answer = Asker(server).ask()
+        assert (answer.text, answer.usage.estimated) == (SAID, True)
+
+
+def test_lines_of_a_stream_end_where_the_protocol_says() -> None:
+    """Python's own idea of lines has more ends, which JSON may hold as they are; CRLF and missing blanks are fine."""
+
+    class Other(OpenAIServer):
+        def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+            events = [one for one in super().events(asked, turn, answer) if b"DONE" not in one]
+            return [b"\r\nid: 1\r\n", *(one.replace(b"\n", b"\r\n") for one in events[:-1]), events[-1].rstrip()]
+
+    text = "one\u2028two\x85three\x0bfour"
+    with Other([Turn(text=text)], KEY) as server:
+        assert Asker(server).ask().text == text
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"usage": []}, SAID),
+        ({"usage": "n/a"}, SAID),
+        ({"usage": {"prompt_tokens": "many", "completion_tokens": None}}, SAID),
+        ({"error": "none"}, SAID),
+        ({"error": None, "model": None, "created": "now"}, SAID),
+        (
+            {"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"text": "b"}]}, "finish_reason": 0}]},
+            "ab",
+        ),
+        ({"choices": [{"message": {"content": {"text": "a"}}, "finish_reason": "eos", "index": None}]}, "a"),
+        ({"choices": [{"text": "a", "finish_reason": "stop"}]}, "a"),
+        ({"choices": [{"message": {"content": "a", "tool_calls": None}, "finish_reason": "tool_calls"}]}, "a"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["", "plain"])
+def test_odd_fields_take_nothing_from_a_good_answer(changed: dict[str, Any], text: str, fault: Any) -> None:
+    class Odd(OpenAIServer):
+        def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
+            return {**super().success(asked, turn), **changed}
+
+        def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+            if "usage" in changed:
+                return [*super().events(asked, turn, {**answer, "usage": None})[:-1], event({**answer, "choices": []})]
+            choices = [{**one, "delta": one.get("message")} for one in answer["choices"]]
+            return [event({**answer, "choices": choices}), event("[DONE]")]
+
+    with Odd([Turn(text=SAID, fault=fault)], KEY) as server:
+        answer = Asker(server).ask()
+        assert (answer.text, answer.finish) == (text, "done")
+        assert answer.usage.estimated is ("usage" in changed)
+
+
+# ── one after another ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_questions_wait_for_their_turn_and_their_time_begins_with_it(asker: Callable[..., Asker]) -> None:
+    one = asker(script=lambda asked: Turn(text=asked.messages[-1][1], delay=0.4), llm_concurrency=1, seconds=0.9)
+    heard: list[tuple[str, bool]] = []
+
+    async def ask(model: Provider) -> list[str]:
+        async def put(name: str) -> str:
+            question = Question((Message("user", name),))
+            answer = await model.ask(question, on_queue=lambda waits: heard.append((name, waits)))
+            return answer.text
+
+        await put("first")  # the SDK is imported by now
+        tasks = []
+        for name in "abcd":
+            tasks.append(asyncio.create_task(put(name)))
+            await asyncio.sleep(0)
+        tasks.pop(1).cancel()  # one who waits no more holds up nobody
+        return await asyncio.gather(*tasks)
+
+    object.__setattr__(one.model.setup, "seconds", 20)
+    assert one.run(ask) == ["a", "c", "d"]
+    assert [asked.messages[-1][1] for asked in one.server.asked] == ["first", "a", "c", "d"]
+    assert heard == [("b", True), ("c", True), ("d", True), ("c", False), ("d", False)]
 
 
 # ── answers that are none ────────────────────────────────────────────────────────────────────────────────────────────
@@ -425,15 +626,19 @@ def test_a_long_answer_is_taken(asker: Callable[..., Asker]) -> None:
     assert asker(Turn(text=text)).ask().text == text
 
 
-@pytest.mark.parametrize("while_", ["asking", "waiting"])
+@pytest.mark.parametrize("while_", ["asking", "writing", "waiting"])
 def test_cancelling_closes_the_connection_at_once(asker: Callable[..., Asker], while_: str) -> None:
-    turn = Turn(fault="never") if while_ == "asking" else Turn(status=503, retry_after="60")
+    turn = {
+        "asking": Turn(fault="never"),
+        "writing": Turn(text=SAID, fault="stall"),
+        "waiting": Turn(status=503, retry_after="60"),
+    }[while_]
     one = asker(script=lambda asked: turn, seconds=100)
 
     async def cancel(model: Provider) -> float:
         heard = asyncio.Event()
-        task = asyncio.create_task(model.ask(QUESTION, lambda *_: heard.set()))
-        if while_ == "waiting":
+        task = asyncio.create_task(model.ask(QUESTION, lambda *_: heard.set(), lambda _: heard.set()))
+        if while_ != "asking":
             await heard.wait()
         else:
             await asyncio.to_thread(until, lambda: one.server.asked, "it was asked")
@@ -441,18 +646,126 @@ def test_cancelling_closes_the_connection_at_once(asker: Callable[..., Asker], w
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        if while_ == "asking":
+        if while_ != "waiting":
             await asyncio.to_thread(one.server.asked[0].hung_up.wait, 10)
         return time.monotonic() - begin
 
     assert one.run(cancel) < 2
     assert len(one.server.asked) == 1
-    if while_ == "asking":
+    if while_ != "waiting":
         assert one.server.asked[0].hung_up.is_set()
     assert one.model.last is None  # nothing is known of how it would have answered
 
 
 # ── what a server can do ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens"}, {"max_completion_tokens"}, set()])
+def test_the_limit_has_the_name_that_the_server_knows(limits: set[str]) -> None:
+    with OpenAIServer([Turn(text=SAID), Turn(text=SAID)], KEY) as server:
+        server.limits = frozenset(limits)
+        Asker(server).run(twice)
+        assert [asked.limit for asked in server.asked] == [8_000 if limits else None] * 2
+        assert server.refused == {"max_tokens": 0, "max_completion_tokens": 1}.get(*limits, 2) if limits else 2
+
+
+async def twice(model: Provider, question: Question = QUESTION) -> None:
+    for _ in range(2):
+        assert (await model.ask(question)).text == SAID
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [
+        ("gemini", "temperature"),
+        ("gemini", "stream"),
+        ("anthropic", "stream"),
+        ("anthropic", "cache_control"),
+        ("openai", "temperature"),
+        ("openai", "stream"),
+        ("openai", "stream_options"),
+    ],
+)
+def test_what_a_server_refuses_is_left_out_from_then_on(asker: Callable[..., Asker], kind: str, lacks: str) -> None:
+    one = asker(Turn(text=SAID), Turn(text=SAID), llm_temperature=0.5)
+    one.server.lacks = frozenset({lacks})  # type: ignore[attr-defined]
+    one.run(twice)
+    assert one.server.refused == 1
+    for asked in one.server.asked:
+        assert asked.stream is (lacks != "stream")
+        assert asked.temperature == (None if lacks == "temperature" or kind == "anthropic" else 0.5)
+
+
+def test_a_server_without_eyes_is_told_the_names_of_pictures_from_then_on(asker: Callable[..., Asker]) -> None:
+    one = asker(Turn(text=SAID), Turn(text=SAID))
+    one.server.lacks = frozenset({"pictures"})  # type: ignore[attr-defined]
+    one.run(lambda model: twice(model, LOOK))
+    assert one.server.refused == 1
+    for asked in one.server.asked:
+        assert asked.pictures == []
+        assert "[picture plot.png: left out" in asked.prompt
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"object": "error", "message": "m is not a multimodal model", "code": 400}),
+        (422, {"detail": [{"loc": ["body", "messages", 1, "content"], "msg": "Input should be a valid string"}]}),
+        (
+            500,
+            {"error": {"code": 500, "message": "image input is not supported - provide the mmproj", "type": "server"}},
+        ),
+        (404, {"error": {"code": 404, "message": "No endpoints found that support image input"}}),
+        (400, {"error": "this model is missing data required for image input"}),
+    ],
+    ids=["vllm", "fastapi", "llama.cpp", "openrouter", "ollama"],
+)
+def test_other_servers_tell_in_their_own_way_that_they_have_no_eyes(status: int, body: dict[str, Any]) -> None:
+    class Other(OpenAIServer):
+        lacks = frozenset({"pictures"})
+
+        def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
+            return body, {}
+
+        def read(self, path: str, headers: dict[str, str], asked: dict[str, Any]) -> Asked:
+            try:
+                return super().read(path, headers, asked)
+            except Refused as refused:
+                raise Refused(status, str(refused)) from None
+
+    with Other([Turn(text=SAID)], KEY) as server:
+        one = Asker(server)
+        assert one.ask(LOOK).text == SAID
+        assert server.refused == 1
+        assert one.waits == []
+
+
+def test_a_limit_that_is_too_large_for_one_question_is_left_out_of_that_one() -> None:
+    class Small(OpenAIServer):
+        def read(self, path: str, headers: dict[str, str], asked: dict[str, Any]) -> Asked:
+            read = super().read(path, headers, asked)
+            if "long" in read.prompt and read.limit:
+                raise Refused(400, f"'max_tokens' or 'max_completion_tokens' is too large: {read.limit}.")
+            return read
+
+    with Small([Turn(text=SAID), Turn(text=SAID)], KEY) as server:
+
+        async def ask(model: Provider) -> None:
+            await model.ask(Question((Message("user", "long"),)))
+            await model.ask(QUESTION)
+
+        Asker(server).run(ask)
+        assert [asked.limit for asked in server.asked] == [None, 8_000]
+
+
+def test_anthropic_is_told_what_to_keep_for_the_next_question() -> None:
+    with AnthropicServer([Turn(text=SAID), Turn(text=SAID)], KEY) as server:
+        messages = (*QUESTION.messages, Message("assistant", "Yes?"), Message("user", "Now."))
+        Asker(server).ask(Question(messages))
+        body = server.asked[0].body
+        assert body["system"] == [{"type": "text", "text": "You plan.", "cache_control": {"type": "ephemeral"}}]
+        marked = ["cache_control" in message["content"][-1] for message in body["messages"]]
+        assert marked == [False, False, True]
 
 
 def test_a_local_server_needs_no_key_and_gets_none() -> None:

@@ -287,15 +287,15 @@ def test_a_job_is_for_the_model_that_it_names(make_system: Callable[..., System]
     system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **settings).start()
     for name in ("strong", "gemini/strong"):
         job = system.submit(prompt="Do it.", model=name)
-        assert system.status(job)["usage"]["wanted_model"] == "gemini/strong"
+        assert system.status(job)["wanted_model"] == "gemini/strong"
         assert system.status(job)["usage"]["model"] is None
     system.cancel(job)
     assert system.zip(job).manifest["plan"]["model"] == "gemini/strong"
     again = system.http.post(f"/jobs/{job}/retry").json()["job_id"]
-    assert system.status(again)["usage"]["wanted_model"] == "gemini/strong"
+    assert system.status(again)["wanted_model"] == "gemini/strong"
     form = system.http.post("/schedule", files={"prompt": (None, "Do it."), "model": (None, "strong")})
-    assert form.json()["usage"]["wanted_model"] == "gemini/strong"
-    assert system.status(system.submit(prompt="Do it."))["usage"]["wanted_model"] is None
+    assert form.json()["wanted_model"] == "gemini/strong"
+    assert system.status(system.submit(prompt="Do it."))["wanted_model"] is None
     unknown = system.http.post("/schedule", json={"prompt": "Do it.", "model": "weak"})
     problem(unknown, 422, "model: There is no model 'weak'; there are: gemini/gemini-3.8-flash, gemini/strong.")
     steps = [{"kind": "shell", "script": "true"}]

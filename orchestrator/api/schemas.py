@@ -171,7 +171,6 @@ class ArtifactView(BaseModel):
 class Usage(BaseModel):
     """What a job has used of the model."""
 
-    wanted_model: str | None = Field(description="The one that the job asked for; null: the default.")
     model: str | None = Field(description="The one that answered last.")
     calls: int
     tokens: int = Field(description="In and out together.")
@@ -244,6 +243,7 @@ class StatusView(BaseModel):
     ended: str | None
     expired: str | None = Field(description="When its files were removed.")
     keep_days: float | None
+    wanted_model: str | None = Field(description="The model that the job asked for; null: the default.")
     timings: Timings
     usage: Usage
     thinking: list[Thought] = Field(description="What the model did, in order: calls, plans, repairs, reviews.")
@@ -353,6 +353,7 @@ def status_view(
         ended=iso(job.ended_at),
         expired=iso(job.expired_at),
         keep_days=job.keep_days,
+        wanted_model=job.wanted_model,
         timings=Timings(**timings(job)),
         usage=Usage(**usage(job)),
         thinking=[Thought(**thought) for thought in thinking(thoughts)],

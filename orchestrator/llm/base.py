@@ -249,7 +249,8 @@ class Provider(Model):
                 name = self._refused(request, error) if isinstance(error, Failure) else None
                 if name is None:
                     raise
-                log.info("%s does not take %s and is asked without it: %s", self, name, error)
+                said = redacted(str(error), self.setup.secrets)
+                log.info("%s does not take %s and is asked without it: %s", self, name, said)
                 request = replace(request, without=request.without | {name})
                 if not TOO_LARGE.search(str(error)):
                     self._without |= {name}

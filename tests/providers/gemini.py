@@ -12,6 +12,8 @@ import base64
 import re
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from providers.script import Asked, Refused, Server, Turn, event, pieces
 
 STATUS = {
@@ -70,8 +72,10 @@ class GeminiServer(Server):
             if set(part) == {"text"} and isinstance(part["text"], str):
                 texts.append(part["text"])
             elif set(part) == {"inlineData"} and "pictures" not in self.lacks:
-                data = part["inlineData"]
-                asked.pictures.append((data["mimeType"], base64.b64decode(data["data"], validate=True)))
+                data = {
+                    to_camel(name): value for name, value in part["inlineData"].items()
+                }  # as proto3's JSON takes it
+                asked.pictures.append((data["mimeType"], base64.urlsafe_b64decode(data["data"])))
             else:
                 raise Refused(400, "Image input modality is not enabled for this model.")
         if not texts:

@@ -120,7 +120,7 @@ class OpenAIServer(Server):
         ]
         if not answer["choices"]:
             chunks = []
-        if used and asked.body.get("stream_options", {}).get("include_usage"):
+        if used and (not asked.stream or asked.body.get("stream_options", {}).get("include_usage")):
             chunks.append({**head, "choices": [], "usage": used})
         return [b": a comment\n\n", *map(event, chunks), event("[DONE]")]
 

@@ -41,7 +41,7 @@ class Turn:
     delay: float = 0.0
     fault: Literal[
         "", "never", "drop", "half", "garbage", "page", "huge", "drip", "nothing", "zipped",
-        "plain", "sse", "stall", "endless", "empty", "torn",
+        "plain", "sse", "stall", "empty", "torn",
     ] = ""  # fmt: skip
 
     @property
@@ -80,7 +80,7 @@ class Refused(Exception):
 
 def pieces(text: str) -> list[str]:
     """A text as a model streams it: some characters at a time."""
-    size = max(7, len(text) // 100)
+    size = min(max(7, len(text) // 100), 1_000)
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
@@ -226,9 +226,6 @@ class _Handler(BaseHTTPRequestHandler):
             events = events[: len(events) // 2 + 1]
         for event in events:
             self.chunk(asked, event)
-        while turn.fault == "endless":
-            for event in events[1:-4]:
-                self.chunk(asked, event)
         if turn.fault == "stall" and self.left(NEVER):
             asked.hung_up.set()
         if turn.fault in ("half", "stall"):

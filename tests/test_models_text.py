@@ -1,0 +1,148 @@
+"""What a model writes: its thoughts are told apart, and that it repeats itself is noticed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import PATIENCE, ROOT
+
+from orchestrator.llm import loops
+from orchestrator.llm.reasoning import Sieve
+
+CODE = "Use this:\n\n```html\n<p>\n</think>\n</p>\n```\n"
+
+CHANNELS = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"
+
+
+def sieved(text: str, size: int) -> tuple[str, str, str]:
+    """The answer, the thoughts, and what somebody sees who follows, of a text in pieces of this size."""
+    sieve, shown = Sieve(), ""
+    pieces = [piece for at in range(0, len(text), size) for piece in sieve.take(text[at : at + size])]
+    for piece in [*pieces, *sieve.end()]:
+        shown = "" if piece.restart else shown
+        shown += "" if piece.reasoning else piece.text
+    return sieve.answer, sieve.reasoning, shown
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize(
+    ("text", "answer", "thoughts"),
+    [
+        ("Just text.\n", "Just text.\n", ""),
+        ("<think>Hm.</think>\n\nYes.", "Yes.", "Hm."),
+        ("\n <Thinking>Hm.</THINKING>Yes.", "Yes.", "Hm."),
+        ("<reasoning>Hm.</reasoning>Yes.", "Yes.", "Hm."),
+        ("[THINK]Hm.[/THINK]Yes.", "Yes.", "Hm."),
+        ("Hm.\n</think>\nYes.", "Yes.", "Hm.\n"),
+        ("Hm.[/THINK]Yes.", "Yes.", "Hm."),
+        ("First:\n```\nx\n```\nNo.</think>```\nx\n```", "```\nx\n```", "First:\n```\nx\n```\nNo."),
+        ("<think>```\nopen</think>Yes.", "Yes.", "```\nopen"),
+        ("<think>I write </think> and a draft.</think>Yes.", "Yes.", "I write and a draft."),
+        ("<think>One.</think><think>Two.</think>Yes.", "Yes.", "One.Two."),
+        ("Yes.\n</think>\n", "Yes.\n", ""),
+        ("<think>Hm.", "", "Hm."),
+        ("<think>Hm.</think>", "", "Hm."),
+        (CODE, CODE, ""),
+        (f"<think>Hm.</think>{CODE}", CODE, "Hm."),
+        (f"Hm.</think>{CODE}", CODE, "Hm."),
+        ("~~~\n```\n</think>\n~~~\n", "~~~\n```\n</think>\n~~~\n", ""),
+        ("````\n```\n</think>\n````\n", "````\n```\n</think>\n````\n", ""),
+        ("Write `</think>` there.", "Write `</think>` there.", ""),
+        ("a < b, <b>bold</b> [1] <thin", "a < b, <b>bold</b> [1] <thin", ""),
+        ("<table>\n", "<table>\n", ""),
+        ("<", "<", ""),
+        (f"{CHANNELS}Yes.", "Yes.", "Hm."),
+        (f"<|start|>assistant{CHANNELS}Yes.<|return|>", "Yes.", "Hm."),
+        ("<|channel|>final <|constrain|>json<|message|>{}<|end|>", "{}", ""),
+        ("<|channel|>commentary<|message|>Hm.", "", "Hm."),
+        ("The token <|channel|> begins a message.", "The token <|channel|> begins a message.", ""),
+    ],
+)
+def test_thoughts_are_told_apart(text: str, answer: str, thoughts: str, size: int) -> None:
+    assert sieved(text, size) == (answer, thoughts, answer)
+
+
+ODD = ["</think>" * 50_000, "<" * 500_000, "[" * 500_000, "`" * 500_000, "\n \t" * 200_000, "<|" * 200_000]
+
+
+@pytest.mark.parametrize("text", [*ODD, "```\n" * 200_000, "a\n" * 300_000], ids=lambda text: repr(text[:8]))
+def test_a_text_of_any_form_is_read_in_one_pass(text: str) -> None:
+    code = (
+        "import sys; from orchestrator.llm.writing import Repeats, Writing\n"
+        "text = sys.stdin.read()\n"
+        "for size in (100, len(text)):\n"
+        "    writing = Writing()\n"
+        "    for at in range(0, len(text), size):\n"
+        "        try: writing.answer(text[at:at + size])\n"
+        "        except Repeats: pass\n"
+        "    writing.end(True)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], input=text, cwd=ROOT, text=True, timeout=PATIENCE / 2, check=True)
+
+
+# ── loops ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BLOCK = "\n".join(f"- step {number}: do the thing with the files" for number in range(20)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "times"),
+    [
+        ("The same line, again and again.\n", 30),
+        ("import os\nimport sys\n\ndef main() -> None:\n    run(sys.argv)\n\n", 26),
+        ("word ", 200),
+        (BLOCK, 5),
+        ("0, ", 2_500),
+        ("-", 8_000),
+        ("| 0 | 0 |\n", 800),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_a_text_whose_end_repeats_itself_is_a_loop(block: str, times: int, cut: int) -> None:
+    text = f"This is how it begins.\n\n{block * times}"
+    text = text[: len(text) - cut]
+    length = loops.period(text)
+    assert length
+    assert len(block) % length == 0  # "-" may be found as one or as more of them
+    once = loops.once(text, length)
+    assert once.startswith("This is how it begins.")
+    assert len(once) <= len("This is how it begins.\n\n") + len(block)
+    assert text.startswith(once)
+
+
+TABLE = "day,city,amount\n" + "".join(f"2026-01-{day:02},Wien,{day * 7 % 11}\n" for day in range(1, 1_000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TABLE,
+        "0,0,0,0,0,0,0,0\n" * 200,
+        "| 0 | 0 | 0 | 0 |\n" * 100,
+        "".join(f"x_{number} = compute(a, b, c)\n" for number in range(500)),
+        "board = [\n" + "    [0, 0, 0, 0, 0, 0, 0, 0],\n" * 64 + "]\n",
+        "<tr><td></td><td></td><td></td></tr>\n" * 11,
+        "=" * 80 + "\n" + "Title\n" + "=" * 80,
+        "    pass\n" * 11,
+        "\n" * 3_000,
+        " " * 3_000,
+        BLOCK * 3,
+        "".join(f"def test_{number}() -> None:\n    assert run({number}) == {number}\n\n\n" for number in range(300)),
+        "",
+        "x",
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_data_tables_and_code_are_no_loop(text: str) -> None:
+    for end in range(0, len(text) + 1, 97):
+        assert not loops.period(text[:end]), text[:end][-200:]
+    assert not loops.period(text)
+
+
+def test_the_sources_of_this_project_are_no_loops() -> None:
+    for path in [*ROOT.glob("orchestrator/**/*.py"), *ROOT.glob("docs/*.md"), *ROOT.glob("templates/*/*.csv")]:
+        text = path.read_text()
+        for end in range(0, len(text), loops.STRIDE):
+            assert not loops.period(text[:end]), f"{path.name}: {text[:end][-200:]}"
