@@ -19,7 +19,7 @@ import httpx
 
 from skill import alone, container, report
 from skill.product import Product, system
-from skill.settings import ROOT, model_name, setting
+from skill.settings import ROOT, setting
 from skill.task import Task
 from skill.tasks import GROUPS, TASKS
 
@@ -72,7 +72,7 @@ def do(name: str, task: Task, product: Product, folder: Path, seconds: float | N
         found |= {"passed": False, "why": told[:500], "how": "refused or not answered"}
         return {**found, "seconds": round(time.monotonic() - begin, 1)}
     usage = status.get("usage") or {}
-    found |= {one: usage.get(one, 0) for one in ("calls", "tokens", "repairs")}
+    found |= {one: usage.get(one, 0) for one in ("calls", "tokens", "repairs")} | {"model": usage.get("model")}
     found |= {one: status.get(one) for one in ("status", "reason", "detail", "verified_by")}
     found["seconds"] = round(time.monotonic() - begin, 1)
     found |= judged(name, task, status, folder / "result.zip")
@@ -182,7 +182,7 @@ def main() -> None:
     print("\n" + report.plain(results.of(names)))
     print(f"The evidence of each task: {folder}")
     if given.write:
-        given.write.write_text(report.page(results.of(names), model_name(), version or _version()))
+        given.write.write_text(report.page(results.of(names), version or _version()))
 
 
 def _version() -> str:

@@ -50,9 +50,10 @@ class Answer:
 
 
 def server() -> Server | None:
-    """The server of the LLM_… settings; None where they name none."""
+    """The server of the LLM_… settings; None where the product asks another kind of provider."""
     model, provider = setting("LLM_MODEL", ""), setting("LLM_PROVIDER", "auto")
-    if not model or provider not in ("auto", "openai") or (provider == "auto" and setting("GEMINI_API_KEY", "")):
+    others = setting("GEMINI_API_KEY", "") or setting("ANTHROPIC_API_KEY", "")
+    if not model or provider not in ("auto", "openai") or (provider == "auto" and others):
         return None
     return Server(setting("LLM_BASE_URL", "https://api.openai.com/v1").rstrip("/"), model, setting("LLM_API_KEY", ""))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 
 from skill.container import IMAGE
-from skill.settings import MODEL, ROOT, setting
+from skill.settings import ROOT, known
 from skill.task import Task
 
 FINAL = ("completed", "failed", "cancelled")
@@ -41,11 +40,10 @@ def system(log: Path, parallel: int) -> Iterator[str]:
     ports = {name: str(free_port()) for name in ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT")}
     settings = {"AGENT_OUTPUT_DIR": str(folder / "jobs"), "RUN_DIR": str(folder / "run"), **ports}
     settings |= {"AGENT_IMAGE": IMAGE, "HOST": "127.0.0.1", "API_KEY": "", "MAX_CONCURRENT_JOBS": str(parallel)}
-    settings |= {name: setting(name, "") for name in MODEL}
     base = f"http://127.0.0.1:{ports['PORT']}"
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator"], cwd=ROOT, env={**os.environ, **settings}, stderr=stream
+            [sys.executable, "-m", "orchestrator"], cwd=ROOT, env=known() | settings, stderr=stream
         )
     try:
         with httpx.Client(trust_env=False) as client:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from skill.settings import ROOT
+from skill.settings import ROOT, setting
 from skill.tasks import GROUPS
 
 #: Of one task: ``alone`` and ``product``, each with passed, why, tokens and seconds; None where it was not run.
@@ -109,8 +109,10 @@ def plain(results: dict[str, Record]) -> str:
     return text
 
 
-def page(results: dict[str, Record], model: str, version: str) -> str:
+def page(results: dict[str, Record], version: str) -> str:
     """docs/skill.md."""
+    models = {part["model"] for record in results.values() if (part := record.get("product")) and part.get("model")}
+    model = ", ".join(sorted(models)) or setting("LLM_MODEL", "none")
     rows = table(results)
     cells = ["| " + " | ".join(row) + " |" for row in rows]
     cells.insert(1, "|" + "---|" * len(HEADING))

@@ -129,7 +129,15 @@ def test_a_question_is_put_once_and_then_known(tmp_path: Path) -> None:
 
 def test_the_page_has_the_rates_and_how_each_loss_happened() -> None:
     def product(passed: bool, how: str = "") -> dict[str, object]:
-        return {"passed": passed, "how": how, "why": "because", "calls": 2, "tokens": 300, "seconds": 9.0}
+        return {
+            "passed": passed,
+            "how": how,
+            "why": "because",
+            "model": "a-model",
+            "calls": 2,
+            "tokens": 300,
+            "seconds": 9.0,
+        }
 
     answer = {"passed": True, "why": "", "tokens": 100, "seconds": 1.0}
     results = {
@@ -137,9 +145,10 @@ def test_the_page_has_the_rates_and_how_each_loss_happened() -> None:
         "programs/slugs": {"alone": answer, "product": product(False, "false success")},
         "programs/sizes": {"alone": answer | {"passed": False}, "product": product(True)},
     }
-    found = page(results, "a-model", "1.2.3")
+    found = page(results, "1.2.3")
     assert "| programs | 2 | 1/2 (50 %) | 1/2 (50 %) | 1/2 (50 %) | 1/2 (50 %) | 2.0 | 100 | 300 | 3.0 | 9 |" in found
     assert "| all | 3 | 1/2 (50 %) | 2/3 (67 %) | 1/2 (50 %) | 1/2 (50 %) |" in found
+    assert "| model | a-model |" in found
     assert "did: 1 of 1." in found
     assert "| false success | 1 |" in found
     assert "| programs/slugs | false success | because |" in found
