@@ -7,8 +7,10 @@ own, so that none of them can end the judge.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
@@ -59,16 +61,25 @@ def _too_long(*_: object) -> None:
 
 
 def _make(language: str, script: Path, here: Path) -> None:
-    try:
-        done = subprocess.run(
-            [*RUN[language], str(script)], cwd=here, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=SCRIPT_SECONDS,
+    """Run the script that makes the result, and end what it leaves running."""
+    # A server that the script leaves running would hold a pipe open; a file holds up nobody.
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(
+            [*RUN[language], str(script)], cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=printed, start_new_session=True,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Wrong(f"the script took more than {SCRIPT_SECONDS} s") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise Wrong(f"the script ended with exit code {done.returncode}: {last}")
+        try:
+            code = process.wait(SCRIPT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Wrong(f"the script took more than {SCRIPT_SECONDS} s") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        printed.seek(0)
+        last = (printed.read().decode(errors="replace").strip().splitlines() or ["no error message"])[-1]
+    if code != 0:
+        raise Wrong(f"the script ended with exit code {code}: {last}")
 
 
 def main(folder: Path) -> None:

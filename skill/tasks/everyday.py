@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -160,12 +161,11 @@ def judge_log(here: Path, given: Path) -> None:
         told = [line for line in found.splitlines() if level in line.upper() and count in numbers(line)]
         need(told or (level in found.upper() and count in numbers(found)), f"summary.txt does not say {count} {level}")
     need(worst in found, f"summary.txt does not name the most frequent error, {worst!r}")
-    others = [error for error in ERRORS if error != worst and error in found]
     need(len(found) < 5000, "summary.txt is no summary: it is as long as a log")
-    need(
-        not others or found.index(worst) < min(found.index(one) for one in others),
-        "summary.txt puts another error first",
-    )
+    # Where it lists several errors, the most frequent one is said to be that, or comes first.
+    said = re.search(r"(?:most|top)\W+(?:frequent|common|often|error)[^\n]*(?:\n[^\n]*){0,2}", found, re.IGNORECASE)
+    first = min((error for error in ERRORS if error in found), key=found.index)
+    need(first == worst or (said and worst in said[0]), "summary.txt puts another error first")
 
 
 SERVER = '''"""A small REST API on port 8099."""
@@ -380,7 +380,15 @@ for file in pathlib.Path().glob("*.png"):
             "{ cut -d' ' -f3 app.log | sort | uniq -c\necho -n 'Most frequent error: '\n"
             "grep ' ERROR ' app.log | cut -d' ' -f4- | sort | uniq -c | sort -rn | head -1; } > summary.txt\n",
         ),
-        wrong=(Script("bash", "cp app.log summary.txt"), {"summary.txt": "The log has some errors, all is well.\n"}),
+        wrong=(
+            Script("bash", "cp app.log summary.txt"),
+            {"summary.txt": "The log has some errors, all is well.\n"},
+            Script(
+                "bash",
+                "{ cut -d' ' -f3 app.log | sort | uniq -c; echo Most frequent error:; grep ' ERROR ' app.log |"
+                " cut -d' ' -f4- | sort | uniq -c | sort -n; } > summary.txt",
+            ),
+        ),
     ),
     Task(
         "rest-api",
@@ -390,9 +398,23 @@ for file in pathlib.Path().glob("*.png"):
         judge_api,
         {"server.py": SERVER},
         "run python",
-        reference={
-            "report.json": '{"/health": 200, "/items": 200, "/items/2": 200, "/items/99": 404, "/orders": 503}',
-        },
+        reference=Script(
+            "python",
+            """
+import json, subprocess, sys, time, urllib.error, urllib.request
+subprocess.Popen([sys.executable, "server.py"])
+found = {}
+for path in ("/health", "/items", "/items/2", "/items/99", "/orders"):
+    while path not in found:
+        try:
+            found[path] = urllib.request.urlopen("http://127.0.0.1:8099" + path).status
+        except urllib.error.HTTPError as error:
+            found[path] = error.code
+        except OSError:
+            time.sleep(0.05)
+json.dump(found, open("report.json", "w"))
+""",
+        ),
         wrong=(
             {"report.json": '{"/health": 200, "/items": 200, "/items/2": 200, "/items/99": 200, "/orders": 200}'},
             {"report.json": '{"/health": null, "/items": null, "/items/2": null, "/items/99": null, "/orders": null}'},
