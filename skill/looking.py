@@ -124,6 +124,9 @@ def near(found: object, expected: float, why: str, within: float = 0.011) -> Non
 
 
 def same(found: object, expected: object, why: str) -> None:
+    """Raise Wrong where the two are not equal."""
+    if isinstance(found, set) and isinstance(expected, set):
+        found, expected = sorted(found, key=str), sorted(expected, key=str)
     need(found == expected, f"{why}: {str(found)[:150]}, not {str(expected)[:150]}")
 
 
