@@ -174,12 +174,12 @@ open("votes.svg", "w").write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="
         reference=Script(
             "python",
             """
-import pandas as pd
+import csv, statistics
 import matplotlib.pyplot as plt
-d = pd.read_csv("houses.csv")
-plt.scatter(d.area, d.price)
+x, y = zip(*((float(r["area"]), float(r["price"])) for r in csv.DictReader(open("houses.csv"))))
+plt.scatter(x, y)
 plt.savefig("houses.png")
-open("correlation.txt", "w").write(f"{d.area.corr(d.price):.3f}\\n")
+open("correlation.txt", "w").write(f"{statistics.correlation(x, y):.3f}\\n")
 """,
         ),
         wrong=({"correlation.txt": "0.5\n"},),

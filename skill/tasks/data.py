@@ -199,14 +199,16 @@ TASKS = [
         "run python",
         reference=Script(
             "python",
-            "import pandas as pd\nd = pd.read_csv('orders.csv')\ns = d[d.status == 'paid'].groupby('customer').amount.sum()\n"
-            "open('answer.txt', 'w').write(f'{s.idxmax()} {s.max():.2f}')\n",
+            "import csv\nt = {}\nfor r in csv.DictReader(open('orders.csv')):\n"
+            "    t[r['customer']] = t.get(r['customer'], 0) + float(r['amount']) * (r['status'] == 'paid')\n"
+            "best = max(t, key=t.get)\nopen('answer.txt', 'w').write(f'{best} {t[best]:.2f}')\n",
         ),
         wrong=(
             Script(
                 "python",
-                "import pandas as pd\nd = pd.read_csv('orders.csv')\ns = d.groupby('customer').amount.sum()\n"
-                "open('answer.txt', 'w').write(f'{s.idxmax()} {s.max():.2f}')\n",
+                "import csv\nt = {}\nfor r in csv.DictReader(open('orders.csv')):\n"
+                "    t[r['customer']] = t.get(r['customer'], 0) + float(r['amount'])\n"
+                "best = max(t, key=t.get)\nopen('answer.txt', 'w').write(f'{best} {t[best]:.2f}')\n",
             ),
         ),
     ),
@@ -279,7 +281,8 @@ json.dump({team: statistics.median(found) for team, found in teams.items()}, ope
         wrong=(
             Script(
                 "python",
-                "import pandas as pd\nd = pd.read_json('people.json')\nd.groupby('team').salary.mean().to_json('salaries.json')\n",
+                "import json\nt = {}\nfor p in json.load(open('people.json')):\n    t.setdefault(p['team'], []).append(p['salary'])\n"
+                "json.dump({k: sum(v) / len(v) for k, v in t.items()}, open('salaries.json', 'w'))\n",
             ),
         ),
     ),
@@ -361,14 +364,16 @@ with open("headcount.csv", "w") as out:
         "run python",
         reference=Script(
             "python",
-            "import pandas as pd\nv = pd.to_numeric(pd.read_csv('sensor.csv').celsius, errors='coerce')\n"
-            "open('mean.txt', 'w').write(f'{v[v > -900].mean():.2f}\\n')\n",
+            "v = [r.split(',')[1].strip() for r in open('sensor.csv')][1:]\n"
+            "v = [float(x) for x in v if x not in ('', 'n/a', '-999')]\n"
+            "open('mean.txt', 'w').write(f'{sum(v) / len(v):.2f}\\n')\n",
         ),
         wrong=(
             Script(
                 "python",
-                "import pandas as pd\nv = pd.to_numeric(pd.read_csv('sensor.csv').celsius, errors='coerce')\n"
-                "open('mean.txt', 'w').write(f'{v.mean():.2f}\\n')\n",
+                "v = [r.split(',')[1].strip() for r in open('sensor.csv')][1:]\n"
+                "v = [float(x) for x in v if x not in ('', 'n/a')]\n"
+                "open('mean.txt', 'w').write(f'{sum(v) / len(v):.2f}\\n')\n",
             ),
         ),
     ),
