@@ -135,11 +135,12 @@ failed() {
     docker logs --tail 30 "$container" 2>&1 | cut -c 1-200 >&2
     docker stop --time 5 "$container" >/dev/null || true
     die "$alias could not be started, and .env is as it was. If the log names memory, use a smaller file, or less
-MODEL_CONTEXT, or more MODEL_MEMORY."
+MODEL_CONTEXT, or more MODEL_MEMORY. If it says 'Failed to load model', the file is damaged, or newer than the server."
 }
 
 configure() {
     put MODEL_FILE "$file"
+    put MODEL_PORT "$port"
     put LLM_BASE_URL "$url"
     put LLM_MODEL "$alias"
     # auto would ask Gemini first.

@@ -148,13 +148,14 @@ def test_it_writes_the_model_into_env_and_says_what_it_replaced(local: Local, an
     assert f"{ALIAS} answers at {url}" in said and "'make up' starts the system with it" in said
     assert f"LLM_BASE_URL={url} replaces LLM_BASE_URL=https://models.example/v1" in said
     assert f"LLM_MODEL={ALIAS} replaces LLM_MODEL=theirs" in said and "LLM_PROVIDER" not in said
-    lines = ["# mine", f"LLM_BASE_URL={url}", f"LLM_MODEL={ALIAS}", "API_KEY='a b&c|d'", "", f"MODEL_FILE={local.file}"]
+    kept = ["# mine", f"LLM_BASE_URL={url}", f"LLM_MODEL={ALIAS}", "API_KEY='a b&c|d'", ""]
+    lines = [*kept, f"MODEL_FILE={local.file}", f"MODEL_PORT={local.port}"]
     assert local.dotenv.read_text().splitlines() == lines
     assert local.dotenv.stat().st_mode & 0o777 == 0o600
     start = f"MODEL_FILE={local.file} LLM_MODEL={ALIAS}: --profile model up --build -d model"
     assert [line for line in local.compose if " up " in line] == [start]
 
-    code, said = local.run(MODEL_FILE=None)  # it is in .env now
+    code, said = local.run(MODEL_FILE=None, MODEL_PORT=None)  # both are in .env now
     assert code == 0 and ".env" not in said and local.dotenv.read_text().splitlines() == lines
 
 
