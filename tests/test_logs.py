@@ -15,7 +15,7 @@ import httpx
 import pytest
 from conftest import ROOT, System, docker, until
 
-KEY, GEMINI = "key-that-opens-all-3f1c", "gemini-key-9d27-never-told"
+KEY, GEMINI, CLAUDE = "key-that-opens-all-3f1c", "gemini-key-9d27-never-told", "claude-key-41b0-never-told"
 
 #: What would begin a line of its own, or steer the terminal of who reads, if it came out as it went in.
 FORGED = (
@@ -27,7 +27,9 @@ FORGED = (
 @pytest.fixture(scope="module")
 def logged() -> Iterator[System]:
     """A system with keys, of which all is logged."""
-    one = System(API_KEY=KEY, GEMINI_API_KEY=GEMINI, LOG_LEVEL="debug", MAX_CONCURRENT_JOBS="2")
+    one = System(
+        API_KEY=KEY, GEMINI_API_KEY=GEMINI, ANTHROPIC_API_KEY=CLAUDE, LOG_LEVEL="debug", MAX_CONCURRENT_JOBS="2"
+    )
     try:
         yield one.start()
     finally:
@@ -173,7 +175,7 @@ def test_no_secret_is_in_the_log_at_level_debug(logged: System) -> None:
     logged.ended(job)
     text = logged.log.read_text()
     assert '"status": 401' in text
-    for secret in (KEY, GEMINI, token, token.partition(".")[2], "wrong-key-7a55"):
+    for secret in (KEY, GEMINI, CLAUDE, token, token.partition(".")[2], "wrong-key-7a55"):
         assert secret not in text
 
 

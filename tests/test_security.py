@@ -28,7 +28,10 @@ from conftest import ROOT, Artifact, System, docker, until
 from agent import wire
 
 USER = 10001
-KEYS = {name: f"canary-{secrets.token_hex(16)}" for name in ("API_KEY", "GEMINI_API_KEY")}
+KEYS = {
+    name: f"canary-{secrets.token_hex(16)}"
+    for name in ("API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY")
+}
 DENIED = {"EACCES", "EPERM"}
 
 # ── what the jobs run ────────────────────────────────────────────────────────────────────────────────────────────────

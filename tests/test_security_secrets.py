@@ -346,13 +346,15 @@ def test_a_salvaged_job_hides_the_same(system: System) -> None:
 
 
 def test_the_orchestrators_own_keys_are_hidden_too(make_system: Callable[..., System]) -> None:
-    keys: dict[str, Any] = {"API_KEY": "orchestrators-own-key-1", "GEMINI_API_KEY": "orchestrators-own-key-2"}
+    names = ("API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY")
+    keys: dict[str, Any] = {name: f"orchestrators-own-key-{number}" for number, name in enumerate(names, 1)}
     system = make_system(**keys).start()
     job = system.shell(
-        "printf '%s-%s-%s-1 and 2\\n' orchestrators own key; echo orchestrators-own-key-$((1 + 1)); exit 1"
+        "printf '%s-%s-%s-1 and 2\\n' orchestrators own key; "
+        "for n in 2 3 4; do echo orchestrators-own-key-$n; done; exit 1"
     )
     found = system.ended(job)
-    assert found["detail"].endswith(f"{mark('API_KEY')} and 2\n{mark('GEMINI_API_KEY')}")
+    assert found["detail"].endswith("\n".join([f"{mark('API_KEY')} and 2", *map(mark, names[1:])]))
     assert not [place for place, text in told(system, job).items() for key in keys.values() if key in text]
     given = system.shell(f"true {keys['API_KEY']}", prompt=keys["GEMINI_API_KEY"], labels={"key": keys["API_KEY"]})
     system.completed(given)  # what the caller himself has put in is in the record, and yet in nothing that is passed on

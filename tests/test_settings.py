@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, System, env_example, free_port, until
 
-from orchestrator.settings import Settings, load
+from orchestrator.settings import KEYS, Settings, load
 
 #: A setting that neither .env nor compose passes on: docker-compose reads it for itself, and in the orchestrator's
 #: container the engine's socket is always at its default place.
@@ -240,6 +240,11 @@ def test_compose_passes_every_setting_to_the_orchestrator() -> None:
                     passed.add(match[1])
             break
     assert passed == NAMES - {ENGINE}
+
+
+def test_every_key_is_known_as_one() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secret == set(KEYS)
 
 
 def test_each_setting_says_what_it_is_for() -> None:
