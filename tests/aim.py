@@ -51,6 +51,8 @@ REASONS = (
     "Input should be less than or equal to 1099511627776",
     "Input should be a valid integer",  # 587.0: to JSON Schema, that is one
     "there is no template",
+    "There is no model",
+    "no model is asked",
     "template and steps exclude each other",
     "inputs without a template",
     "only a template has inputs",

@@ -51,10 +51,10 @@ class Asker:
         named = {name.lower(): value for name, value in server.settings.items() if value}
         self.server = server
         self.models = choose(Settings(**{**named, "model_seconds": max(seconds, 1), **settings}))
-        for one in {*self.models.providers.values(), *self.models.fallback}:
+        for one in self.models.all:
             object.__setattr__(one.setup, "pace", pace)
             object.__setattr__(one.setup, "seconds", seconds)
-        self.model: Provider = next(iter(self.models.providers.values()))
+        self.model: Provider = self.models.all[0]
         self.waits: list[tuple[float, str]] = []
         self.parts: list[Part] = []
 
@@ -317,6 +317,29 @@ def test_an_answer_that_only_its_usage_was_lost_of_counts() -> None:
     with Broken([Turn(text=SAID)], KEY) as server:
         answer = Asker(server).ask()
         assert (answer.text, answer.usage.estimated) == (SAID, True)
+
+
+def test_a_stream_that_ends_without_a_reason_is_begun_again() -> None:
+    """llama-cpp-python ends a stream so when another request comes in."""
+
+    class Interrupted(OpenAIServer):
+        def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
+            events = super().events(asked, turn, answer)
+            return events if len(self.asked) > 1 else [*events[:4], event("[DONE]")]
+
+    with Interrupted([Turn(text=SAID), Turn(text=SAID)], KEY) as server:
+        one = Asker(server)
+        assert one.ask().text == one.shown == SAID
+        assert len(one.waits) == 1
+
+
+def test_a_whole_answer_needs_no_reason() -> None:
+    class Plain(OpenAIServer):
+        def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
+            return {"choices": [{"message": {"content": turn.said}}]}
+
+    with Plain([Turn(text=SAID, fault="plain")], KEY) as server:
+        assert Asker(server).ask().text == SAID
 
 
 def test_lines_of_a_stream_end_where_the_protocol_says() -> None:

@@ -31,7 +31,7 @@ from orchestrator.settings import Settings, load
 
 def chosen(**values: Any) -> Provider | None:
     """The default that the settings give."""
-    return next(iter(choose(Settings(**values)).providers.values()), None)
+    return next(iter(choose(Settings(**values)).all), None)
 
 
 def test_what_is_configured_is_picked() -> None:
@@ -70,7 +70,7 @@ def test_a_job_may_choose_the_default_and_what_is_listed() -> None:
         models.get("other")
     assert choose(Settings()).names == []
     assert choose(Settings()).default is None
-    with pytest.raises(SettingsError, match="No model is set"):
+    with pytest.raises(SettingsError, match="No model is set any more"):
         choose(Settings()).get(None)
 
 
@@ -274,10 +274,16 @@ def test_health_says_which_model_there_is_and_asks_nobody(make_system: Callable[
 
 
 def test_health_says_of_each_model_how_it_is(make_system: Callable[..., System]) -> None:
-    more = {"LLM_MODELS": "small, gemini/g", "GEMINI_API_KEY": "k", "LLM_PROVIDER": "openai"}
+    more = {
+        "LLM_MODELS": "small, gemini/g",
+        "GEMINI_API_KEY": "k",
+        "LLM_PROVIDER": "openai",
+        "LLM_FALLBACK": "openai/last",
+    }
     with OpenAIServer((), KEY) as server:
         system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **server.settings, **more).start()
         detail = system.http.get("/health").json()["checks"]["model"]["detail"]
+        assert detail.count("not asked yet.") == 4
         assert f"openai: {server.default_model} at {server.host}; not asked yet. openai: small at" in detail
         assert "gemini: g at generativelanguage.googleapis.com; not asked yet." in detail
 

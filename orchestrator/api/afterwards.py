@@ -79,8 +79,11 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
 def _check_model(job: Job, here: Context) -> None:
     try:
         here.models.get(job.wanted_model)
-    except SettingsError as error:
-        detail = f"A model made the plan of this job: {str(error).rstrip('.')}. The plan in its manifest can be posted."
+    except SettingsError:
+        detail = "A model made the plan of this job, and none is set any more."
+        if job.wanted_model:
+            detail = f"The model {job.wanted_model} made the plan of this job, and it is not set any more."
+        detail = f"{detail} The plan in its manifest can be posted."
         raise BadRequest(422, "no-plan", "No plan", detail) from None
 
 

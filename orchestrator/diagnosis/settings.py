@@ -16,9 +16,9 @@ KEY_CHARACTERS = 16
 
 async def model(case: Case) -> Finding:
     """Which models are set, and how the last question to each went. None is asked for this: answers cost money."""
-    if not case.models.providers:
+    if not case.models.all:
         return Finding("ok", "No model: free-text prompts are refused.")
-    found = [_heard(provider) for provider in case.models.providers.values()]
+    found = [_heard(provider) for provider in case.models.all]
     detail = " ".join(part.detail for part in found)
     bad = [part for part in found if part.result != "ok"]
     return Finding(bad[0].result, detail, bad[0].to_do) if bad else Finding("ok", detail)

@@ -46,8 +46,7 @@ class Models:
     """The models that a job may choose from."""
 
     def __init__(self, providers: dict[str, Provider], fallback: list[Provider]) -> None:
-        self.fallback = fallback
-        self.providers = providers  # the default first
+        self.all = list(dict.fromkeys([*providers.values(), *fallback]))  # the default first
         self._models = {name: Falling(provider, fallback) for name, provider in providers.items()}
 
     @property
@@ -75,12 +74,14 @@ class Models:
         if name is not None:
             return self._models[self.full_name(name)]
         if self.default is None:
-            raise SettingsError("No model is set (LLM_PROVIDER, GEMINI_API_KEY, ANTHROPIC_API_KEY, LLM_MODEL).")
+            raise SettingsError(
+                "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, ANTHROPIC_API_KEY, LLM_MODEL)."
+            )
         return self.default
 
     async def close(self) -> None:
         """Let go of connections."""
-        for provider in {*self.providers.values(), *self.fallback}:
+        for provider in self.all:
             await provider.close()
 
 

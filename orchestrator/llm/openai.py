@@ -128,7 +128,7 @@ class _Ending:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.over = False
+        self._whole = False
         self.finish = ""
         self._model = ""
         self._refusal = ""
@@ -138,7 +138,6 @@ class _Ending:
 
     def read(self, message: dict[str, Any], writing: Writing) -> None:
         """Take the whole answer, or a piece of it; raises Failure for an error."""
-        self.over = not message
         choice = reading.part(message, "choices", 0)
         delta = reading.part(choice, "delta") or (None if self._any_text else reading.part(choice, "message"))
         said = reading.text(reading.part(delta, "content")) or reading.text(reading.part(choice, "text"))
@@ -154,6 +153,7 @@ class _Ending:
         if not isinstance(choice, dict):
             return
         self._any_choice = True
+        self._whole = "delta" not in choice
         self._any_text = self._any_text or bool(said.strip())
         self._refusal += reading.text(reading.part(delta, "refusal"))
         if (reason := choice.get("finish_reason")) is not None:
@@ -163,7 +163,8 @@ class _Ending:
 
     def reply(self) -> Reply:
         """How the answer ended; raises Failure where it broke off."""
-        if self._any_choice and not self.finish and not self.over:
+        if self._any_choice and not self.finish and not self._whole:
+            # llama-cpp-python ends a stream properly, but without a reason, when another request comes in
             raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
         return Reply(self._model, self.finish.lower() in CUT, *self._tokens, self._wrong())
 

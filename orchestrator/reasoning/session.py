@@ -242,7 +242,99 @@ class Thinking:
             return await self._not_reviewed(job, steps, ask, why)
         raise Ended(WITHOUT[ask.purpose], f"{rejected}{why}")
 
-    async def _call(self, job_id: str, ask: wire.Ask, messages: list[Message]) -> Answer:
+    def _model(self, job: Job) -> Model:
+        try:
+            return self._models.get(job.wanted_model)
+        except SettingsError as error:
+            raise Ended("model_unavailable", str(error)) from None
+
+    async def _taken(self, job: Job, steps: list[Step], ask: wire.Ask, reading: Reading, last: bool) -> wire.Answered:
+        """Make of an answer what it says; raises Unusable, Repeated, and Ended where there is no way on."""
+        if ask.purpose == "review":
+            await self._reviewed(job, reading)
+        if reading.needs and not reading.steps and ask.purpose in ("plan", "results"):
+            _check_needs(job, reading.needs)
+            needs = f"The model needs something from you: {reading.needs.rstrip('.')}."
+            raise Ended("plan_failed", f"{needs} Submit the job again with it; files go with -F files=@….")
+        if not reading.steps and reading.done is True and ask.purpose != "plan":
+            if ask.purpose != "review" and reading.thought:
+                summary = cut(reading.thought, SUMMARY)
+                await _kept(lambda: self._store.reviewed(job.id, None, summary))
+            return wire.Answered("accepted")
+        if not reading.steps and ask.purpose == "plan" and last and reading.thought:
+            if not asks_for_words(job.prompt) or questions.names_of(job):
+                said = cut(reading.thought, SUMMARY)
+                raise Ended("plan_failed", f"The model gave no file and no command. It says: {said}")
+            reading.steps = [FileStep(kind="file", path="answer.md", content=f"{reading.thought}\n")]
+        if not reading.steps:
+            raise Unusable("there is no file and no command in it")
+        return await self._planned(job, steps, ask, reading)
+
+    async def _reviewed(self, job: Job, reading: Reading) -> None:
+        """Note what a review says; raises Ended where it rejects the work and nothing can be done about it."""
+        accepts = reading.done is True and not reading.steps
+        summary = cut(reading.thought, SUMMARY)
+        if reading.done is None and not reading.steps:
+            raise Unusable("it has neither the line `Done: yes` nor a block that puts something right")
+        await _kept(lambda: self._store.reviewed(job.id, accepts, summary))
+        if not accepts and job.repairs >= self._settings.max_repairs:
+            often = f"the plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)"
+            raise Ended("check_failed", f"The review found it wanting, and {often}. {summary}")
+        if not accepts and not reading.steps:
+            raise Ended("check_failed", f"The review found it wanting. {summary}")
+
+    async def _not_reviewed(self, job: Job, steps: list[Step], ask: wire.Ask, why: str) -> wire.Answered:
+        """Do without a review where the user's own check or outputs passed; raises Ended where they did not."""
+        failed = any(step.status != "completed" for step in steps if step.number == wire.CHECK)
+        required = [one for one in job.outputs if one in ask.missing] if "outputs" in job.given else []
+        if not job.given or failed or required:
+            missing = [f"Nothing matches the declared output {one!r}. " for one in required]
+            raise Ended("check_failed", f"{''.join(missing[:1])}What came out was not reviewed. {why}")
+        summary = cut(f"What came out was not reviewed. {why}", SUMMARY)
+        await _kept(lambda: self._store.reviewed(job.id, None, summary))
+        return wire.Answered("accepted")
+
+    async def _planned(self, job: Job, steps: list[Step], ask: wire.Ask, reading: Reading) -> wire.Answered:
+        """Make an answer the job's plan; raises Unusable, Repeated and Ended."""
+        used = await self._store.job(job.id)
+        if used is not None:  # an answer that ends the job is taken in any case: it is paid for
+            _check_budget(used, before=False)
+        planned = merged(ask.purpose, steps, reading.steps)
+        done = sum(step.status == "completed" and step.number != wire.CHECK for step in steps)
+        if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
+            raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
+        if said := repeats(ask.purpose, steps, planned):
+            raise Repeated(said)
+        outputs, check = job.outputs, job.check_command
+        if "outputs" not in job.given:
+            outputs = reading.outputs or (outputs if ask.purpose != "plan" else [])
+        if "check" not in job.given:
+            check = reading.check or (check if ask.purpose != "plan" else "")
+        kept = [step for step in steps if not (ask.purpose == "syntax" and step.status == "waiting")]
+        first = max((step.number for step in kept), default=0) + 1
+        plain = job.model_copy(update={"check_command": ""})
+        seconds = min(job.seconds, self._settings.model_step_seconds)
+
+        def rows() -> list[Step]:
+            made = rows_of(plain, planned, first)
+            for row in made:
+                row.seconds = job.seconds if row.background else seconds
+            return made
+
+        def replan() -> Awaitable[Job | None]:  # with rows of its own: those that found no room belong to the store
+            again = check_row(job, check) if check else None
+            return self._store.replan(job.id, ask.purpose, rows(), again, outputs)
+
+        if await _kept(replan) is None:
+            raise Ended(None, "The job has ended meanwhile.")
+        self._bell.ring(job.id)
+        told = [planned_step(row) for row in rows()]
+        done = reading.done is not False or ask.purpose == "review"
+        return wire.Answered("planned", told, outputs, check, done=done)
+
+    # ── for a talk ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def call(self, talk: _Talk, question: Question) -> Answer:
         """Ask once, within the budget; every call is an event, whatever comes of it.
 
         Raises ModelError where there is no answer, and Ended where there can be none.
