@@ -177,13 +177,11 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is this machine or one of a private network."""
-    if is_loopback(host):
-        return True
+    """Whether a host is this machine or one of a private network, by its address or by the form of its name."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
-        return False
+        return "." not in host or host.endswith((".local", ".lan", ".internal", ".home.arpa"))
 
 
 def is_address(host: str) -> bool:

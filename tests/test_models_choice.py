@@ -82,6 +82,7 @@ def test_a_job_may_choose_the_default_and_what_is_listed() -> None:
         ({"llm_api_key": "k", "llm_model": "m"}, None, 8),
         ({"llm_base_url": "http://127.0.0.1:11434/v1", "llm_model": "m"}, 0, 1),
         ({"llm_base_url": "http://10.1.2.3:8000/v1", "llm_model": "m"}, 0, 1),
+        ({"llm_base_url": "http://ollama:11434/v1", "llm_model": "m"}, 0, 1),
         ({"llm_base_url": "https://openrouter.ai/api/v1", "llm_model": "m"}, 0, 8),
         ({"llm_base_url": "https://eu.api.openai.com/v1", "llm_model": "m"}, None, 8),
         ({"llm_base_url": "http://[::1]:1/v1", "llm_model": "m", "llm_temperature": 0.7, "llm_concurrency": 3}, 0.7, 3),

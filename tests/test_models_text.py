@@ -90,9 +90,9 @@ BLOCK = "\n".join(f"- step {number}: do the thing with the files" for number in 
 @pytest.mark.parametrize(
     ("block", "times"),
     [
-        ("The same line, again and again.\n", 30),
-        ("import os\nimport sys\n\ndef main() -> None:\n    run(sys.argv)\n\n", 26),
-        ("word ", 200),
+        ("The same line, again and again.\n", 70),
+        ("import os\nimport sys\n\ndef main() -> None:\n    run(sys.argv)\n\n", 36),
+        ("word ", 450),
         (BLOCK, 5),
         ("0, ", 2_500),
         ("-", 8_000),
@@ -124,6 +124,7 @@ TABLE = "day,city,amount\n" + "".join(f"2026-01-{day:02},Wien,{day * 7 % 11}\n" 
         "".join(f"x_{number} = compute(a, b, c)\n" for number in range(500)),
         "board = [\n" + "    [0, 0, 0, 0, 0, 0, 0, 0],\n" * 64 + "]\n",
         "<tr><td></td><td></td><td></td></tr>\n" * 11,
+        "<div class='square'></div>\n" * 64,
         "=" * 80 + "\n" + "Title\n" + "=" * 80,
         "    pass\n" * 11,
         "\n" * 3_000,

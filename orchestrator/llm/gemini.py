@@ -31,6 +31,10 @@ REFUSED = (
 )  # fmt: skip
 
 
+#: What is said of an answer that cannot be read.
+PROTOCOL = "an answer that is not of Gemini's protocol"
+
+
 class Gemini(Provider):
     provider = "gemini"
 
@@ -88,34 +92,37 @@ class Gemini(Provider):
             failure = Failure(words(error, type(error).__name__))
             if ending.finish:
                 return ending.reply()  # only its end was lost
-        except errors.UnknownApiResponseError as error:
-            begun = ending.begun or re.search(r"Raw response: [{\[]", str(error))
-            status = HTTPStatus.BAD_GATEWAY if begun else HTTPStatus.OK
-            failure = Failure("an answer that is not of Gemini's protocol", status)
         except http.TooLong as error:
             raise ModelBroken(f"{error} It was refused.") from None
-        except (ValueError, AttributeError, TypeError) as error:
-            if not ending.begun:  # so the SDK refuses what cannot be a request, or what cannot be an answer
-                failure = Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST)
-            else:
-                failure = Failure("an answer that is not of Gemini's protocol", HTTPStatus.BAD_GATEWAY)
         else:
             return ending.reply()
         raise failure
 
 
 async def _responses(client: Any, name: str, request: Request) -> AsyncIterator[dict[str, Any]]:
-    """The pieces of the answer, or the whole of it, as JSON."""
-    contents, config = _contents(request), _config(request)
-    if "stream" not in request.without:
-        async for piece in await client.aio.models.generate_content_stream(
-            model=name, contents=contents, config=config
-        ):
+    """The pieces of the answer, or the whole of it, as JSON; raises Failure where the SDK cannot read it."""
+    from google.genai.errors import UnknownApiResponseError
+
+    contents, config, begun = _contents(request), _config(request), False
+    try:
+        if "stream" in request.without:
+            config["should_return_http_response"] = True  # read by us: a word that the SDK does not know is no error
+            whole = await client.aio.models.generate_content(model=name, contents=contents, config=config)
+            yield dict(json.loads(whole.sdk_http_response.body or ""))
+            return
+        pieces = await client.aio.models.generate_content_stream(model=name, contents=contents, config=config)
+        async for piece in pieces:
+            begun = True
             yield piece.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return
-    config["should_return_http_response"] = True  # read by us: a word that the SDK does not know yet is no error
-    whole = await client.aio.models.generate_content(model=name, contents=contents, config=config)
-    yield json.loads(whole.sdk_http_response.body or "")
+    except UnknownApiResponseError as error:  # it is no JSON
+        begun = begun or re.search(r"Raw response: [{\[]", str(error)) is not None
+        status = HTTPStatus.BAD_GATEWAY if begun else HTTPStatus.OK
+        raise Failure(PROTOCOL, status) from None
+    except (ValueError, AttributeError, TypeError) as error:
+        if begun:
+            raise Failure(PROTOCOL, HTTPStatus.BAD_GATEWAY) from None
+        # so the SDK refuses what cannot be a request
+        raise Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST) from None
 
 
 class _Ending:

@@ -10,7 +10,7 @@ from __future__ import annotations
 LOOKED_AT, STRIDE = 24_000, 256
 
 #: Times that a block is repeated, with the characters that all of it must have.
-TIMES = ((4, 2_400), (6, 1_500), (12, 800))
+TIMES = ((4, 3_000), (6, 2_000))
 
 #: The same for a block with fewer letters than this, such as a row of zeros.
 LETTERS, PLAIN_TIMES, PLAIN_CHARACTERS = 4, 30, 6_000
