@@ -291,9 +291,9 @@ class _Asking:
         return self.writing
 
     def used(self, reply: Reply, request: Request) -> None:
-        """Count a call; where the server did not say, four characters count as a token."""
+        """Count a call; where the server did not say, a piece or four characters count as a token."""
         asked = sum(len(one.text) // 4 + 4 + PICTURE_TOKENS * len(one.pictures) for one in request.messages)
-        wrote = (len(self.writing.text) + len(self.writing.reasoning)) // 4 + 1
+        wrote = max(self.writing.pieces, (len(self.writing.text) + len(self.writing.reasoning)) // 4 + 1)
         self.usage += Usage(
             1,
             asked if reply.tokens_in is None else reply.tokens_in,

@@ -39,6 +39,7 @@ class Writing:
         self._tail = ""  # the end of what was written last, answer or thought
         self._in_thoughts = False
         self._unseen = 0
+        self.pieces = 0  # mostly a token each
         self.shown = False  # whether somebody was told of a piece
         self._loop = 0
 
@@ -83,6 +84,7 @@ class Writing:
             self._tail, self._in_thoughts = "", in_thoughts
         self._tail = (self._tail + text)[-loops.LOOKED_AT :]
         self._unseen += len(text)
+        self.pieces += 1
         if self._unseen >= loops.STRIDE and not self._loop:
             self._unseen = 0
             if found := loops.period(self._tail):
