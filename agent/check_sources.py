@@ -16,6 +16,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def check(step: dict[str, Any], alone: bool) -> dict[str, Any] | None:
             return check_alone(step)
         problem = cell(source) if kind == "python" else script(source)
     elif kind == "shell" or (kind in (".sh", ".bash") and (source[:2] != "#!" or BASH_SHEBANG.match(source))):
-        problem = bash(source)
+        problem = bash(source) or inline(source)
     elif kind in (".js", ".mjs", ".cjs"):
         problem = javascript(source, kind)
     elif kind == ".json":
@@ -182,6 +183,21 @@ def bash(source: str) -> Problem | None:
     done = run(["bash", "--noprofile", "--norc", *options, "-n"], source)
     told = BASH_ERROR.search(done.stderr) if done and done.returncode else None
     return Problem(int(told[1]), told[2]) if told else None
+
+
+def inline(source: str) -> Problem | None:
+    """Check programs that a script gives to ``python -c``: models like to write a whole ``with`` block in one line."""
+    if "python" not in source or len(source) > SMALL:
+        return None
+    try:
+        words = shlex.split(source, comments=True)
+    except ValueError:
+        return None
+    for command, option, code in zip(words, words[1:], words[2:], strict=False):
+        if command in ("python", "python3") and option == "-c" and "$" not in code and (problem := script(code)):
+            at = source.count("\n", 0, max(0, source.find(code.split("\n")[0][:20]))) + 1
+            return Problem(at, f"in python -c: {problem.message}")
+    return None
 
 
 def javascript(source: str, suffix: str) -> Problem | None:

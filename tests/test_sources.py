@@ -168,7 +168,18 @@ def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
                 f"# {'x' * 20_000}\n!ls\nprint(1)\n",
             ],
         ),
-        ("shell", "", ["if true; then\n echo 'a b'\nfi\n", "shopt -s extglob\nrm -f !(a|b)\n", "cat <<EOF\n$(\nEOF\n"]),
+        (
+            "shell",
+            "",
+            [
+                "if true; then\n echo 'a b'\nfi\n",
+                "shopt -s extglob\nrm -f !(a|b)\n",
+                "cat <<EOF\n$(\nEOF\n",
+                'python -c \'import sys; print(1)\' && python3 -c "print(\\"a\\")" # it\'s done',
+                "code='if'; python -c \"$code x\"",
+                "echo python -c",
+            ],
+        ),
         ("file", "a.py", ["", "a = 1\n", "\ufeffa = 1\n", "# -*- coding: latin-1 -*-\na = 'ä'\n"]),
         ("file", "a.sh", ["#!/bin/sh\necho hi\n", "#!/usr/bin/env fish\nif true; echo; end\n"]),
         (
@@ -222,6 +233,12 @@ COMPLEX = "Python source too complex to parse"
                 ("if true; then\n echo\n", 3, "syntax error: unexpected end of file", ""),
                 ("echo 'a\necho\n", 1, "unexpected EOF while looking for matching `''", "echo 'a"),
                 ("echo\nfi\n", 2, "syntax error near unexpected token `fi'", "fi"),
+                (
+                    "ls\npython -c 'a = 1; with b: pass'\n",
+                    2,
+                    "in python -c: SyntaxError",
+                    "python -c 'a = 1; with b: pass'",
+                ),
             ],
         ),
         (
