@@ -1,0 +1,138 @@
+"""Split a Markdown answer into prose and fenced blocks, as tolerantly as models need it.
+
+CommonMark 0.31, 4.5 says what a fence is. Models also forget the last fence, put fences of the same length into a
+README, and indent blocks in a list.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field
+
+_OPEN = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*?)[ \t]*$")
+_HEADING = re.compile(r"[ \t]*(#{2,6}[ \t]+\S|\*\*[^*]+\*\*:?[ \t]*$)")
+_SAYS = re.compile(r"(outputs?|check|needs?|done):", re.IGNORECASE)
+_ENTITY = re.compile(r"&(lt|gt|amp|quot|#39|#x27);")
+
+#: Characters of a line that may be a fence, and lines that are looked ahead: no answer stalls the reader by its form.
+LINE, AHEAD = 500, 500
+
+#: Languages in which a line of three backticks is ordinary text.
+MARKDOWN = ("markdown", "md", "mdx")
+
+
+@dataclass
+class Block:
+    """A fenced block: its info string, its text, and the prose lines since the block before."""
+
+    info: str
+    text: str
+    before: list[str] = field(default_factory=list)
+    closed: bool = True
+
+
+@dataclass
+class Document:
+    """The blocks of an answer, and its prose with each block replaced by nothing."""
+
+    blocks: list[Block]
+    prose: list[str]
+
+
+def split(text: str) -> Document:
+    """Read an answer. Nothing is refused."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found, prose, before, at = list[Block](), list[str](), list[str](), 0
+    while at < len(lines):
+        mark = _fence(lines[at])
+        if mark is None:
+            prose.append(lines[at])
+            before.append(lines[at])
+            at += 1
+            continue
+        block, at = _block(lines, at, mark, before)
+        found.append(block)
+        before = []
+    return Document(found, prose) if found else _without_fences(prose)
+
+
+def _without_fences(lines: list[str]) -> Document:
+    """Read an answer that has the headings of files and commands, and no fence at all."""
+    found, prose = list[Block](), list[str]()
+    for line in lines:
+        heading = len(line) <= LINE and re.match(r"#{2,4}[ \t]+(file|run)\b", line, re.IGNORECASE)
+        if heading:
+            found.append(Block("", "", [line]))
+        elif found and _SAYS.match(line):
+            prose.append(line)
+        elif found:
+            found[-1].text += f"{line}\n"
+        else:
+            prose.append(line)
+    for block in found:
+        block.text = block.text.strip("\n") + "\n"
+    return Document(found, prose)
+
+
+def _block(lines: list[str], at: int, mark: re.Match[str], before: list[str]) -> tuple[Block, int]:
+    """The block whose opening fence is the line ``at``, and the number of the line after it."""
+    indent, fence, info = len(mark[1].expandtabs(4)), mark[2], mark[3]
+    nests = info.split(" ")[0].lower() in MARKDOWN or any(line.rstrip(" `*:").endswith(".md") for line in before[-2:])
+    content, depth, here = list[str](), 0, at + 1
+    while here < len(lines):
+        line = lines[here]
+        inner = _fence(line)
+        same = inner is not None and inner[2].startswith(fence)
+        if inner is not None and same and not inner[3]:
+            if depth == 0 and not (nests and _opens(lines, here, fence)):
+                return _made(info, content, indent, before), here + 1
+            depth += -1 if depth else 1
+        elif inner is not None and same and nests:
+            depth += 1
+        elif inner is not None and same:
+            # the fence before was forgotten: what stands after the last heading belongs to the next block
+            kept = _without_heading(content)
+            return _made(info, kept, indent, before, closed=False), here - (len(content) - len(kept))
+        content.append(line)
+        here += 1
+    return _made(info, content, indent, before, closed=False), here
+
+
+def _fence(line: str) -> re.Match[str] | None:
+    return _OPEN.match(line) if len(line) <= LINE else None
+
+
+def _opens(lines: list[str], at: int, fence: str) -> bool:
+    """Whether a bare fence in a Markdown block opens a block in it: as many follow as are needed to close both."""
+    bare = 0
+    for line in lines[at : at + AHEAD]:
+        if re.match(r"###?[ \t]+(file|run)\b", line, re.IGNORECASE):
+            break
+        inner = _fence(line)
+        if inner is not None and inner[2].startswith(fence):
+            bare += -1 if inner[3] else 1
+    return bare >= 3 and bare % 2 == 1
+
+
+def _without_heading(content: list[str]) -> list[str]:
+    kept = len(content)
+    while kept and not content[kept - 1].strip():
+        kept -= 1
+    if kept and _HEADING.match(content[kept - 1]):
+        return content[: kept - 1]
+    return content
+
+
+def _made(info: str, content: list[str], indent: int, before: list[str], closed: bool = True) -> Block:
+    lines = [re.sub(rf"^[ ]{{0,{indent}}}", "", line) if indent else line for line in content]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return Block(info, "".join(f"{line}\n" for line in lines), before, closed)
+
+
+def unescaped(text: str, language: str) -> str:
+    """Code in which a model wrote ``&lt;`` for ``<``; a page may mean it."""
+    if language in ("html", "xml", "svg", "markdown", "md") or not _ENTITY.search(text):
+        return text
+    return text if re.search(r"[<>]", text) else html.unescape(text)
