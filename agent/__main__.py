@@ -57,7 +57,7 @@ def work(link: Link) -> None:
     # all threads exist before the first step, see Processes
     needles, transcript, session = Needles(order.secrets), Transcript(), Session()
     outbox = Outbox(link, lost, needles, [transcript, session])
-    job = Job(order, link, outbox, processes, remaining=[], needles=needles)
+    job = Job(order, link, outbox, processes, remaining=[], transcript=transcript, needles=needles)
     looks, views = Looks(link, processes, order), Views(link, processes, transcript, session)
     threading.Thread(target=listen, args=(link, processes, looks, views, lost), name="commands", daemon=True).start()
 

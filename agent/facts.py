@@ -2,7 +2,8 @@
 
     python -I -m agent.facts
 
-stdin, JSON:   {"root": folder, "named": [path or glob], "seconds": number}
+stdin, JSON:   {"root": folder, "named": [path or glob], "seconds": number,
+                "columns": {path of a table: [name that its header must have]}}
 stdout, JSON:  [{"path": text, "ok": bool, "detail": sentence, "about": word}], as ``wire.Fact`` has them
 
 A glob passes if one of its files passes. Each file is checked in a process of its own.
@@ -10,6 +11,7 @@ A glob passes if one of its files passes. Each file is checked in a process of i
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -21,7 +23,7 @@ from agent.artifact import readable
 from agent.contents import wrong_with
 from agent.names import shown
 from agent.pack import candidates_of, matches, target_of
-from agent.walk import TOO_MANY, Found, walk
+from agent.walk import OPEN_FLAGS, TOO_MANY, Found, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 #: Entries of the workspace that are listed; files of a glob that are checked; bad ones of these that are reported.
 MOST_FILES, TRIED, TOLD = 20_000, 20, 5
 
+#: Bytes of a table that are read for its header.
+HEADER = 8_192
+
 #: Limits of the answer: facts, characters of one sentence after its path, and characters of all facts.
 FACTS, REST, ANSWER = 400, 8_000, 400_000
 
@@ -37,8 +42,8 @@ FACTS, REST, ANSWER = 400, 8_000, 400_000
 class Place:
     """The entries of a workspace."""
 
-    def __init__(self, root: str, named: list[str], deadline: float) -> None:
-        self.root, self.deadline = root, deadline
+    def __init__(self, root: str, named: list[str], deadline: float, columns: dict[str, list[str]]) -> None:
+        self.root, self.deadline, self.columns = root, deadline, columns
         self.reasons: dict[str, str] = {}  # path → why it is neither file, folder nor link
         found = walk(root, named, lambda path, reason, *_, **__: self.reasons.setdefault(path, reason), MOST_FILES)
         self.files = {item.path: item for item in found if item.kind == "file"}
@@ -77,7 +82,20 @@ class Place:
         if left <= 0:
             return _fact(path, "ok", f"is there ({size}). It was not checked: the time was up.")
         wrong = wrong_with(f"{self.root}/{item.path}", item.path.rpartition("/")[2], left)
+        wrong = wrong or self._without_columns(path, item)
         return _fact(path, *(wrong or ("ok", f"is there ({size}).")))
+
+    def _without_columns(self, path: str, item: Found) -> tuple[str, str] | None:
+        """Tell which columns a table lacks."""
+        wanted = self.columns.get(path)
+        if not wanted:
+            return None
+        with open(f"{self.root}/{item.path}", "rb", opener=lambda name, _: os.open(name, OPEN_FLAGS)) as file:
+            first = file.read(HEADER).decode("utf-8-sig", "replace").split("\n")[0]
+        has = next(csv.reader([first], delimiter=max(",;\t|", key=first.count)), [])
+        if {_plain(name) for name in wanted} <= {_plain(name) for name in has}:
+            return None
+        return "invalid", f"has the columns {', '.join(has)}, but the request says {', '.join(wanted)}."
 
     def _none(self, pattern: str) -> list[dict[str, Any]]:
         """Tell why nothing matches."""
@@ -112,6 +130,10 @@ def _fact(path: str, about: str, rest: str) -> dict[str, Any]:
     return {"path": shown(path), "ok": about == "ok", "detail": f"{shown(path)} {shown(rest[:REST])}", "about": about}
 
 
+def _plain(column: str) -> str:
+    return " ".join(column.replace("_", " ").split()).casefold()
+
+
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
@@ -123,7 +145,7 @@ def main() -> int:
     with suppress(Exception):  # the job may have broken its own packages
         import PIL.Image  # noqa: F401 - once, before the forks
     deadline = time.monotonic() + request["seconds"]
-    place, left = Place(request["root"], request["named"], deadline), ANSWER
+    place, left = Place(request["root"], request["named"], deadline, request["columns"]), ANSWER
     told: list[str] = []
     for fact in (fact for pattern in request["named"] for fact in place.facts(pattern)):
         told.append(json.dumps(fact))

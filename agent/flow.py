@@ -1,14 +1,14 @@
 """The graph, on one screen.
 
-        ┌──────── a step of a model's plan failed ─────────┐
-        ▼        ┌──────────────┐                          │
-    analyze ──┬──▶ shell        │                          │
-              ├──▶ python       ├─┬─▶ check ─┬─▶ package ─▶│ end
-              ├──▶ file         │ │          │     ▲       │
-              │  └──▲──▲────────┘ │          ▼     │       │
-              │     │  └──────────┼────── review ──┤       │
-              │     one after the other            │
-              └──────────── nothing to do, failed, stopped
+        ┌─── a step failed · the model looks at results · facts are missing ───┐
+        ▼        ┌──────────────┐                                              │
+    analyze ──┬──▶ shell        │                                              │
+              ├──▶ python       ├─┬─▶ check ─┬─▶ judge ─┬─▶ review ─┬─▶ package ─▶ end
+              ├──▶ file         │ │          │    ▲     │          │     ▲
+              │  └──▲──▲────────┘ └──────────┼────┘     └──────────┼─────┤
+              │     │  └─────────────────────┼─────────────────────┘     │
+              │     one after the other      └── no model planned it ────┤
+              └──────────── nothing to do, failed, stopped ──────────────┘
 
 Each node returns the edge to take (``Job.next_action``). PocketFlow ends a flow silently where an edge is missing;
 here that is an error.
@@ -20,6 +20,7 @@ from pocketflow import BaseNode, Flow, Node
 
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
+from agent.nodes.judge import Judge
 from agent.nodes.package import END, Package
 from agent.nodes.python import PythonStep
 from agent.nodes.review import Review
@@ -45,17 +46,20 @@ class StrictFlow(Flow):
 
 def build() -> StrictFlow:
     """The graph of one job."""
-    analyze, check, review, package = Analyze(), Check(), Review(), Package()
+    analyze, check, judge, review, package = Analyze(), Check(), Judge(), Review(), Package()
     steps: dict[str, StepNode] = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
     node: Node
     for node in (analyze, review, *steps.values()):
         for kind, step in steps.items():
             node - kind >> step
         node - "check" >> check
-        node - "package" >> package
-    for node in steps.values():
+        node - "judge" >> judge
         node - "analyze" >> analyze
-        node - "review" >> review
-    check - "review" >> review
+        node - "package" >> package
+    check - "judge" >> judge
+    check - "analyze" >> analyze
     check - "package" >> package
+    judge - "analyze" >> analyze
+    judge - "review" >> review
+    judge - "package" >> package
     return StrictFlow(start=analyze)

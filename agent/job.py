@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from subprocess import Popen
 
 from agent import wire
+from agent.best import Best
 from agent.kernel import Kernel
 from agent.link import Link
 from agent.outbox import Outbox
 from agent.output import Budget, StepOutput
 from agent.processes import Processes, began, users_processes
 from agent.redaction import Needles
+from agent.transcript import Transcript
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Job:
     processes: Processes
     remaining: list[wire.PlannedStep]
     needles: Needles  # the values of its secrets, which leave it nowhere
+    transcript: Transcript = field(default_factory=Transcript)  # for the desktop's terminal
     budget: Budget = field(default_factory=Budget)
     results: Budget = field(default_factory=lambda: Budget(wire.RESULTS_JOB))
     kernel: Kernel | None = None  # of the python steps, from the first on
@@ -49,9 +52,19 @@ class Job:
     spared: dict[int, int | None] = field(default_factory=dict)  # processes that no step's end ends; pid → ``began``
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
-    trouble: Failure | None = None  # what a model may still mend: a step or the check that failed
-    aside: dict[str, str] = field(default_factory=dict)  # uploads and their copies, see keeping.set_aside
+    trouble: Failure | None = None  # what a model may still repair: a step or the check that failed
+    aside: dict[str, str] = field(default_factory=dict)  # uploads that were copied before a step wrote to them; → copy
     asked: int = 0  # questions to the model so far
+    done: bool = True  # the model does not want to look at the results of these steps before it goes on
+    facts: list[wire.Fact] = field(default_factory=list)  # the last look at the files that are to be made
+    known: set[str] = field(default_factory=set)  # files whose beginnings the model has seen or written
+    rewritten: set[str] = field(default_factory=set)  # uploads that a plan has written over
+    told_facts: int = 0  # times that the model was told of facts
+    disputed: bool = False  # the model says that what the facts miss was not asked for
+    doubt: str = ""  # what speaks against the work and is no verdict: the model's own check, a step that it disowns
+    check_dropped: str = ""  # why the model's own check does not count
+    best: Best = field(default_factory=Best)  # the best state so far
+    note: str = ""  # what is said at the end of the job beside how it ended
     deadline: float = 0.0  # of all steps (time.monotonic)
 
     def fail(self, reason: wire.Reason, detail: str) -> None:
@@ -92,6 +105,19 @@ class Job:
             self.kernel.end()
             self.kernel, self.kernel_lost, self.spared = None, True, {}
 
+    @property
+    def begun(self) -> bool:
+        return self.deadline > 0
+
+    def outlasts(self, deadline: float) -> bool:
+        """Whether a model can repair a step that has reached this deadline: the job's own comes later."""
+        return self.order.thinks and not self.processes.stopped and deadline < self.deadline
+
+    @property
+    def wanted(self) -> list[str]:
+        """The files that the job is to make: those that the prompt names, required outputs, and rewritten uploads."""
+        return list(dict.fromkeys([*self.order.named, *self.order.required, *sorted(self.rewritten)]))
+
     def begin(self) -> None:
         """Start the clock of ``limits.seconds``."""
         self.deadline = time.monotonic() + self.order.seconds
@@ -104,6 +130,8 @@ class Job:
             return "analyze"
         if self.remaining:
             return self.remaining[0].kind
+        if not self.done:
+            return "analyze"
         if self.order.check:
             return "check"
-        return "review" if self.order.thinks else "package"
+        return "judge" if self.order.thinks else "package"

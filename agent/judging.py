@@ -17,11 +17,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from agent import wire
-from agent.job import Job
 from agent.processes import WORKSPACE, Stopped, users_processes
+
+if TYPE_CHECKING:
+    from agent.job import Job
 
 #: Paths and globs that are checked at once, and the length of one, in characters.
 MOST_NAMED, NAME_CHARACTERS = 200, 4_000
@@ -48,7 +50,7 @@ class Nonsense(Exception):
 
 def facts(job: Job, named: list[str]) -> list[wire.Fact]:
     """Check the files that paths and globs name. Returns an empty list if the check itself fails."""
-    request = {"root": WORKSPACE, "named": in_workspace(named), "seconds": CHILDS_SECONDS}
+    request = {"root": WORKSPACE, "named": in_workspace(named), "seconds": CHILDS_SECONDS, "columns": job.order.columns}
     try:
         return [_fact(job, one) for one in _list(answer(job, "agent.facts", request), MOST_FACTS)]
     except Nonsense:

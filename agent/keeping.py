@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from posixpath import splitext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.job import Job
 from agent.judging import CHILDS_SECONDS, Nonsense, answer, in_workspace, text_of
 from agent.processes import HOME, WORKSPACE
+
+if TYPE_CHECKING:
+    from agent.job import Job
 
 #: The saved files, in a folder for each save. It is outside of the workspace, so it is not in the ZIP.
 KEPT = f"{HOME}/.kept"

@@ -31,7 +31,19 @@ MARK = "[secret "
 
 #: What a structure has under these keys are fixed words of ours, or pictures in base64: not texts.
 FIXED = frozenset(
-    {"kind", "phase", "status", "reason", "network", "state", "purpose", "planned_by", "image/png", "image/jpeg"}
+    {
+        "kind",
+        "phase",
+        "status",
+        "reason",
+        "network",
+        "state",
+        "purpose",
+        "planned_by",
+        "about",
+        "image/png",
+        "image/jpeg",
+    }
 )
 
 #: Under these, keys are a user's own words, and none of them is FIXED.

@@ -10,7 +10,7 @@ from agent import wire
 #: Bytes that are kept for a viewer who comes later, or for a terminal that is slow.
 KEPT = 256 * 1024
 
-BOLD, GREEN, RED, PLAIN = "\x1b[1;34m", "\x1b[1;32m", "\x1b[1;31m", "\x1b[0m"
+BOLD, GREEN, RED, GREY, PLAIN = "\x1b[1;34m", "\x1b[1;32m", "\x1b[1;31m", "\x1b[90m", "\x1b[0m"
 LEFT_OUT = f"\n{BOLD}[… more was printed than fits here; GET /jobs/{{id}}/events has it …]{PLAIN}\n".encode()
 
 
@@ -42,6 +42,11 @@ class Transcript:
             sentence = event.detail.partition("\n")[0] or event.status
             colour, mark = (GREEN, "✓") if event.status == "completed" else (RED, "✗")
             self._add(f"{PLAIN}{colour}{mark} {sentence}{PLAIN}\n".encode("utf-8", "replace"))
+
+    def think(self, text: str) -> None:
+        """The model has written this."""
+        plain = "".join(one for one in text if one.isprintable() or one in "\n\t")
+        self._add(f"{GREY}{plain}{PLAIN}".encode("utf-8", "replace"))
 
     def read(self, position: int, most: int) -> tuple[bytes, int]:
         """What comes after a position, and the position after it; where that is lost, it is said."""

@@ -85,8 +85,12 @@ Reason = Literal[
     "budget_exceeded", "model_unavailable",
 ]  # fmt: skip
 
-#: What a model is asked for: the plan; the rest of the plan after a step or the check failed; what came out.
-Purpose = Literal["plan", "repair", "review"]
+#: What a model is asked for: the plan; sources that parse; what mends a failed step or check; what comes next after a
+#: look at the results; what the facts say is missing; a verdict on what came out.
+Purpose = Literal["plan", "syntax", "repair", "results", "facts", "review"]
+
+#: When a model reviews what came out: always; where facts do not settle it; never.
+ReviewMode = Literal["always", "auto", "never"]
 
 
 @dataclass(slots=True)
@@ -138,6 +142,13 @@ class Order:
     package_seconds: float
     link_lost_seconds: float  # how long an agent goes on without its link
     secrets: dict[str, str] = field(default_factory=dict, repr=False)  # variables of the steps' environment
+    named: list[str] = field(default_factory=list)  # files that the prompt names, beside the uploads
+    made: list[str] = field(default_factory=list)  # those that it says are to be made, and not only mentions
+    columns: dict[str, list[str]] = field(default_factory=dict)  # of tables among them, as the prompt says
+    required: list[str] = field(default_factory=list)  # the job fails without them; ``outputs`` may be a model's guess
+    check_given: bool = True  # a person, or a template, gave the check; otherwise it is evidence
+    review: ReviewMode = "auto"
+    step_seconds: float = 120.0  # of a step that a model planned
 
 
 @dataclass(slots=True)
@@ -380,22 +391,38 @@ class Ask:
     workspace: str  # what is there: paths, sizes, and the heads of texts
     missing: list[str]  # the declared outputs that nothing matches
     left: float  # seconds until the job's time is over
+    problems: list[SourceProblem] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    pictures: list[Seen] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Hear:
+    """Ask how a question is doing that was put before: ``POST /hear``."""
+
+    number: int
+    heard: int  # characters of the answer's text that the agent has
+    left: float
 
 
 @dataclass(slots=True)
 class Answered:
     """What the model said, as the orchestrator took it.
 
-    ``waiting``: not yet, ask again. ``planned``: go on with these steps, outputs and check. ``accepted``: what came out
-    is what was asked for. ``failed``: the job is to end, for this reason.
+    ``waiting``: not yet, ask how it is doing. ``unknown``: the orchestrator has started anew and the question is to be
+    put again. ``planned``: go on with these steps, outputs and check. ``accepted``: nothing is to be done about it.
+    ``failed``: the job is to end, for this reason.
     """
 
-    state: Literal["waiting", "planned", "accepted", "failed"]
+    state: Literal["waiting", "unknown", "planned", "accepted", "failed"]
     steps: list[PlannedStep] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     check: str = ""
     reason: Reason | None = None
     detail: str = ""
+    done: bool = True  # the model does not want to look at the results before it goes on
+    text: str = ""  # what the model has written since ``heard``
+    queued: float = 0.0  # seconds that the question has waited for its turn: they count against no limit
 
 
 @dataclass(slots=True)
@@ -406,6 +433,9 @@ class Outcome:
     reason: Reason | None
     detail: str
     packed: Packed
+    facts: list[Fact] = field(default_factory=list)  # the last look at the files that the job was to make
+    unmatched: list[str] = field(default_factory=list)  # outputs that the model guessed wrongly
+    check_dropped: str = ""  # why the model's own check does not count
 
 
 @dataclass(slots=True)

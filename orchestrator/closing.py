@@ -26,7 +26,7 @@ from orchestrator import documents, logs
 from orchestrator.bell import Bell
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineDown, EngineError
-from orchestrator.models import FINAL, Event, Job, Step
+from orchestrator.models import FINAL, MODEL, Event, Job, Step
 from orchestrator.records import DiskFull, Records
 from orchestrator.salvage import write_zip
 from orchestrator.settings import Settings
@@ -74,13 +74,36 @@ class Closing:
         hidden = await self._hiding.of(job)
         if self.on_settle:
             await self.on_settle(job.id)
-        settled = await self._store.settle(job.id, asdict(hidden.structure(outcome)))
+        told = asdict(hidden.structure(outcome))
+        settled = await self._store.settle(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
         self._bell.ring(job.id)
         manifest, texts = await self._documents(settled)
         ending = settled.outcome
         return wire.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
+
+    async def _judged(self, job_id: str, outcome: wire.Outcome) -> dict[str, Any]:
+        """What else changes where a job is completed: how that was judged, and what the model had guessed wrongly."""
+        job = await self._store.job(job_id)
+        if job is None or outcome.status != "completed":
+            return {}
+        check = next((step for step in await self._store.steps(job_id) if step.number == wire.CHECK), None)
+        found: dict[str, Any] = {}
+        guessed = job.planned_by == MODEL
+        if guessed and "outputs" not in job.given:
+            found["outputs"] = [path for path in job.outputs if path not in outcome.unmatched]
+        if guessed and "check" not in job.given:
+            if check is None or check.status != "completed" or outcome.check_dropped:
+                found["check_command"] = ""
+        elif check is not None and check.status == "completed":
+            return {**found, "verified_by": "your check"}
+        if job.accepted:
+            return {**found, "verified_by": "review"}
+        looked = outcome.facts if guessed else job.outputs
+        if looked and all(fact.ok for fact in outcome.facts):
+            return {**found, "verified_by": "facts"}
+        return {**found, "verified_by": "nothing but exit codes"}
 
     async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> wire.Stored | None:
         """Store the agent's ZIP and finish the job; None where it has ended meanwhile. Raises TooBig, DiskFull."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from agent import wire
-from orchestrator.models import Event, Job, Step, at_the_end
+from orchestrator.models import VERIFIED_BY, Event, Job, Step, at_the_end
 from orchestrator.notebook import drawn, in_words, notebook
 from orchestrator.sizes import show_size
 
@@ -131,6 +131,8 @@ def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict
         "status": ending.get("status"),
         "reason": ending.get("reason"),
         "detail": ending.get("detail", ""),
+        "verified_by": job.verified_by if ending.get("status") == "completed" else None,
+        "facts": ending.get("facts", []),
         "partial": ending.get("status") != "completed",
         "prompt": job.prompt,
         "planned_by": job.planned_by,
@@ -168,6 +170,10 @@ def report(
         lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
     elif ending.get("detail"):
         lines += [ending["detail"], ""]
+    if ending["status"] == "completed" and job.verified_by:
+        lines += [f"Verified by: {job.verified_by} ({VERIFIED_BY[job.verified_by]}).", ""]
+    if ending.get("check_dropped"):
+        lines += [f"The model's own check does not count: {ending['check_dropped']}", ""]
     if job.prompt:
         lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
     if job.summary:

@@ -52,6 +52,14 @@ REASONS = {
     "engine_error": "the engine could not start the container; its own words are in `detail`",
 }
 
+#: How the outcome of a completed job was judged, the strongest evidence first.
+VERIFIED_BY = {
+    "your check": "the acceptance command of the request, or of the template, exited with 0",
+    "facts": "the files that were asked for are there, not empty, and well formed",
+    "review": "a model looked at what came out and accepted it",
+    "nothing but exit codes": "every step exited with 0; nothing else was looked at",
+}
+
 #: What a scheduled job waits for.
 WAITING_FOR = {
     "slot": "as many jobs run as may run at the same time",
@@ -122,7 +130,11 @@ class Job(SQLModel, table=True):
     tokens: int = 0
     cost: float = 0.0
     repairs: int = 0
-    summary: str = ""  # what the review says of what came out
+    summary: str = ""  # what the model says of what came out
+    turn_waited: float = 0.0  # seconds that its questions have waited for their turn; they count against no limit
+    turn_waits_since: float | None = None  # while one waits
+    accepted: bool | None = None  # the model's last verdict on what came out
+    verified_by: str | None = None  # how the outcome of a completed job was judged, see VERIFIED_BY
 
     outcome: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     artifact: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
@@ -158,3 +170,13 @@ class Event(SQLModel, table=True):
     at: float
     kind: str
     data: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class Turn(SQLModel, table=True):
+    """One message of the conversation between a job and its model; the system's text is not among them."""
+
+    job_id: str = Field(primary_key=True, foreign_key="job.id")
+    number: int = Field(primary_key=True)
+    role: str  # user or assistant
+    purpose: str
+    text: str

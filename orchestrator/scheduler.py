@@ -26,6 +26,9 @@ from orchestrator.following import Following
 from orchestrator.llm import Models
 from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
+from orchestrator.reasoning import questions
+from orchestrator.reasoning.calls import Call
+from orchestrator.reasoning.named import columns_of
 from orchestrator.reasoning.session import Thinking
 from orchestrator.records import Records
 from orchestrator.rows import planned_step
@@ -78,7 +81,7 @@ class Scheduler:
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
         self._closing.on_free = self._starting.look
         self._starting.make_room = self.expire
-        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models)
+        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models, records.upload)
         self._closing.on_settle = self._thinking.end
         self._closing.on_end = self._forget
         self._clock = AsyncIOScheduler()
@@ -202,6 +205,13 @@ class Scheduler:
             zip_bytes=job.zip_bytes,
             package_seconds=self._settings.package_seconds,
             link_lost_seconds=self._settings.link_lost_seconds,
+            named=questions.names_of(job) if job.planned_by == MODEL else [],
+            made=questions.made_by(job) if job.planned_by == MODEL else [],
+            columns=columns_of(job.prompt) if job.planned_by == MODEL else {},
+            required=job.outputs if job.planned_by != MODEL or "outputs" in job.given else [],
+            check_given=job.planned_by != MODEL or "check" in job.given,
+            review=self._settings.review,
+            step_seconds=self._settings.model_step_seconds,
             secrets=given,
         )
 
@@ -242,6 +252,14 @@ class Scheduler:
     async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
         """What the model says to the agent's question. None where the job has ended meanwhile."""
         return await self._thinking.answer(job, ask)
+
+    async def hear(self, job: Job, question: wire.Hear) -> wire.Answered | None:
+        """How a question is doing. None where the job has ended meanwhile."""
+        return await self._thinking.hear(job, question)
+
+    def writing(self, job_id: str) -> Call | None:
+        """Return the call of the model whose answer a job is getting now."""
+        return self._thinking.writing(job_id)
 
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""

@@ -92,6 +92,22 @@ class Settings(BaseSettings):
     view_domain: str = Field("localhost", description="Each view has a name of its own below this one.")
     view_link_seconds: float = Field(600, ge=1, le=86400, description="Time in which a link to a view can be opened.")
     max_repairs: int = Field(3, ge=0, le=100, description="Times that a model may mend its plan, in one job.")
+    model_step_seconds: float = Field(
+        120, ge=1, le=86400, description="Time limit of a step that a model planned; reaching it leads to a repair."
+    )
+    agent_loop: Literal["plan", "loop", "auto"] = Field(
+        "auto",
+        description="How a model works: plan (all at once), loop (a part, then a look), or auto (loop if hosted).",
+    )
+    review: Literal["always", "auto", "never"] = Field(
+        "auto", description="When a model reviews the results: always, never, or auto (if facts do not settle it)."
+    )
+    llm_context: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="Tokens of the model's context; 0: 16,000 for your own server, else 128,000.",
+    )
     run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of our sockets, on the host too.")
     docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.database import Checked, Database
-from orchestrator.models import FINAL, MOVES, Event, Job, Step, at_the_end
+from orchestrator.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
 
 #: Seconds.
 DAY = 86_400
@@ -24,8 +24,15 @@ DAY = 86_400
 #: The events that have what steps print and show.
 PRINTED = ("output", "result", "viewer_cell")
 
-#: The events that have what the model does.
+#: The events that have what the model does, and the one that has what it writes, as it comes.
 THOUGHTS = ("model_call", "planned", "reviewed")
+THOUGHT = "thought"
+
+#: Characters of all that a job's model writes into its events.
+THOUGHT_CHARACTERS = 400_000
+
+#: The purposes of a question whose plan mends the one before.
+REPAIRS = ("repair", "facts", "review")
 
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
@@ -139,6 +146,11 @@ class Store:
     async def thoughts(self, job_id: str) -> list[Event]:
         """What the model has done for a job, in order: its calls, its plans, its reviews."""
         query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(THOUGHTS)).order_by(col(Event.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def turns(self, job_id: str) -> list[Turn]:
+        """The conversation of a job with its model, in order."""
+        query = select(Turn).where(Turn.job_id == job_id).order_by(col(Turn.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:
@@ -269,9 +281,12 @@ class Store:
         """Another token for a job's sandbox; None where the job does not run, or its agent has had its first word."""
         return await self._update_running(job_id, [col(Job.taken_at).is_(None)], token_sha256=token_sha256)
 
-    async def settle(self, job_id: str, outcome: dict[str, Any], *, replace: bool = False) -> Job | None:
+    async def settle(
+        self, job_id: str, outcome: dict[str, Any], judged: dict[str, Any] | None = None, *, replace: bool = False
+    ) -> Job | None:
         """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.
 
+        ``judged`` are further fields of a job that is not cancelled.
         ``replace`` takes back what was decided, where the ZIP that belongs to it could not be had.
         """
 
@@ -284,7 +299,7 @@ class Store:
             cancelled = {**outcome, "status": "cancelled", "reason": None, "detail": detail}
             asked = change.where(col(Job.cancel_requested_at).is_not(None))
             if not _changed(session, asked.values(outcome=cancelled, settled_at=time.time())):
-                session.execute(change.values(outcome=outcome, settled_at=time.time()))
+                session.execute(change.values(outcome=outcome, settled_at=time.time(), **(judged or {})))
             return _job(session, job_id)
 
         # others keep what they have, and wait until there is room for it
@@ -351,6 +366,26 @@ class Store:
 
         return await self._database.write(work)
 
+    async def say(self, job_id: str, turns: Sequence[Turn]) -> None:
+        """Add turns to a job's conversation; they get the next numbers."""
+
+        def work(session: Session) -> None:
+            last = session.exec(select(func.max(Turn.number)).where(Turn.job_id == job_id)).one() or 0
+            for number, turn in enumerate(turns, last + 1):
+                session.add(Turn(**{**turn.model_dump(), "job_id": job_id, "number": number}))
+
+        await self._database.write(work)
+
+    async def thinks(self, job_id: str, data: dict[str, Any]) -> None:
+        """Add what the model of a running job has written since the last time."""
+
+        def work(session: Session) -> None:
+            job = _job(session, job_id)
+            if job is not None and job.status == "running":
+                _append(session, job_id, THOUGHT, data)
+
+        await self._database.write(work)
+
     async def model_waits(self, job_id: str, detail: str) -> None:
         """Note that a running job waits for the model's provider."""
 
@@ -361,21 +396,55 @@ class Store:
 
         await self._database.write(work)
 
+    async def waits_for_turn(self, job_id: str, detail: str) -> None:
+        """Note that the question of a running job waits until others have their answers."""
+
+        def work(session: Session) -> None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            waits = {"waiting_for": "model", "detail": detail, "turn_waits_since": time.time()}
+            if _changed(session, change.values(**waits)):
+                _append(session, job_id, "waiting", {"waiting_for": "model", "detail": detail})
+
+        await self._database.write(work)
+
+    async def has_turn(self, job_id: str) -> None:
+        """Note that the question of a job has its turn, or that nobody waits for it any more."""
+
+        def work(session: Session) -> None:
+            waited = Job.turn_waited + (time.time() - col(Job.turn_waits_since))
+            change = update(Job).where(col(Job.id) == job_id, col(Job.turn_waits_since).is_not(None))
+            session.execute(change.values(turn_waited=waited, turn_waits_since=None, waiting_for=None, detail=""))
+
+        await self._database.write(work)
+
+    async def room_for_thoughts(self, job_id: str, most: int = THOUGHT_CHARACTERS) -> int:
+        """Characters that the model of a job may still write into its events."""
+        size = func.sum(func.length(Event.data))
+        query = select(size).where(Event.job_id == job_id, Event.kind == THOUGHT)
+        return await self._database.read(lambda session: max(0, most - (session.exec(query).one() or 0)))
+
     async def reviewed(self, job_id: str, accept: bool | None, summary: str) -> None:
         """Note what the review says; None where it says nothing, and the summary tells why."""
 
         def work(session: Session) -> None:
-            session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary))
+            session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary, accepted=accept))
             _append(session, job_id, "reviewed", {"accept": accept, "summary": summary})
 
         await self._database.write(work)
 
     async def replan(
-        self, job_id: str, purpose: str, steps: Sequence[Step], check: Step | None, outputs: list[str]
+        self,
+        job_id: str,
+        purpose: str,
+        steps: Sequence[Step],
+        check: Step | None,
+        outputs: list[str],
+        notes: Sequence[str] = (),
     ) -> Job | None:
-        """Put further steps in the place of those that wait; None where the job does not run (any more).
+        """Put further steps in the place of those that wait; None if the job does not run any more.
 
-        ``check`` is the acceptance command that is to be run after them, anew.
+        ``check`` is the acceptance command that is to be run after them, anew. ``notes`` say what of the model's answer
+        was not taken literally.
         """
 
         def work(session: Session) -> Job | None:
@@ -384,17 +453,21 @@ class Store:
                 "steps_count": steps[-1].number,
                 "outputs": outputs,
                 "check_command": check.source if check else "",
-                "repairs": Job.repairs + (purpose != "plan"),
+                "repairs": Job.repairs + (purpose in REPAIRS),
             }
             if not _changed(session, change.values(**values)):
                 return None
             mine = (col(Step.job_id) == job_id, col(Step.number) > 0, col(Step.status) == "waiting")
-            session.execute(update(Step).where(*mine).values(status="skipped", detail="Another plan took its place."))
+            if purpose == "syntax":  # nothing of it has run: the steps that parse take its numbers
+                session.execute(delete(Step).where(*mine))
+            else:
+                skipped = {"status": "skipped", "detail": "Another plan took its place."}
+                session.execute(update(Step).where(*mine).values(**skipped))
             session.execute(delete(Step).where(col(Step.job_id) == job_id, col(Step.number) == 0))
             session.add_all([*steps, *([check] if check else [])])
             told = [{"number": step.number, "kind": step.kind, "title": step.title} for step in steps]
             said = {"purpose": purpose, "outputs": outputs, "check": values["check_command"]}
-            _append(session, job_id, "planned", {**said, "steps": told})
+            _append(session, job_id, "planned", {**said, "steps": told, **({"notes": list(notes)} if notes else {})})
             return _job(session, job_id)
 
         return await self._database.write(work)
@@ -405,7 +478,9 @@ class Store:
         def work(session: Session) -> None:
             ended = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL), col(Job.expired_at).is_(None))
             if _changed(session, ended.values(expired_at=time.time())):
-                session.execute(delete(Event).where(col(Event.job_id) == job_id, col(Event.kind).in_(PRINTED)))
+                said = col(Event.kind).in_((*PRINTED, THOUGHT))
+                session.execute(delete(Event).where(col(Event.job_id) == job_id, said))
+                session.execute(delete(Turn).where(col(Turn.job_id) == job_id))
 
         await self._database.write(work, vital=True)
 
@@ -416,7 +491,7 @@ class Store:
             job = _job(session, job_id)
             if job is None or job.status not in FINAL:
                 return
-            for table in (Event, Step):
+            for table in (Event, Step, Turn):
                 session.execute(delete(table).where(col(table.job_id) == job_id))
             session.execute(delete(Job).where(col(Job.id) == job_id))
 

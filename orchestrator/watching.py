@@ -160,8 +160,12 @@ class Watching:
                 self._closing.begin(job, "failed", "timed_out", detail)
 
     def _longest(self, job: Job) -> float:
-        """The seconds of all steps together, and anew those of each check: a mended plan has its check once more."""
-        return job.seconds * (2 + job.repairs if job.check_command else 1)
+        """The seconds of all steps together, and anew those of each check: a repaired plan has its check once more.
+
+        Waiting for a turn at the model counts against no limit.
+        """
+        waits = 0.0 if job.turn_waits_since is None else time.time() - job.turn_waits_since
+        return job.seconds * (2 + job.repairs if job.check_command else 1) + job.turn_waited + waits
 
     def _too_late_to_speak(self, job: Job) -> bool:
         return time.time() > self._since(job.started_at) + self._settings.start_seconds

@@ -522,3 +522,14 @@ screen.kill(), screen.wait()
     before, after, gone = box.do(made, code)
     assert before == [[], False] and gone == []
     assert after == [["shot.png", "screen"], ["screen"]]
+
+
+def test_a_table_without_the_columns_that_the_request_says_is_told(box: Box) -> None:
+    made = "open('a.csv', 'w').write('Category;Amount\\nx;1\\n'); open('b.csv', 'w').write('id,total_sum\\n1,2\\n')"
+    code = (
+        "order.columns = {'a.csv': ['category', 'total'], 'b.csv': ['total sum', 'ID']}; "
+        "answer = judging.facts(job, ['a.csv', 'b.csv'])"
+    )
+    wrong, right = box.do(made, code)
+    assert (wrong["ok"], wrong["about"], right["ok"]) == (False, "invalid", True)
+    assert "Category, Amount" in wrong["detail"] and "category, total" in wrong["detail"]

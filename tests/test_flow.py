@@ -48,18 +48,18 @@ def test_every_node_has_an_edge_for_everything_it_may_say() -> None:
     kinds = {"shell", "python", "file"}
     flow = build()
     nodes = {type(node).__name__: node for node in _reachable(flow.start_node)}
-    assert set(nodes) == {"Analyze", "ShellStep", "PythonStep", "FileStep", "Check", "Review", "Package"}
+    assert set(nodes) == {"Analyze", "ShellStep", "PythonStep", "FileStep", "Check", "Judge", "Review", "Package"}
     for name, node in nodes.items():
         edges = set(node.successors)
         match name:
             case "Package":
                 assert edges == set()
             case "Check":
-                assert edges == {"review", "package"}
-            case "Analyze" | "Review":
-                assert edges == kinds | {"check", "package"}
+                assert edges == {"judge", "analyze", "package"}
+            case "Judge":
+                assert edges == {"analyze", "review", "package"}
             case _:
-                assert edges == kinds | {"check", "package", "analyze", "review"}
+                assert edges == kinds | {"check", "judge", "package", "analyze"}
     assert isinstance(flow.start_node, Analyze)
     assert isinstance(nodes["Check"], Check) and isinstance(nodes["Package"], Package)
 

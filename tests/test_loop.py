@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from answers import problem
 from conftest import ROOT, System, docker, until
-from providers import GeminiServer, OpenAIServer, Server, Turn
+from providers import AnthropicServer, Asked, GeminiServer, OpenAIServer, Server, Turn
 
 KEY = "sk-Vb3-nobody-may-see-this-2qT"
-SERVERS: dict[str, type[Server]] = {"gemini": GeminiServer, "openai": OpenAIServer}
+SERVERS: dict[str, type[Server]] = {"gemini": GeminiServer, "openai": OpenAIServer, "anthropic": AnthropicServer}
 Asking = Callable[..., tuple[System, Server]]
 SALES = b"month,amount\n1,10\n2,20\n3,15\n"
 
@@ -49,7 +49,7 @@ def systems() -> Iterator[dict[str, tuple[System, Server]]]:
         found = {}
         for kind, serve in SERVERS.items():
             server = stack.enter_context(serve((), key=KEY))
-            system = System(**server.settings, MAX_REPAIRS="2")
+            system = System(**server.settings, MAX_REPAIRS="2", AGENT_LOOP="loop")
             stack.callback(system.close)
             found[kind] = (system.start(), server)
         yield found
@@ -99,8 +99,17 @@ def both(ask: Asking, *turns: Turn) -> Iterator[tuple[System, Server, Callable[[
         system, server = ask(*turns, kind=kind)
         jobs: list[str] = []
         yield system, server, jobs.append
-        told.append(([call.messages for call in server.asked], [what_came_of(system, job) for job in jobs]))
-    assert told[0] == told[1] and told[0][1]
+        told.append(([said(call) for call in server.asked], [what_came_of(system, job) for job in jobs]))
+    for one in told:
+        assert one == told[0] and one[1]
+
+
+def said(asked: Asked) -> list[tuple[str, str]]:
+    """The messages of a call without the captions of its pictures, which stand elsewhere for each kind."""
+    captions = {f"{name}:" for name in ("chart.png",)}
+    return [
+        (role, "\n".join(line for line in text.split("\n") if line not in captions)) for role, text in asked.messages
+    ]
 
 
 def what_came_of(system: System, job: str) -> dict[str, Any]:
@@ -154,7 +163,7 @@ def test_a_plan_that_fails_is_mended_from_its_traceback(ask: Asking) -> None:
         }  # fmt: skip
         assert calls(system, job_id) == [("plan", True), ("repair", True), ("review", True)]
         first, repair, review = (asked.prompt for asked in server.asked)
-        assert "Analyze sales.csv" in first and "month,amount" in first and "Network: none" in first
+        assert "Analyze sales.csv" in first and "'month': '1'; 'amount': '10'" in first and "no network" in first
         assert "KeyError: 'revenue'" in repair and "pd.read_csv" in repair and "exit code 1" in repair
         assert "ended with exit code 0" in review and "chart.png" in review and "total 45" in review
         archive = system.zip(job_id)
@@ -227,7 +236,7 @@ def test_a_prompt_that_needs_an_upload_says_so_and_works_with_it(ask: Asking) ->
         found = system.ended(system.submit(prompt="Count the lines of my sales"))
         assert (found["status"], found["reason"], found["steps"]) == ("failed", "plan_failed", [])
         assert "I need the CSV file with your sales." in found["detail"] and "files=@" in found["detail"]
-        assert "The workspace is empty." in server.asked[0].prompt
+        assert "/workspace is empty." in server.asked[0].last
         files = [("prompt", (None, "Count the lines of my sales")), ("files", ("sales.csv", SALES))]
         job_id = system.http.post("/schedule", files=files).json()["job_id"]
         system.completed(job_id)
@@ -241,9 +250,9 @@ def test_what_a_mended_plan_does_not_say_stays_as_the_plan_before_said_it(ask: A
     system, server = ask(first, plan(shell("echo prepared", "prepare again")), accept("done"))
     found = system.ended(system.submit(prompt="Make a report"))
     told = server.asked[1].prompt
-    assert "The `outputs` of your plan: report.html" in told and "echo RESTOFPLAN > report.html" in told
-    assert "\n~~~~~~~~\ngrep -q TOTAL report.html\n~~~~~~~~\n" in told
-    assert (found["status"], found["reason"], found["check"]["exit_code"]) == ("failed", "check_failed", 2)
+    assert "echo RESTOFPLAN > report.html" in told  # what it has said itself is in the conversation
+    assert (found["status"], found["check"]["exit_code"]) == ("completed", 2)  # its own check is no verdict
+    assert found["verified_by"] == "review"
     plans = [one["data"] for one in found["thinking"] if one["kind"] == "planned"]
     assert [(one["outputs"], one["check"]) for one in plans] == [(["report.html"], "grep -q TOTAL report.html")] * 2
     instead = plan(shell("echo TOTAL > report.txt"), outputs=("report.txt",), check="grep -q TOTAL report.txt")
@@ -262,11 +271,11 @@ def test_a_review_is_told_which_declared_outputs_nothing_matches(ask: Asking) ->
     assert found["usage"]["repairs"] == 1
     missing = ["- chart.png: nothing matches it", "- plots: nothing matches it", "- hosts: nothing matches it"]
     assert "\n".join([*missing, "- a [x].txt: there", "- *.txt: there"]) in server.asked[1].prompt
-    assert server.asked[2].prompt.count(": there\n") == 5
+    assert server.asked[2].last.count(": there\n") == 5
     system, server = ask(plan(shell("echo 1 > Chart.png")), accept("Made."))
     found = system.ended(system.submit(prompt="Make a chart", outputs=["chart.png"]))
     assert (found["status"], found["reason"]) == ("failed", "check_failed") and "'chart.png'" in found["detail"]
-    assert "- chart.png: nothing matches it" in server.asked[1].prompt
+    assert "chart.png is not there, but Chart.png is" in server.asked[1].last
 
 
 # ── what a model cannot do ───────────────────────────────────────────────────────────────────────────────────────────
@@ -281,7 +290,7 @@ def test_a_model_that_says_done_while_the_check_fails_has_not_done_it(ask: Askin
         found = system.ended(system.submit(prompt="Make it right", check="echo not right; exit 3"))
         assert (found["status"], found["reason"]) == ("failed", "check_failed")
         assert "exit code 3" in found["detail"] and "not right" in found["detail"]
-        assert "ended with exit code 3" in server.asked[1].prompt
+        assert "`echo not right; exit 3` failed with exit code 3" in server.asked[1].last
         same(found["job_id"])
 
 
@@ -289,21 +298,19 @@ def test_the_users_outputs_and_check_outrank_the_models(ask: Asking) -> None:
     system, server = ask(plan(shell("touch b.txt"), outputs=("b.txt",), check="true"), accept())
     found = system.ended(system.submit(prompt="Make a.txt", outputs=["a.txt"], check="test -e b.txt"))
     assert (found["status"], found["reason"]) == ("failed", "check_failed") and "'a.txt'" in found["detail"]
-    assert "`outputs` is settled: a.txt" in server.asked[0].prompt
+    assert "must be there at the end: a.txt" in server.asked[0].last
     manifest = system.zip(found["job_id"]).manifest
     assert manifest["plan"]["outputs"] == ["a.txt"] and manifest["plan"]["check"] == "test -e b.txt"
 
 
 def test_the_same_failing_step_again_is_the_end(ask: Asking) -> None:
-    session = (
-        plan(shell("exit 5")),
-        plan(shell("exit 5")),
-    )
-    for system, server, same in both(ask, *session):
+    for system, server, same in both(ask, *[plan(shell("exit 5"))] * 4):
         found = system.ended(system.submit(prompt="Try"))
         assert (found["status"], found["reason"]) == ("failed", "step_failed")
-        assert "exit code 5" in found["detail"] and "asked no more" in found["detail"]
-        assert len(server.asked) == 2
+        assert "exit code 5" in found["detail"] and "again and again" in found["detail"]
+        hotter = [None, None] if isinstance(server, AnthropicServer) else [0.5, 0.9]  # its API has no temperature
+        assert [asked.temperature for asked in server.asked[2:]] == hotter
+        assert "You have given the command that had just failed again" in server.asked[2].last
         same(found["job_id"])
 
 
@@ -311,12 +318,12 @@ def test_the_same_failing_step_again_is_the_end(ask: Asking) -> None:
     ("turns", "reason", "words", "asked"),
     [
         (
-            (plan(shell("echo 1 > a"), shell("exit 5")),) * 2,
+            (plan(shell("echo 1 > a"), shell("exit 5")),) * 4,
             "step_failed",
-            "steps of which the last had just failed",
-            2,
+            "blocks of which the last had just failed",
+            4,
         ),
-        ((plan(shell("echo 1 > a")), more(shell("echo 1 > a"))), "check_failed", "steps that had just run", 2),
+        ((plan(shell("echo 1 > a")), *[more(shell("echo 1 > a"))] * 3), "check_failed", "blocks that had just run", 4),
     ],
 )
 def test_the_same_steps_again_are_the_end_too(
@@ -362,31 +369,37 @@ def test_a_review_that_finds_the_work_wanting_and_cannot_mend_it_is_the_end(ask:
 
 NO_REVIEW: dict[str, tuple[list[Turn], str]] = {
     "blocked": ([Turn(finish="blocked")], "its answer is blocked"),
-    "cut": ([Turn(finish="cut", text='{"acc')], "cut at its length limit"),
-    "another shape": ([Turn({"plan": "do it"})] * 2, "is not what was asked for"),
+    "cut": ([Turn(finish="cut", text="All is")] * 2, "cut off at its length limit"),
+    "another shape": ([Turn({"plan": "do it"})] * 2, "neither the line"),
 }
 
 
 @pytest.mark.parametrize("what", NO_REVIEW)
-def test_a_review_that_fails_in_itself_does_not_end_what_the_persons_check_has_passed(ask: Asking, what: str) -> None:
+def test_a_review_that_fails_in_itself_does_not_end_what_the_persons_check_has_passed(own: Asking, what: str) -> None:
     turns, words = NO_REVIEW[what]
-    system, _ = ask(plan(shell("echo 1 > a"), outputs=("a",)), *turns)
+    system, server = own(plan(shell("echo 1 > a"), outputs=("a",)), *turns, REVIEW="always")
+
+    def script(*turns: Turn) -> None:
+        server.script = turns
+        server.asked.clear()
+
     found = system.completed(system.submit(prompt="Make a", check="test -s a"))
     assert "was not reviewed" in found["summary"] and words in found["summary"]
     assert found["thinking"][-1]["data"] == {"accept": None, "summary": found["summary"]}
-    system, _ = ask(plan(shell("echo 1 > a")), *turns)
+    script(plan(shell("echo 1 > a")), *turns)
     assert "was not reviewed" in system.completed(system.submit(prompt="Make a", outputs=["a"]))["summary"]
-    system, _ = ask(plan(shell("echo 1 > a"), check="test -s a"), *turns)
+    script(plan(shell("echo 1 > a"), check="test -s a"), *turns)
     found = system.ended(system.submit(prompt="Make a"))  # nothing but the model has said that this is right
     assert (found["status"], found["reason"]) == ("failed", "check_failed")
     assert "was not reviewed" in found["detail"] and words in found["detail"]
 
 
-def test_a_review_whose_steps_cannot_be_used_has_still_found_the_work_wanting(ask: Asking) -> None:
-    system, _ = ask(plan(shell("true")), *[more(step("file", "x", "../../etc/passwd"), summary="No passwd.")] * 2)
+def test_a_review_whose_steps_cannot_be_used_has_still_found_the_work_wanting(own: Asking) -> None:
+    bad = more(step("file", "x", "../../etc/passwd"), summary="No passwd.")
+    system, _ = own(plan(shell("true")), bad, bad, REVIEW="always")
     found = system.ended(system.submit(prompt="Make a", check="true"))
     assert (found["status"], found["reason"]) == ("failed", "check_failed")
-    assert "No passwd." in found["detail"] and "inside the workspace" in found["detail"]
+    assert "inside the workspace" in found["detail"]
 
 
 def test_something_that_is_missing_does_not_matter_where_there_is_a_plan(ask: Asking) -> None:
@@ -398,16 +411,24 @@ ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
     "a refusal": ([Turn(finish="refused", text="I will not.")], "plan_failed", "does not answer this: I will not."),
     "a safety block of the answer": ([Turn(finish="blocked")], "plan_failed", "its answer is blocked"),
     "a safety block of the prompt": ([Turn(finish="prompt blocked")], "plan_failed", "blocked"),
-    "an answer cut at its length": ([Turn(finish="cut", text='{"steps": [')], "plan_failed", "cut at its length limit"),
+    "an answer cut at its length": (
+        [Turn(finish="cut", text='{"steps": [')] * 2,
+        "plan_failed",
+        "cut off at its length limit",
+    ),
     "an answer that broke off": ([Turn(finish="malformed")], "plan_failed", "in the middle of its answer"),
     "an empty answer": ([Turn(text="")], "plan_failed", "an empty answer"),
     "no answer": ([Turn(fault="nothing")], "plan_failed", "no answer at all"),
-    "no JSON": ([Turn(text="I am a teapot.")] * 2, "plan_failed", "it has no JSON in it"),
-    "broken JSON": ([Turn(text='{"steps": [{"kind"')] * 2, "plan_failed", "it has no JSON in it"),
-    "another shape": ([Turn({"plan": "do it"})] * 2, "plan_failed", "is not what was asked for"),
+    "prose alone": ([Turn(text="I am a teapot.")] * 2, "plan_failed", "It says: I am a teapot."),
+    "broken JSON": ([Turn(text='{"steps": [{"kind"')] * 2, "plan_failed", "its JSON does not parse"),
+    "another shape": ([Turn({"plan": "do it"})] * 2, "plan_failed", "no file and no command"),
     "an unknown kind of step": ([plan(step("ruby", "puts 1"))] * 2, "plan_failed", "'ruby' is not one of"),
-    "no step": ([plan()] * 2, "plan_failed", "there is no step in it"),
-    "10,000 steps": ([plan(*(shell("true") for _ in range(10_000)))] * 2, "plan_failed", "10,000 steps, and 100 can"),
+    "no step": ([plan()] * 2, "plan_failed", "no file and no command"),
+    "10,000 steps": (
+        [plan(*(shell(f"true {n}") for n in range(10_000)))] * 2,
+        "plan_failed",
+        "10,000 files and commands, and 100",
+    ),
     "a way out": ([plan(step("file", "x", "../../etc/passwd"))] * 2, "plan_failed", "inside the workspace"),
     "outputs elsewhere": ([plan(shell("true"), outputs=("/etc/passwd",))] * 2, "plan_failed", "inside the workspace"),
     "an empty step": ([plan(shell(""))] * 2, "plan_failed", "at least 1 character"),
@@ -422,8 +443,8 @@ ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
 @pytest.mark.parametrize("what", ANSWERS)
 def test_an_answer_of_which_no_plan_can_be_made_has_a_clear_reason(ask: Asking, what: str, kind: str) -> None:
     turns, reason, words = ANSWERS[what]
-    if (what, kind) == ("a refusal", "gemini"):
-        words = "its answer is blocked"  # it has no refusals in words
+    if what == "a refusal" and kind != "openai":
+        words = "its answer is blocked"  # they have no refusals in words
     system, server = ask(*turns, kind=kind)
     found = system.ended(system.submit(prompt="Do it"))
     assert (found["status"], found["reason"]) == ("failed", reason), found["detail"]
@@ -451,7 +472,7 @@ def test_all_steps_of_a_job_together_are_a_plan_that_can_be_posted_again(ask: As
     system, server = ask(plan(*many), more(*many, summary="Once more."), more(shell("echo the last")), accept())
     job = system.submit(prompt="Do it", limits={"calls": 9})
     system.completed(job)
-    assert "with the 60 steps that were completed, it has more than 100" in server.asked[2].prompt
+    assert "with the 60 steps that were completed, it has more than 100" in server.asked[2].last
     steps = system.zip(job).manifest["plan"]["steps"]
     assert len(steps) == 61
 
@@ -459,7 +480,7 @@ def test_all_steps_of_a_job_together_are_a_plan_that_can_be_posted_again(ask: As
 def test_an_answer_that_cannot_be_used_is_asked_for_once_more(ask: Asking) -> None:
     system, server = ask(plan(), plan(shell("echo better")), accept())
     found = system.completed(system.submit(prompt="Do it"))
-    assert found["usage"]["calls"] == 3 and "no step" in server.asked[1].prompt
+    assert found["usage"]["calls"] == 3 and "no file and no command" in server.asked[1].last
 
 
 # ── budgets, waits, cancellation ─────────────────────────────────────────────────────────────────────────────────────
@@ -495,9 +516,9 @@ def test_an_answer_that_does_not_fit_goes_back_within_the_budget_alone(
     system, server = ask(*[Turn({"plan": "do it"})] * 2)
     found = system.ended(system.submit(prompt="Do it", limits=limits))
     assert (found["reason"], found["usage"]["calls"], len(server.asked)) == ("budget_exceeded", 1, 1)
-    assert words in found["detail"] and "is not what was asked for" in found["detail"]
+    assert words in found["detail"] and "no file and no command" in found["detail"]
     found = system.ended(system.submit(prompt="Do it", limits={"calls": 3}))  # now the second answer, and no more
-    assert found["thinking"][0]["data"]["calls"] == found["usage"]["calls"]
+    assert found["usage"]["calls"] == 2  # the script is over
 
 
 def test_an_answer_that_ends_the_job_is_taken_also_where_it_has_passed_the_budget(ask: Asking) -> None:
@@ -653,7 +674,7 @@ def test_a_workspace_of_many_files_with_long_names_is_told_in_part_and_says_so(a
     many = "mkdir -p $(printf 'd%.0s' {1..200})/$(printf 'e%.0s' {1..200}); cd d*/e*; touch {1..900}; exit 1"
     system, server = ask(plan(shell(many)), plan(shell("rm -r d*")), accept())
     system.completed(system.submit(prompt="Make many"))
-    told = server.asked[1].prompt
+    told = server.asked[1].last
     assert "The workspace has 900 entries:" in told and len(told) < 100_000
     left_out = re.search(r"\[… (\d+) more entries are left out …\]", told)
     assert left_out and int(left_out[1]) + told.count("\n- d") == 900
@@ -663,23 +684,24 @@ def test_a_workspace_of_many_files_with_long_names_is_told_in_part_and_says_so(a
 def test_the_heads_of_uploads_are_told_as_far_as_they_are_texts(
     ask: Asking, photos: int, tables: int, told: int
 ) -> None:
-    system, server = ask(
-        plan(shell("for n in {1..30}; do echo made $n > made-$n.txt; done; exit 1")), plan(missing="x")
-    )
+    made = plan(shell("for n in {1..30}; do echo made $n > made-$n.txt; done; exit 1"))
+    system, server = ask(made, plan(step("file", "x", "x.txt"), shell("exit 2")), plan(missing="x"), plan(missing="x"))
     files = [("files", (f"photo-{n:02}.jpg", b"\xff\xd8\0\0" * 50)) for n in range(photos)]
     files += [("files", (f"sales-{n:02}.csv", b"month-%02d,amount\n1,10\n" % n)) for n in range(tables)]
     system.ended(system.http.post("/schedule", data={"prompt": "Analyze"}, files=files).json()["job_id"])
-    plans, repair = (asked.prompt for asked in server.asked)
-    for prompt in (plans, repair):  # also where much has been made since
-        assert sum(f"month-{n:02},amount" in prompt for n in range(tables)) == told
-    assert ("the beginnings of 5 further files are left out" in plans) == (tables == 25)
-    assert f"the beginnings of {tables + 30 - 20} further files are left out" in repair
+    first, repair, again = (asked.last for asked in server.asked[:3])
+    assert sum(f"'month-{n:02}': '1'; 'amount': '10'" in first for n in range(tables)) == told
+    assert ("the beginnings of 5 further files are left out" in first) == (tables == 25)
+    # what the model has seen, or written itself, is listed and not told again
+    assert "amount" not in repair and repair.count(" is 'made ") == 20
+    assert "the beginnings of 10 further files are left out" in repair
+    assert "- x.txt (1 byte" in again and "Beginning of x.txt" not in again
 
 
 def test_what_a_model_is_told_that_the_container_has_is_there(system: System) -> None:
     text = (ROOT / "orchestrator/reasoning/prompts/system.md").read_text()
-    packages = re.findall(r"[\w-]+", text.partition("Python has ")[2].partition(".")[0].replace(" and ", " "))
-    tools = re.findall(r"[\w.]+", text.partition("- bash, ")[2].partition(", Node.js")[0])
+    packages = re.findall(r"[\w-]+", text.partition("Python 3.13 with ")[2].partition(".")[0].replace(" and ", " "))
+    tools = re.findall(r"[\w.]+", text.partition("There: bash, ")[2].partition(", Node.js")[0])
     assert {"numpy", "openpyxl"} <= set(packages) and {"git", "gcc"} <= set(tools)
     installed = "pip list --format=freeze | cut -d= -f1 | tr A-Z a-z"
     wanted = " ".join([*packages, *(tool for tool in tools if tool != "coreutils"), "ls", "node", "npm", "bash"])

@@ -37,7 +37,7 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
         found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
     engine.dispose()
     assert found == [], "a change of orchestrator/models.py needs a file in orchestrator/migrations/versions/"
-    assert {"job", "step", "event"} == set(SQLModel.metadata.tables) and models.Job
+    assert {"job", "step", "event", "turn"} == set(SQLModel.metadata.tables) and models.Job
 
 
 def test_the_record_of_the_first_version_is_opened(make_system: Callable[..., System]) -> None:
@@ -53,7 +53,7 @@ def test_the_record_of_the_first_version_is_opened(make_system: Callable[..., Sy
     again = system.http.post(f"/jobs/{completed['job_id']}/retry").json()["job_id"]
     system.completed(again)
     system.stop()
-    assert version(system.record / "orchestrator.db") == "0008"
+    assert version(system.record / "orchestrator.db") == "0009"
 
 
 def test_the_record_of_a_later_version_is_left_as_it_is(make_system: Callable[..., System]) -> None:

@@ -13,7 +13,7 @@ from orchestrator.models import Step
 from orchestrator.plan import FileStep, PythonStep, ShellStep
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.hints import hints
-from orchestrator.reasoning.named import columns_of, missing_inputs, named_files
+from orchestrator.reasoning.named import columns_of, made_files, missing_inputs, named_files
 from orchestrator.reasoning.reading import read
 
 FENCE = "```"
@@ -338,6 +338,20 @@ def test_the_files_that_a_prompt_names(prompt: str, names: list[str]) -> None:
 )
 def test_the_files_that_a_prompt_wants_to_be_read_and_that_are_not_there(prompt: str, missing: list[str]) -> None:
     assert missing_inputs(prompt, ["sales.csv"]) == missing
+
+
+@pytest.mark.parametrize(
+    ("prompt", "made"),
+    [
+        ("Summarise sales.csv for me in summary.txt: the totals.", ["summary.txt"]),
+        ("Write a.txt and save the chart as b.png", ["a.txt", "b.png"]),
+        ("It is in the way of old.cfg", []),
+        ("The answer stands in `a.json`.", ["a.json"]),
+        ("Write todo.py, a small tool that keeps its items in todo.json.", ["todo.py"]),
+    ],
+)
+def test_the_files_that_a_prompt_says_are_to_be_made(prompt: str, made: list[str]) -> None:
+    assert made_files(prompt, ["sales.csv"]) == made
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_outside_of_its_steps_there_is_no_value_of_a_secret(session: Session) ->
         with_value = [name for name in session.artifact.namelist() if value.encode() in session.artifact.read(name)]
         assert with_value == (["workspace/found.json"] if value in session.own.values() else [])
         prompts = [text for call in session.server.asked for _, text in call.messages]
-        assert len(prompts) == 6 and not [prompt for prompt in prompts if value in prompt]
+        assert len(prompts) == 2 + 4 + 6 and not [prompt for prompt in prompts if value in prompt]
     assert all("OWN_KEY, OWN_TOKEN" in call.prompt for call in session.server.asked)
     assert session.artifact.manifest["secrets_found"] == [
         {"path": "workspace/found.json", "names": ["OWN_KEY", "OWN_TOKEN"]}

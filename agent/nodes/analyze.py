@@ -6,9 +6,12 @@ import http.client
 
 from pocketflow import Node
 
-from agent import thinking, wire
+from agent import checking, judging, keeping, thinking, wire
 from agent.job import Job
 from agent.processes import Stopped
+
+#: Times that a plan whose sources do not parse goes back to the model.
+SYNTAX_TRIES = 2
 
 #: Lays the files of a tar stream into the workspace.
 UNPACK = ["tar", "--extract", "--file=-", "--no-same-permissions", "--no-same-owner"]
@@ -19,30 +22,76 @@ class NotUnpacked(Exception):
 
 
 class Analyze(Node):
-    """Makes the plan, and mends it.
+    """Makes the plan, and repairs it.
 
-    First it starts the clock and lays the files that came with the job into the workspace. The plan is the order's, or,
-    where a model is to think, the model's; it comes here again when a step of a model's plan has failed.
+    First it starts the clock and lays the files that came with the job into the workspace. The plan is the order's, or
+    the model's. A model's plan comes here again when a step of it has failed, when the model wants to look at the
+    results before it goes on, and when facts say that something is missing.
     """
 
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("analyze")
         return shared
 
-    def exec(self, prep_res: Job) -> wire.Answered:
+    def exec(self, prep_res: Job) -> tuple[wire.Purpose, wire.Answered]:
         job, order = prep_res, prep_res.order
-        if job.trouble:
-            return thinking.ask(job, "repair")
-        job.begin()
-        if order.uploads:
-            fetch_uploads(job)
-        if order.thinks:
-            return thinking.ask(job, "plan")
-        return wire.Answered("planned", list(order.steps), order.outputs, order.check)
+        purpose: wire.Purpose = "plan"
+        if not job.begun:
+            job.begin()
+            if order.uploads:
+                fetch_uploads(job)
+            if not order.thinks:
+                return purpose, wire.Answered("planned", list(order.steps), order.outputs, order.check)
+        elif job.trouble:
+            purpose = "repair"
+            job.facts = judging.facts(job, job.wanted)
+            job.best.consider(job, through=False)
+        else:
+            purpose = "facts" if job.done else "results"
+        return purpose, _parsing(job, thinking.ask(job, purpose, facts=job.facts))
 
-    def post(self, shared: Job, prep_res: Job, exec_res: wire.Answered) -> str:
-        thinking.follow(shared, exec_res)
+    def post(self, shared: Job, prep_res: Job, exec_res: tuple[wire.Purpose, wire.Answered]) -> str:
+        purpose, answer = exec_res
+        thinking.follow(shared, purpose, answer)
+        if shared.order.thinks and shared.order.uploads:
+            _keep_uploads(shared, answer.steps)
         return shared.next_action()
+
+
+def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
+    """The answer once its sources parse: what does not goes back to the model and costs no step and no repair.
+
+    After some tries the plan is taken as it is: its step fails, and that is repaired.
+    """
+    for _ in range(SYNTAX_TRIES):
+        if answer.state != "planned" or job.processes.stopped:
+            return answer
+        _drop_check(job, answer)
+        problems = checking.problems(job, answer.steps)
+        if not problems:
+            return answer
+        again = thinking.ask(job, "syntax", problems=problems)
+        if again.state == "accepted":
+            return answer
+        again.done = answer.done and again.done
+        answer = again
+    return answer
+
+
+def _drop_check(job: Job, answer: wire.Answered) -> None:
+    """Leave out a model's own check that does not parse."""
+    if answer.check and not job.order.check_given:
+        check = wire.PlannedStep(wire.CHECK, "shell", "The check", answer.check, 0.0)
+        if found := checking.problems(job, [check]):
+            answer.check, job.check_dropped = "", f"It does not parse: {found[0].message}"
+
+
+def _keep_uploads(job: Job, steps: list[wire.PlannedStep]) -> None:
+    """Keep an upload beside the file that a plan writes in its place, and say so."""
+    written = [step.path for step in steps if step.kind == "file" and step.path in job.order.uploads]
+    for name, kept in keeping.set_aside(job, written) if written else ():
+        said = f"The upload {name} is kept as {kept}, because the plan wrote a file of that name."
+        job.note = f"{job.note} {said}".strip()
 
 
 def fetch_uploads(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Check: the acceptance command that came with the job."""
+"""Check: the acceptance command that came with the job, or the model's own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from agent import wire
 from agent.job import Job
 from agent.nodes.steps import Result, report, run
 
+#: Exit codes of a shell whose command could not be run, or is not there.
+CANNOT_RUN = (126, 127)
+
 
 class Check(Node):
-    """Runs the command as a step would run, with the job's time limit anew; a non-zero exit fails the job.
+    """Runs the command as a step would run, with the job's time limit anew.
 
-    Where a model made the plan, the review sees the result first.
+    A check that the user gave is a verdict: a non-zero exit fails the job, or goes back to the model. A model's own
+    check is evidence: where it fails, a review decides, and where it cannot run, it does not count.
     """
 
     def prep(self, shared: Job) -> Job:
@@ -26,14 +30,24 @@ class Check(Node):
     def exec(self, prep_res: Job) -> Result:
         order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
-        result = run(prep_res, wire.CHECK, "The check", command, "", order.seconds, order.check)
+        seconds = order.seconds if order.check_given else min(order.seconds, order.step_seconds)
+        result = run(prep_res, wire.CHECK, "The check", command, "", seconds, order.check)
         prep_res.deadline += time.monotonic() - begun  # it has a time of its own
         return result
 
     def post(self, shared: Job, prep_res: Job, exec_res: Result) -> str:
         if exec_res.reason == "step_failed":
             exec_res.reason = "check_failed"
+        shared.doubt = ""
+        if exec_res.reason == "check_failed" and not shared.order.check_given:
+            if exec_res.exit_code in CANNOT_RUN:
+                shared.check_dropped = f"It could not run. {exec_res.detail}"
+            else:
+                shared.doubt = exec_res.detail
+            exec_res.reason = None
         report(shared, wire.CHECK, exec_res)
-        if shared.failure or shared.processes.stopped or not shared.order.thinks:
+        if shared.failure or shared.processes.stopped:
             return "package"
-        return "review"
+        if shared.trouble:
+            return "analyze"
+        return "judge" if shared.order.thinks else "package"

@@ -41,11 +41,12 @@ class Package(Node):
     """Kills what still runs, packs as the job's user, and settles how the job ended."""
 
     def prep(self, shared: Job) -> Job:
+        shared.best.restore(shared)
         leave_kernel(shared)
         shared.processes.kill_for_packing()
         shared.outbox.phase("package")  # for the orchestrator, the word that no process of the job lives
         end_background(shared)
-        if shared.trouble:  # nobody mends it any more
+        if shared.trouble:  # it is repaired no more
             shared.fail(shared.trouble.reason, shared.trouble.detail)
         shared.outbox.flush()
         return shared
@@ -78,7 +79,7 @@ def _zip(job: Job) -> Iterator[bytes]:
     try:
         request = {
             "root": WORKSPACE,
-            "outputs": order.outputs,
+            "outputs": [*order.outputs, *(name for name in job.wanted if name not in order.outputs)],
             "budget": order.zip_bytes,
             "seconds": order.package_seconds * PACKER_SHARE,
             "secrets": order.secrets,
@@ -120,13 +121,15 @@ def _outcome(job: Job, summary: dict[str, Any]) -> wire.Outcome:
     if job.processes.stopped == "cancelled":
         return wire.Outcome("cancelled", None, "The job was cancelled.", packed)
     failure = job.failure or _missing_outputs(job.order, summary)
+    unmatched = [path for path in job.order.outputs if not summary["outputs"].get(path)]
+    told: dict[str, Any] = {"facts": job.facts, "unmatched": unmatched, "check_dropped": job.check_dropped}
     if failure:
-        return wire.Outcome("failed", failure.reason, failure.detail, packed)
-    return wire.Outcome("completed", None, "", packed)
+        return wire.Outcome("failed", failure.reason, f"{failure.detail} {job.note}".strip(), packed, **told)
+    return wire.Outcome("completed", None, job.note, packed, **told)
 
 
 def _missing_outputs(order: wire.Order, summary: dict[str, Any]) -> Failure | None:
-    for pattern in order.outputs:
+    for pattern in order.required:
         left_out = summary["outputs_left_out"].get(pattern)
         if left_out:
             why = summary["reasons"].get(left_out[0], "")

@@ -8,7 +8,17 @@ import sys
 from agent import kernel, wire
 from agent.job import Job
 from agent.kernel import Broken, Kernel
-from agent.nodes.steps import Result, StepNode, describe, not_started, output_of, result_of, save_source, time_limit
+from agent.nodes.steps import (
+    Result,
+    StepNode,
+    describe,
+    not_started,
+    output_of,
+    result_of,
+    save_source,
+    time_limit,
+    too_slow,
+)
 from agent.output import StepOutput
 from agent.processes import Stopped, exit_code, oom_kills
 
@@ -103,7 +113,12 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
     except Broken as error:
         broken = str(error)
     gone = used.process.poll() is not None
-    if ended is None and not broken and not gone:
+    slow = ended is None and not broken and not gone
+    if slow and job.outlasts(deadline):
+        job.lose_kernel()
+        job.end_step(keep)
+        return too_slow(name, whose, output)
+    if slow:
         job.processes.stop("timed_out")
     if not job.processes.stopped:
         job.end_step(keep | job.spare(ended.spared) if ended else keep)

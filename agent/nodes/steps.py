@@ -31,6 +31,9 @@ NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|a
 #: Writes its standard input to a file.
 SAVE = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126'
 
+#: What is said of a step that has reached its time limit.
+SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
+
 #: Where the sources of steps are. It is the agent's: what a step would put beside them would be lost.
 SOURCES = Path("/run/steps")
 
@@ -59,6 +62,11 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
     in_time = job.processes.wait(process, deadline)
     if in_time:
         job.end_step(keep)
+    elif job.outlasts(deadline):
+        job.end_step(keep)
+        process.wait()
+        job.processes.close(process)
+        return too_slow(name, whose, output)
     else:
         job.processes.stop("timed_out")
         process.wait()
@@ -77,6 +85,12 @@ def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
     if number == wire.CHECK or limit <= job.deadline:
         return limit, f"its time limit of {seconds:g} s"
     return job.deadline, f"the job's limit of {job.order.seconds:g} s"
+
+
+def too_slow(name: str, limit: str, output: StepOutput) -> Result:
+    """A model's step that has reached its own limit while the job has time left: that can be repaired."""
+    detail = _with_last_lines(f"{name} was ended at {limit}", output)
+    return Result("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
 
 
 def start_background(job: Job, step: wire.PlannedStep, command: list[str], text: str) -> Result | None:

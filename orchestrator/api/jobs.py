@@ -212,7 +212,8 @@ async def view(here: Context, job_id: str) -> schemas.StatusView:
     steps = await here.store.steps(job_id)
     thoughts = await here.store.thoughts(job_id) if job.planned_by == MODEL else []
     ahead = await here.store.ahead(job) if job.status == "scheduled" else None
-    return schemas.status_view(job, steps, thoughts, ahead, _views(here, job))
+    writing = here.scheduler.writing(job_id) if job.planned_by == MODEL else None
+    return schemas.status_view(job, steps, thoughts, ahead, _views(here, job), writing)
 
 
 def _views(here: Context, job: Job) -> schemas.Views | None:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from orchestrator.documents import first_of_last_plan, iso, limits, thinking, timings, usage
 from orchestrator.inputs import VALUE_CHARACTERS
-from orchestrator.models import FINAL, REASONS, STATES, WAITING_FOR, Event, Job, Step
+from orchestrator.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
 from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
+from orchestrator.reasoning.calls import Call
 from orchestrator.secrecy import Secrets
 
 
@@ -173,7 +174,7 @@ class Usage(BaseModel):
 
     model: str | None = Field(description="The one that answered last.")
     calls: int
-    tokens: int = Field(description="In and out together.")
+    tokens: int = Field(description="In and out together. While an answer is being written, its tokens so far count.")
     cost: float = Field(description="US$, of the calls whose price is known.")
     repairs: int = Field(description="Times that it has mended its plan.")
 
@@ -220,6 +221,9 @@ class StatusView(BaseModel):
         description="Where a running job is: starting, analyze, shell, python, file, check, review, package"
     )
     reason: str | None = Field(description=f"Why it failed, in a fixed word.\n\n{_list(REASONS)}")
+    verified_by: Literal["your check", "facts", "review", "nothing but exit codes"] | None = Field(
+        description=f"How the outcome of a completed job was judged.\n\n{_list(VERIFIED_BY)}"
+    )
     detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
     waiting_for: str | None = Field(description=f"What a scheduled job waits for.\n\n{_list(WAITING_FOR)}")
     queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
@@ -315,9 +319,9 @@ def links(job_id: str) -> Links:
 
 
 def status_view(
-    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: Views | None
+    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: Views | None, writing: Call | None
 ) -> StatusView:
-    """The view of a job on all that is known of it."""
+    """Return the view of a job. ``writing`` is the call of the model whose answer it is getting now."""
     shown = [_step_view(step) for step in steps if step.number > 0]
     check = next((_step_view(step) for step in steps if step.number == 0), None)
     artifact = None
@@ -330,6 +334,7 @@ def status_view(
         status=job.status,
         phase=job.phase,
         reason=job.reason,
+        verified_by=job.verified_by if job.status == "completed" else None,
         detail=job.detail,
         waiting_for=job.waiting_for,
         queue_position=ahead,
@@ -355,7 +360,7 @@ def status_view(
         keep_days=job.keep_days,
         wanted_model=job.wanted_model,
         timings=Timings(**timings(job)),
-        usage=Usage(**usage(job)),
+        usage=_usage(job, writing),
         thinking=[Thought(**thought) for thought in thinking(thoughts)],
         summary=job.summary,
         artifact=artifact,
@@ -376,6 +381,14 @@ def summary(job: Job) -> JobSummary:
         ended=iso(job.ended_at),
         links=links(job.id),
     )
+
+
+def _usage(job: Job, writing: Call | None) -> Usage:
+    """Return what a job has used, with what is being used now."""
+    used = usage(job)
+    if writing is not None:
+        used |= {"tokens": job.tokens + writing.tokens, "cost": job.cost + (writing.cost or 0.0)}
+    return Usage(**used)
 
 
 def _progress(steps: list[StepView], thoughts: list[Event]) -> Progress:

@@ -28,7 +28,7 @@ class _Waits(Exception):
 
 async def model(case: Case) -> Finding:
     """Ask the default model a short question. A model that fails is a warning: jobs that need none start without it."""
-    one = next(iter(case.models.providers.values()), None)
+    one = next(iter(case.models.all), None)
     if one is None or (one.last and not one.last.wrong and (datetime.now(UTC) - one.last.at).total_seconds() < FRESH):
         return await settings.model(case)
     named = f"{one.provider}: {one.name} at {one.setup.host}"

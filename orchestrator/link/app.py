@@ -62,9 +62,14 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     async def ask(request: Request) -> JSONResponse:
         job = caller(request)
         question = messages.ask(await _body(request))
-        if job.planned_by != MODEL:
-            raise Forbidden(403, "no-model", "No model", "The plan of this job was made without a model.")
+        _check_thinks(job)
         return _answer(await scheduler.answer(job, question))
+
+    async def hear(request: Request) -> JSONResponse:
+        job = caller(request)
+        question = messages.hear(await _body(request))
+        _check_thinks(job)
+        return _answer(await scheduler.hear(job, question))
 
     async def outcome(request: Request) -> JSONResponse:
         job = caller(request)
@@ -105,6 +110,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
         Route("/events", events, methods=["POST"]),
         Route("/commands", commands, methods=["GET"]),
         Route("/ask", ask, methods=["POST"]),
+        Route("/hear", hear, methods=["POST"]),
         Route("/outcome", outcome, methods=["POST"]),
         Route("/artifact", artifact, methods=["PUT"]),
         Route("/looks/{look_id}", look, methods=["PUT"]),
@@ -113,6 +119,11 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
     app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
     return Guard(app, scheduler)
+
+
+def _check_thinks(job: Job) -> None:
+    if job.planned_by != MODEL:
+        raise Forbidden(403, "no-model", "No model", "The plan of this job was made without a model.")
 
 
 def _answer(message: Any) -> JSONResponse:

@@ -39,19 +39,23 @@ SECRETS_FOUND = 20
 #: Characters of what an agent tells of the workspace.
 WORKSPACE_CHARACTERS = 100_000
 
+#: Parts of a question: problems, facts, pictures; characters of a sentence.
+PARTS, PICTURES, SENTENCE = 400, 8, 2_000
+
 _strict = ConfigDict(extra="forbid", strict=True)
 _event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
     wire.Take, wire.Ask, wire.SecretsFound, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output,
     wire.StepEnded, wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
-    wire.Shown,
+    wire.Shown, wire.SourceProblem, wire.Fact, wire.Seen, wire.Hear,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
 
 _take = TypeAdapter(wire.Take)
 _ask = TypeAdapter(wire.Ask)
+_hear = TypeAdapter(wire.Hear)
 _outcome = TypeAdapter(wire.Outcome)
 _events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
     dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], FailFast(), Field(max_length=256)]]
@@ -69,7 +73,24 @@ def ask(body: bytes) -> wire.Ask:
     found = _check(_ask, body)
     if not 1 <= found.number <= 2**31 or len(found.workspace) > WORKSPACE_CHARACTERS:
         raise _bad("a question is out of bounds")
+    if max(len(found.problems), len(found.facts)) > PARTS or len(found.pictures) > PICTURES:
+        raise _bad("a question has too many parts")
+    for problem in found.problems:
+        problem.message, problem.text = problem.message[:SENTENCE], problem.text[:SENTENCE]
+    found.facts = [_fact(fact) for fact in found.facts]
+    for picture in found.pictures:
+        if len(picture.data) > wire.SEEN_CHARACTERS or len(picture.data) % 4 or not wire.BASE64.fullmatch(picture.data):
+            raise _bad("a picture is too large, or is not in base64")
+        picture.name = picture.name[:SENTENCE]
     return found
+
+
+def hear(body: bytes) -> wire.Hear:
+    return _check(_hear, body)
+
+
+def _fact(fact: wire.Fact) -> wire.Fact:
+    return wire.Fact(fact.path[:PATH_CHARACTERS], fact.ok, fact.detail[:SENTENCE], fact.about)
 
 
 def outcome(body: bytes) -> wire.Outcome:
@@ -83,7 +104,10 @@ def outcome(body: bytes) -> wire.Outcome:
         raise _bad("counts are out of bounds")
     if len(packed.secrets_found) > SECRETS_FOUND or any(not _is_found(item) for item in packed.secrets_found):
         raise _bad("what is told of files with secrets is out of bounds")
-    found.detail = found.detail[:DETAIL_CHARACTERS]
+    if len(found.facts) > PARTS or len(found.unmatched) > PARTS:
+        raise _bad("what is told of the outputs is out of bounds")
+    found.facts = [_fact(fact) for fact in found.facts]
+    found.detail, found.check_dropped = found.detail[:DETAIL_CHARACTERS], found.check_dropped[:SENTENCE]
     return found
 
 

@@ -160,6 +160,7 @@ def _setup(settings: Settings, kind: str, name: str) -> Setup:
         named={"name": needs.model.upper(), "url": needs.url.upper(), "key": needs.key.upper()},
         secrets=secrets(settings),
         max_tokens=settings.llm_max_tokens,
+        own=own_server and is_private(host),
         temperature=0.0 if own_server and temperature is None else temperature,
         concurrency=concurrency or (OWN_CONCURRENCY if own_server and is_private(host) else CONCURRENCY),
     )

@@ -131,9 +131,13 @@ class Reply:
 
 
 class Model(ABC):
-    """Answers prompts."""
+    """Answers prompts.
+
+    ``own``: it answers on this machine or in a private network. Such a model is mostly a small one.
+    """
 
     name: str
+    own: bool
 
     @abstractmethod
     async def ask(
@@ -157,7 +161,7 @@ class Provider(Model):
     provider: ClassVar[str]
 
     def __init__(self, setup: Setup, turns: asyncio.Semaphore | None = None) -> None:
-        self.setup, self.name = setup, setup.name
+        self.setup, self.name, self.own = setup, setup.name, setup.own
         self.last: Heard | None = None
         self._turns = turns or asyncio.Semaphore(setup.concurrency)
         self._without: frozenset[str] = frozenset()

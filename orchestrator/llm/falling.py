@@ -24,7 +24,7 @@ class Falling(Model):
     """Asks a model, and the others in their order where it is away, busy, denied or out of quota."""
 
     def __init__(self, first: Provider, others: Sequence[Provider]) -> None:
-        self.name = first.name
+        self.name, self.own = first.name, first.own
         self._models = [first, *(other for other in others if other is not first)]
         self._failed: dict[Provider, float] = {}
 

@@ -15,6 +15,7 @@ class Setup:
 
     ``seconds`` is the time for one question; ``secrets`` are what may be in no text that comes from here;
     ``concurrency`` is how many questions the server gets at the same time.
+    ``own``: the server is on this machine or in a private network.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Setup:
     max_tokens: int = 8_000
     temperature: float | None = None
     concurrency: int = 8
+    own: bool = False
     pace: Pace = field(default_factory=Pace)
 
     @property

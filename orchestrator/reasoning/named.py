@@ -104,6 +104,22 @@ def missing_inputs(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
     return found
 
 
+def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
+    """The files that a prompt says are to be made, and not only mentions: without them the work is not done."""
+    found = []
+    for name in named_files(prompt, uploads):
+        before = prompt[: prompt.find(name)][-60:].split(". ")[-1]
+        read = max((match.end() for match in _READ.finditer(before)), default=-1)
+        make = max((match.end() for match in _MAKE.finditer(before)), default=-1)
+        if _PROGRAM.search(prompt) and not name.endswith((".py", ".js", ".mjs", ".sh")):
+            makes = re.search(r"\b(to|as|into) [`\"']?$", before) is not None
+        else:
+            makes = make > read or re.search(r"\bin [`\"']?$", before) is not None
+        if makes:
+            found.append(name)
+    return found
+
+
 _WORDS = re.compile(
     r"\s*(what|why|how|who|when|where|which|explain|describe|compare|summari[sz]e|tell|define|discuss|suggest|"
     r"recommend)\b",

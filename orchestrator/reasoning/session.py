@@ -7,18 +7,20 @@ any of it runs; the keys stay on this side.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
+import re
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from pathlib import Path
+from typing import TypeVar
 
 from agent import wire
+from agent.redaction import Needles
 from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.errors import (
@@ -27,17 +29,24 @@ from orchestrator.errors import (
     ModelBusy,
     ModelDenied,
     ModelError,
+    ModelRejected,
     RecordFull,
     SettingsError,
     Usage,
-)
+)  # fmt: skip
 from orchestrator.llm import Models
-from orchestrator.llm.base import Answer, Message, Question
-from orchestrator.llm.prices import cost
-from orchestrator.models import Job, Step
-from orchestrator.plan import STEPS
+from orchestrator.llm.base import Answer, Model, Part, Picture, Question
+from orchestrator.models import Job, Step, Turn
+from orchestrator.plan import STEPS, FileStep
 from orchestrator.reasoning import questions
-from orchestrator.reasoning.questions import AnsweredPlan, AnsweredReview, Unusable, cut
+from orchestrator.reasoning.answer import Given, Reading, Unusable
+from orchestrator.reasoning.calls import Call, Ended, check_budget, used_up
+from orchestrator.reasoning.conversation import messages
+from orchestrator.reasoning.named import asks_for_words, missing_inputs
+from orchestrator.reasoning.plans import merged, repeats
+from orchestrator.reasoning.questions import cut
+from orchestrator.reasoning.reading import read
+from orchestrator.reasoning.stream import Writing
 from orchestrator.rows import check_row, planned_step, rows_of
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -48,85 +57,82 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Seconds that an agent's question is held; it asks again.
-HOLD_SECONDS = 25.0
+#: Seconds that an agent's question is held, and after which it is told what the model has written.
+HOLD_SECONDS, TELL_SECONDS = 25.0, 0.5
 
 #: Seconds between two tries to store what finds no room on the disk.
 ROOM_SECONDS = 1.0
 
-#: Characters of what a review says.
+#: What is said while a question waits for its turn.
+TURN = "Other jobs are asking the model: the question waits for its turn (LLM_CONCURRENCY)."
+
+#: Bytes of an upload by which a copy of it is known.
+HEAD = 4_096
+
+#: Characters of a summary.
 SUMMARY = 4_000
 
-#: Times that a model is asked for an answer that can be used.
-TRIES = 2
+#: Answers that are asked for until one can be used; temperatures of the answers after one that did the same again.
+TRIES, HOTTER = 2, (0.5, 0.9)
+
+#: Tokens of the context: of a server of one's own, of others.
+CONTEXT_OWN, CONTEXT_HOSTED = 16_000, 128_000
+
+#: Tokens that are kept free for an answer, at most half of the context.
+ANSWER_TOKENS = 4_000
 
 #: Why a job fails that has no answer that can be used; None: as it failed before.
 WITHOUT: dict[wire.Purpose, wire.Reason | None] = {
     "plan": "plan_failed",
+    "syntax": None,
     "repair": None,
+    "results": "plan_failed",
+    "facts": "check_failed",
     "review": "check_failed",
 }
 
 
-class Ended(Exception):
-    """The job is to end: the reason (None: as it failed before), and a sentence."""
-
-    def __init__(self, reason: wire.Reason | None, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
+class Repeated(Exception):
+    """The answer would do the same again; what it repeats."""
 
 
 @dataclass
-class Call:
-    """A question to the model, and what it has used."""
+class Asked:
+    """A question that is being answered: what the model has written, and how long it has waited for its turn."""
 
+    number: int
     purpose: wire.Purpose
-    model: str
-    begun: float = field(default_factory=time.time)
-    usage: Usage = field(default_factory=Usage)
-    error: str | None = None
+    task: asyncio.Task[wire.Answered] | None = None
+    writing: Writing | None = None
+    call: Call | None = None  # while it is under way
+    queued: float = 0.0
+    queued_since: float | None = None
 
     @property
-    def calls(self) -> int:
-        """One that got no answer is one too."""
-        return max(1, self.usage.calls)
-
-    @property
-    def tokens(self) -> int:
-        return self.usage.tokens_in + self.usage.tokens_out
-
-    @property
-    def cost(self) -> float | None:
-        return cost(self.model, self.usage.tokens_in, self.usage.tokens_out)
-
-    def added_to(self, job: Job) -> Job:
-        """The job with what this has used."""
-        calls, tokens, price = job.calls + self.calls, job.tokens + self.tokens, job.cost + (self.cost or 0.0)
-        return job.model_copy(update={"calls": calls, "tokens": tokens, "cost": price})
-
-    def event(self) -> dict[str, Any]:
-        return {
-            "purpose": self.purpose,
-            "model": self.model,
-            "calls": self.calls,
-            "seconds": round(time.time() - self.begun, 3),
-            "tokens_in": self.usage.tokens_in or None,
-            "tokens_out": self.usage.tokens_out or None,
-            "cost": self.cost if self.tokens else None,
-            "error": self.error,
-        }
+    def waited(self) -> float:
+        """Seconds in the queue so far."""
+        now = 0.0 if self.queued_since is None else time.monotonic() - self.queued_since
+        return self.queued + now
 
 
 class Thinking:
     """Asks the model for running jobs."""
 
     def __init__(
-        self, settings: Settings, store: Store, bell: Bell, tasks: Tasks, hiding: Hiding, models: Models
+        self,
+        settings: Settings,
+        store: Store,
+        bell: Bell,
+        tasks: Tasks,
+        hiding: Hiding,
+        models: Models,
+        upload: Callable[[str, int], Path],
     ) -> None:
         self._settings, self._store, self._bell, self._tasks = settings, store, bell, tasks
-        self._hiding, self._models = hiding, models
-        self._asked: dict[str, tuple[int, asyncio.Task[wire.Answered]]] = {}
+        self._hiding, self._models, self._upload = hiding, models, upload
+        self._asked: dict[str, Asked] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
+        self._shown: dict[str, int] = {}  # characters that a job may still show
         self._over: set[str] = set()  # jobs that ask no more
 
     async def take_up(self) -> None:
@@ -136,12 +142,22 @@ class Thinking:
             await self._store.called(event.job_id, call.event(), call.calls, call.tokens, 0.0)
 
     async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
-        """The answer to a question; ``waiting`` after a while without one. None where the job has ended meanwhile.
+        """Begin to answer a question. None where the job has ended meanwhile.
 
         The same number is the same question: it is put to the model once, whatever the link does. A larger one takes
         its place; raises Conflict for a smaller one.
         """
-        end = time.monotonic() + min(HOLD_SECONDS, max(0.5, ask.left))
+        now = await self._store.job(job.id)
+        if now is None or now.status != "running" or now.settled_at or job.id in self._over:
+            return None
+        if not now.cancel_requested_at and not self._bell.closed:
+            self._begin(now, ask)
+        return await self.hear(job, wire.Hear(ask.number, 0, ask.left))
+
+    async def hear(self, job: Job, question: wire.Hear) -> wire.Answered | None:
+        """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
+        begun = time.monotonic()
+        end = begun + min(HOLD_SECONDS, max(0.5, question.left))
         with self._bell.listening(job.id) as heard:
             while True:
                 heard.clear()
@@ -153,12 +169,18 @@ class Thinking:
                     return wire.Answered("waiting")
                 if job.id in self._over:
                     return None
-                task = self._task(now, ask)
-                left = end - time.monotonic()
-                if task.done():
-                    return task.result()
-                if left <= 0 or not await heard_within(heard, left):
-                    return wire.Answered("waiting")
+                asked = self._asked.get(job.id)
+                if asked is None or asked.number != question.number or asked.task is None:
+                    return wire.Answered("unknown")
+                text = asked.writing.text[question.heard :] if asked.writing else ""
+                if asked.task.done():
+                    answered = asked.task.result()
+                    answered.text, answered.queued = text, asked.waited
+                    return answered
+                left = (begun + TELL_SECONDS if text else end) - time.monotonic()
+                waited = left <= 0 or not await heard_within(heard, left)
+                if waited and (text or time.monotonic() >= end):
+                    return wire.Answered("waiting", text=text, queued=asked.waited)
 
     async def end(self, job_id: str) -> None:
         """Break off what a job asks, and take no further question; the call is in the record when this returns."""
@@ -172,31 +194,38 @@ class Thinking:
         """Let go of a job that has ended."""
         self._break_off(job_id)
         self._turns.pop(job_id, None)
+        self._shown.pop(job_id, None)
         self._over.discard(job_id)
 
+    def writing(self, job_id: str) -> Call | None:
+        """Return the call whose answer is being written, with its tokens so far, as far as they can be told."""
+        asked = self._asked.get(job_id)
+        if asked is None or asked.call is None or asked.writing is None:
+            return None
+        return replace(asked.call, usage=Usage(1, 0, asked.writing.tokens, estimated=True))
+
     def _break_off(self, job_id: str) -> None:
-        _, task = self._asked.pop(job_id, (0, None))
-        if task is not None:
-            task.cancel()
+        asked = self._asked.pop(job_id, None)
+        if asked is not None and asked.task is not None:
+            asked.task.cancel()
 
-    def _task(self, job: Job, ask: wire.Ask) -> asyncio.Task[wire.Answered]:
-        """What answers this question; it is begun where the job has not asked it yet."""
-        number, task = self._asked.get(job.id, (0, None))
-        if task is not None and number == ask.number:
-            return task
-        if number > ask.number:
-            raise Conflict(409, "old-question", "Old question", "Another question has taken the place of this one.")
+    def _begin(self, job: Job, ask: wire.Ask) -> None:
+        """Put the question, where the job has not put it yet."""
+        before = self._asked.get(job.id)
+        if before is not None and before.number == ask.number:
+            return
+        if before is not None and before.number > ask.number:
+            raise Conflict(409, "old-question", "Old question", "A later question has replaced this one.")
         self._break_off(job.id)
-        task = asyncio.create_task(self._think(job, ask))
-        task.add_done_callback(lambda _: self._bell.ring(job.id))
-        self._asked[job.id] = (ask.number, task)
-        return task
+        asked = self._asked[job.id] = Asked(ask.number, ask.purpose)
+        asked.task = asyncio.create_task(self._think(job, ask, asked))
+        asked.task.add_done_callback(lambda _: self._bell.ring(job.id))
 
-    async def _think(self, job: Job, ask: wire.Ask) -> wire.Answered:
+    async def _think(self, job: Job, ask: wire.Ask, asked: Asked) -> wire.Answered:
         logs.concerns(job.id, job.sandbox_id)
         try:
             async with self._turns[job.id]:
-                return await self._settled(job.id, ask)
+                return await self._settled(job.id, ask, asked)
         except Ended as ended:
             log.info("the model's part ends: %s", ended.detail)
             return wire.Answered("failed", reason=ended.reason, detail=ended.detail)
@@ -205,42 +234,85 @@ class Thinking:
             detail = "The orchestrator made a mistake while it asked the model; its log says more."
             return wire.Answered("failed", reason="model_unavailable", detail=detail)
 
-    async def _settled(self, job_id: str, ask: wire.Ask) -> wire.Answered:
+    # ── one question ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _settled(self, job_id: str, ask: wire.Ask, asked: Asked) -> wire.Answered:
         job = await self._store.job(job_id)
         if job is None or job.status != "running":
             raise Ended(None, "The job has ended meanwhile.")
-        try:
-            self._models.get(job.wanted_model)
-        except SettingsError as error:
-            raise Ended("model_unavailable", f"The model of this job cannot be asked: {error}") from None
+        model = self._model(job)
         steps = await self._store.steps(job_id)
-        if ask.purpose == "repair" and job.repairs >= self._settings.max_repairs:
-            raise Ended(None, f"It was mended {job.repairs} times, as often as may be (MAX_REPAIRS).")
-        hidden = await self._hiding.of(job)
-        system, text = hidden.structure(questions.question(job, steps, await self._store.outputs(job_id), ask))
-        messages = [Message("system", system), Message("user", text)]
-        rejected = why = ""
-        for _ in range(TRIES):
+        failed = next((f"{fact.detail}\n" for fact in ask.facts if not fact.ok), "") if ask.purpose == "facts" else ""
+        if ask.purpose in ("repair", "facts") and job.repairs >= self._settings.max_repairs:
+            often = f"The plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)."
+            raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
+        talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
+        outputs = await self._store.outputs(job_id)
+        talk.tell(questions.question(job, steps, outputs, ask, self.loops(model)))
+        given = Given(
+            named=questions.names_of(job),
+            uploads=[one["name"] for one in job.uploads],
+            network=job.network != "none",
+            planning=ask.purpose in ("plan", "syntax"),
+            upload=partial(self._head, job),
+        )
+        why = ""
+        unusable, hotter, cuts = 0, 0, 0
+        temperature: float | None = None
+        while True:
             try:
-                answer = hidden.structure(await self._call(job_id, ask, messages))  # a server could send a key back
+                answer = await talk.ask(temperature)
             except ModelError as error:
                 why = str(error)
                 break
+            except Ended as ended:
+                raise Ended(ended.reason, f"{ended.detail} {why}".strip()) from None
+            if answer.finish != "done" and _is_half(answer.text):
+                loops = answer.finish == "loop"
+                said = "because it repeated itself" if loops else "at its length limit (LLM_MAX_TOKENS)"
+                why = f"The model's answer was cut off {said}, twice."
+                if cuts:
+                    break
+                cuts, temperature = 1, HOTTER[0] if loops else temperature
+                talk.tell(questions.cut_off(said))
+                continue
             try:
-                shape = questions.SHAPES[ask.purpose].model_validate_json(answer.text)
-                if isinstance(shape, AnsweredReview):
-                    if await self._accepted(job, shape):
-                        return wire.Answered("accepted")
-                    rejected = f"The review found it wanting. {shape.summary}\n"
-                return await self._planned(job, steps, ask, shape)
-            except (Unusable, ValidationError) as error:
+                reading = await asyncio.to_thread(read, talk.last, given)
+                if ask.purpose == "review" and (reading.steps or reading.done is False):
+                    failed = f"The review found it wanting. {cut(reading.thought, SUMMARY)}\n"
+                taken = await self._taken(job, steps, ask, reading, last=unusable > 0)
+                await talk.keep()
+                return taken
+            except Repeated as repeated:
+                why = f"The model answered with {repeated} again and again."
+                if hotter == len(HOTTER):
+                    break
+                temperature = HOTTER[hotter]
+                hotter += 1
+                talk.instead(questions.repeated(str(repeated)))
+            except Unusable as error:
                 log.info("the model's answer cannot be used: %s", error)
                 why = f"The model's answer cannot be used: {error}."
-                again = f"This answer cannot be used: {error}. Answer again, whole."
-                messages += [Message("assistant", answer.text), Message("user", again)]
-        if ask.purpose == "review" and not rejected:
+                unusable += 1
+                if ask.purpose == "review" and not failed and _rejects(talk.last):
+                    failed = "The review found it wanting.\n"
+                if unusable == TRIES:
+                    break
+                talk.tell(questions.unusable(str(error)))
+        await talk.keep()
+        if ask.purpose == "syntax":
+            return wire.Answered("accepted")  # the plan runs as it is, and the step fails with the same message
+        if ask.purpose == "review" and not failed:
             return await self._not_reviewed(job, steps, ask, why)
-        raise Ended(WITHOUT[ask.purpose], f"{rejected}{why}")
+        raise Ended(WITHOUT[ask.purpose], f"{failed}{why}")
+
+    def _head(self, job: Job, name: str) -> str:
+        """The beginning of an upload; empty if it is not there. Blocks."""
+        number = next((n for n, upload in enumerate(job.uploads, 1) if upload["name"] == name), None)
+        try:
+            return "" if number is None else _beginning(self._upload(job.id, number))
+        except OSError:
+            return ""
 
     def _model(self, job: Job) -> Model:
         try:
@@ -256,6 +328,12 @@ class Thinking:
             _check_needs(job, reading.needs)
             needs = f"The model needs something from you: {reading.needs.rstrip('.')}."
             raise Ended("plan_failed", f"{needs} Submit the job again with it; files go with -F files=@….")
+        gone = missing_inputs(job.prompt, [one["name"] for one in job.uploads]) if ask.purpose == "plan" else []
+        if reading.steps and gone and not last:
+            raise Unusable(
+                f"{', '.join(gone)} is not there and must not be invented. If the work needs it, answer with the line "
+                f"`Needs: {', '.join(gone)}` alone; otherwise give the same answer"
+            )
         if not reading.steps and reading.done is True and ask.purpose != "plan":
             if ask.purpose != "review" and reading.thought:
                 summary = cut(reading.thought, SUMMARY)
@@ -298,7 +376,7 @@ class Thinking:
         """Make an answer the job's plan; raises Unusable, Repeated and Ended."""
         used = await self._store.job(job.id)
         if used is not None:  # an answer that ends the job is taken in any case: it is paid for
-            _check_budget(used, before=False)
+            check_budget(used, before=False)
         planned = merged(ask.purpose, steps, reading.steps)
         done = sum(step.status == "completed" and step.number != wire.CHECK for step in steps)
         if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
@@ -323,7 +401,7 @@ class Thinking:
 
         def replan() -> Awaitable[Job | None]:  # with rows of its own: those that found no room belong to the store
             again = check_row(job, check) if check else None
-            return self._store.replan(job.id, ask.purpose, rows(), again, outputs)
+            return self._store.replan(job.id, ask.purpose, rows(), again, outputs, reading.notes)
 
         if await _kept(replan) is None:
             raise Ended(None, "The job has ended meanwhile.")
@@ -339,100 +417,201 @@ class Thinking:
 
         Raises ModelError where there is no answer, and Ended where there can be none.
         """
+        job_id, asked = talk.job.id, talk.asked
         job = await self._store.job(job_id)
         assert job is not None  # noqa: S101 - see _settled
-        _check_budget(job, before=True)
-        question, model = Question(tuple(messages)), self._models.get(job.wanted_model)
-        call = Call(ask.purpose, model.name)
+        check_budget(job, before=True)
+        call = Call(talk.ask_.purpose, talk.model.name)
         error: ModelError | None = None
         await _kept(lambda: self._store.asks(job_id, call.purpose, call.model))
         self._bell.ring(job_id)
+        asked.call = call
+        writing = asked.writing = Writing(talk.hidden, await self._may_show(job_id))
+        told, noted = list[asyncio.Task[None]](), list[asyncio.Task[None]]()
+
+        def hear(part: Part) -> None:
+            writing.hear(part)
+            if due := writing.due():
+                told[:] = [asyncio.create_task(self._tell(job_id, call.purpose, due, told[:]))]
+
+        def queue(waits: bool) -> None:
+            if waits:
+                asked.queued_since = time.monotonic()
+            elif asked.queued_since is not None:
+                asked.queued, asked.queued_since = asked.waited, None
+            noted[:] = [asyncio.create_task(self._note_turn(job_id, waits, noted[:]))]
+
         try:
-            answer = await model.ask(question, partial(self._waits, job_id))
+            answer = await talk.model.ask(question, partial(self._waits_for, job_id), hear, queue)
             call.usage, call.model = answer.usage, answer.model
         except ModelError as failed:
             call.usage, call.error, error = failed.usage, str(failed), failed
         except asyncio.CancelledError:
             call.usage += Usage(1)
             call.error = "The call was broken off before its answer was there."
-            with contextlib.suppress(RecordFull):  # who waits for this is in no position to wait for room
+            with contextlib.suppress(RecordFull):  # nothing here can wait for room
                 await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
             raise
+        finally:
+            writing.end()
+            asked.call, self._shown[job_id] = None, writing.left
+            if asked.queued_since is not None:  # broken off while it waited
+                queue(False)
+        await asyncio.gather(*told, return_exceptions=True)
+        await self._tell(job_id, call.purpose, writing.rest(), [])
         event = call.event()
         used = await _kept(lambda: self._store.called(job_id, event, call.calls, call.tokens, call.cost or 0.0))
         self._bell.ring(job_id)
         if isinstance(error, ModelAway | ModelBusy | ModelDenied):
             raise Ended("model_unavailable", str(error)) from None
         if error:
-            if used is not None and (refused := _used_up(used, before=False)):
+            if used is not None and (refused := used_up(used, before=False)):
                 raise Ended("budget_exceeded", f"{refused} {error}") from None
             raise error
         return answer
 
-    def _waits(self, job_id: str, seconds: float, why: str) -> None:
-        self._tasks.spawn(self._note_wait(job_id, f"{why} It is asked again in {seconds:.0f} s."))
+    async def say(self, job_id: str, turns: list[Turn]) -> None:
+        """Add to the conversation of a job."""
+        await _kept(lambda: self._store.say(job_id, turns))
+
+    def room(self, model: Model) -> int:
+        """Tokens for a conversation."""
+        whole = self._settings.llm_context or (CONTEXT_OWN if model.own else CONTEXT_HOSTED)
+        return whole - min(ANSWER_TOKENS, whole // 2)
+
+    def loops(self, model: Model) -> bool:
+        """Whether a model may work in parts, see AGENT_LOOP."""
+        mode = self._settings.agent_loop
+        return mode == "loop" or (mode == "auto" and not model.own)
+
+    def system(self, job: Job, model: Model) -> str:
+        return questions.system(job, self._settings, self.loops(model))
+
+    async def _may_show(self, job_id: str) -> int:
+        if job_id not in self._shown:
+            self._shown[job_id] = await self._store.room_for_thoughts(job_id)
+        return self._shown[job_id]
+
+    async def _tell(
+        self, job_id: str, purpose: str, parts: Sequence[tuple[bool, str]], before: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Put what the model writes into the job's events, in order."""
+        await asyncio.gather(*before, return_exceptions=True)
+        for reasoning, text in parts:
+            with contextlib.suppress(RecordFull):  # it is shown, and not needed
+                await self._store.thinks(job_id, {"purpose": purpose, "reasoning": reasoning, "text": text})
+        if parts:
+            self._bell.ring(job_id)
+
+    def _waits_for(self, job_id: str, seconds: float, why: str) -> None:
+        self._waits(job_id, f"{why} It is asked again in {seconds:.0f} s.")
+
+    def _waits(self, job_id: str, detail: str) -> None:
+        self._tasks.spawn(self._note_wait(job_id, detail))
 
     async def _note_wait(self, job_id: str, detail: str) -> None:
         with contextlib.suppress(RecordFull):
             await self._store.model_waits(job_id, detail)
         self._bell.ring(job_id)
 
-    async def _accepted(self, job: Job, shape: AnsweredReview) -> bool:
-        """Note what a review says; raises Ended where it finds the work wanting and nothing can be done about it."""
-        shape.summary = cut(shape.summary, SUMMARY)
-        await _kept(lambda: self._store.reviewed(job.id, shape.accept, shape.summary))
-        if not shape.accept and job.repairs >= self._settings.max_repairs:
-            often = f"it was mended {job.repairs} times, as often as may be (MAX_REPAIRS)"
-            raise Ended("check_failed", f"The review found it wanting, and {often}. {shape.summary}")
-        if not shape.accept and not shape.steps:
-            raise Ended("check_failed", f"The review found it wanting. {shape.summary}")
-        return shape.accept
+    async def _note_turn(self, job_id: str, waits: bool, before: Sequence[asyncio.Task[None]]) -> None:
+        """Note in the record that a question waits for its turn, or that it has it, in order."""
+        await asyncio.gather(*before, return_exceptions=True)
+        with contextlib.suppress(RecordFull):
+            await (self._store.waits_for_turn(job_id, TURN) if waits else self._store.has_turn(job_id))
+        self._bell.ring(job_id)
 
-    async def _not_reviewed(self, job: Job, steps: list[Step], ask: wire.Ask, why: str) -> wire.Answered:
-        """Do without a review where the person's own check or outputs have passed; raises Ended where they have not."""
-        failed = any(step.status != "completed" for step in steps if step.number == wire.CHECK)
-        if not job.given or failed or ask.missing:
-            missing = [f"Nothing matches the declared output {one!r}. " for one in job.outputs if one in ask.missing]
-            raise Ended("check_failed", f"{''.join(missing[:1])}What came out was not reviewed. {why}")
-        summary = cut(f"What came out was not reviewed. {why}", SUMMARY)
-        await _kept(lambda: self._store.reviewed(job.id, None, summary))
-        return wire.Answered("accepted")
 
-    async def _planned(
-        self, job: Job, steps: list[Step], ask: wire.Ask, shape: AnsweredPlan | AnsweredReview
-    ) -> wire.Answered:
-        """Make an answer the job's plan; raises Unusable, and Ended where there is no way on."""
-        if isinstance(shape, AnsweredPlan) and shape.missing.strip() and not shape.steps:
-            needs = f"The model needs something from you: {cut(shape.missing.strip(), SUMMARY)}"
-            raise Ended(WITHOUT[ask.purpose], f"{needs} Submit it again with that; files go with -F files=@….")
-        used = await self._store.job(job.id)
-        if used is not None:  # an answer that ends the job is taken in any case: it is paid for
-            _check_budget(used, before=False)
-        planned = questions.steps_of(shape.steps)
-        done = sum(step.status == "completed" and step.number != wire.CHECK for step in steps)
-        if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
-            raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
-        outputs, check = job.outputs, job.check_command
-        if isinstance(shape, AnsweredPlan):  # what a mended plan does not say stays as the plan before said it
-            mends = ask.purpose == "repair"
-            if "outputs" not in job.given:
-                outputs = questions.outputs_of(shape.outputs) or (outputs if mends else [])
-            if "check" not in job.given:
-                check = questions.check_of(shape.check) or (check if mends else "")
-        if repeated := questions.repeated(steps, planned):
-            raise Ended(WITHOUT[ask.purpose], f"The model answered with {repeated}, so it was asked no more.")
-        last = max((step.number for step in steps), default=0)
-        plain = job.model_copy(update={"check_command": ""})
-        told = [planned_step(row) for row in rows_of(plain, planned, last + 1)]
+class _Talk:
+    """The conversation of one job for the time of one question."""
 
-        def replan() -> Awaitable[Job | None]:  # with rows of its own: those that found no room belong to the store
-            again = check_row(job, check) if check else None
-            return self._store.replan(job.id, ask.purpose, rows_of(plain, planned, last + 1), again, outputs)
+    def __init__(
+        self,
+        thinking: Thinking,
+        job: Job,
+        ask: wire.Ask,
+        asked: Asked,
+        model: Model,
+        hidden: Needles,
+        turns: list[Turn],
+    ) -> None:
+        self._thinking, self.job, self.ask_, self.asked, self.model = thinking, job, ask, asked, model
+        self.hidden, self._turns = hidden, turns
+        self._new: list[Turn] = []
+        self._beside = "\0"
+        self._system = hidden.text(thinking.system(job, model))
+        self._pictures = [Picture(one.media_type, base64.b64decode(one.data), one.name) for one in ask.pictures]
+        self.last = ""
 
-        if await _kept(replan) is None:
-            raise Ended(None, "The job has ended meanwhile.")
-        self._bell.ring(job.id)
-        return wire.Answered("planned", told, outputs, check)
+    def tell(self, text: str) -> None:
+        """Say something."""
+        self._new.append(self._turn("user", self.hidden.text(text)))
+
+    def instead(self, text: str) -> None:
+        """Forget the last answer, and say something beside the last question: a repetition is not paid for twice."""
+        self._new.pop()
+        told = self._new.pop() if self._new else self._turns.pop()
+        told.text = f"{told.text.removesuffix(self._beside).rstrip()}\n\n{text}"
+        self._beside = text
+        self._new.append(told)
+
+    async def keep(self) -> None:
+        """Store what was said since the last time; a question without an answer is not part of the conversation."""
+        while self._new and self._new[-1].role == "user":
+            self._new.pop()
+        if self._new:
+            await self._thinking.say(self.job.id, self._new)
+            self._turns += self._new
+            self._new = []
+
+    async def ask(self, temperature: float | None) -> Answer:
+        """Ask, and add the answer to the conversation. Raises ModelError and Ended."""
+        room = self._thinking.room(self.model)
+        question = self._question(room, temperature)
+        try:
+            answer = await self._thinking.call(self, question)
+        except ModelRejected:  # mostly it is too long
+            shorter = self._question(room // 2, temperature)
+            if shorter == question:
+                raise
+            answer = await self._thinking.call(self, shorter)
+        self.last = self.hidden.text(answer.text)  # a server could send a key back
+        self._new.append(self._turn("assistant", self.last))
+        return answer
+
+    def _question(self, room: int, temperature: float | None) -> Question:
+        found = messages(self._system, [*self._turns, *self._new], room, self._pictures)
+        return Question(found, temperature=temperature)
+
+    def _turn(self, role: str, text: str) -> Turn:
+        return Turn(job_id=self.job.id, number=0, role=role, purpose=self.ask_.purpose, text=text)
+
+
+def _is_half(text: str) -> bool:
+    """Whether a cut answer ends within a block: then its last file is not whole."""
+    return text.count("\n```") % 2 == 1 or "```" not in text
+
+
+def _beginning(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.read(HEAD).decode("utf-8-sig", "replace")
+
+
+def _rejects(text: str) -> bool:
+    """Whether a review that cannot be used has found the work wanting all the same."""
+    if re.search(r'"accept"\s*:\s*false', text):
+        return True
+    return "```" in text and not re.search(r"^\W*done\W*:\W*yes", text, re.IGNORECASE | re.MULTILINE)
+
+
+def _check_needs(job: Job, needs: str) -> None:
+    """Raise Unusable where the thing that is said to be missing is there."""
+    for upload in job.uploads:
+        if str(upload["name"]).lower() in needs.lower():
+            raise Unusable(f"{upload['name']} is there, in /workspace: use it")
+    for name in job.secrets:
+        if name in needs:
+            raise Unusable(f"{name} is there, as an environment variable: use it")
 
 
 async def _kept(store: Callable[[], Awaitable[T]]) -> T:
@@ -446,30 +625,3 @@ async def _kept(store: Callable[[], Awaitable[T]]) -> T:
                 log.warning("an answer of the model waits until it can be stored: %s", error)
             full = True
         await asyncio.sleep(ROOM_SECONDS)
-
-
-def dollars(amount: float) -> str:
-    """An amount with as many digits as it has, down to a millionth."""
-    return f"{amount:,.6f}".rstrip("0").rstrip(".")
-
-
-def _check_budget(job: Job, *, before: bool) -> None:
-    """Raise Ended where the job has used up what it may."""
-    if said := _used_up(job, before=before):
-        raise Ended("budget_exceeded", said)
-
-
-def _used_up(job: Job, *, before: bool) -> str:
-    """What the job has used up, in a sentence; empty where it may go on.
-
-    ``before`` a call, a limit that is just reached is enough; otherwise one that is passed.
-    """
-    for used, most, what in (
-        (job.calls, job.max_calls, "calls"),
-        (job.tokens, job.max_tokens, "tokens"),
-        (job.cost, job.max_cost, "cost"),
-    ):
-        if used > most or (before and used == most):
-            shown = f"{dollars(used)} of {dollars(most)} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
-            return f"The model's budget is used up: {shown}. Ask for more with limits.{what}."
-    return ""

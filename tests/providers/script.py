@@ -70,6 +70,11 @@ class Asked:
     def prompt(self) -> str:
         return "\n".join(text for _, text in self.messages)
 
+    @property
+    def last(self) -> str:
+        """What was asked now; the messages before it are the conversation so far."""
+        return self.messages[-1][1]
+
 
 class Refused(Exception):
     """The request is not as the reference has it."""

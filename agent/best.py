@@ -1,0 +1,42 @@
+"""The best state of a job's files: a later turn of the model that makes them worse is taken back at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.keeping import Kept
+
+if TYPE_CHECKING:
+    from agent.job import Job
+
+#: What is said where files were put back.
+SAID = "A later attempt made the files worse, so those of the best attempt are delivered: {names}."
+
+
+@dataclass
+class Best:
+    """How good the kept state is: how many of the named files are right, and whether all its steps went through.
+
+    Where states are equally good the first one stays: a model that repairs a wrong self-test destroys right work.
+    """
+
+    kept: Kept = field(default_factory=Kept)
+    score: tuple[int, bool] = (0, False)
+    now: tuple[int, bool] = (0, False)
+
+    def consider(self, job: Job, *, through: bool) -> None:
+        """Judge the state by ``job.facts``, and keep it where it is the best so far; ``through``: no step failed."""
+        right = sum(fact.ok for fact in job.facts)
+        self.now = (right, through)
+        if right and self.now > self.score and self.kept.save(job, job.wanted):
+            self.score = self.now
+
+    def restore(self, job: Job) -> None:
+        """At the end: put the best state back where the last one is no better, and say so."""
+        failed = job.failure is not None or job.trouble is not None
+        if job.processes.stopped or not (self.now < self.score or (failed and self.now == self.score)):
+            return
+        if names := self.kept.restore(job):
+            said = SAID.format(names=", ".join(names[:10]))
+            job.note = f"{job.note} {said}".strip()
