@@ -24,18 +24,20 @@ class Best:
     kept: Kept = field(default_factory=Kept)
     score: tuple[int, bool] = (0, False)
     now: tuple[int, bool] = (0, False)
+    changed: bool = False  # another plan has come since the state was kept
 
     def consider(self, job: Job, *, through: bool) -> None:
         """Judge the state by ``job.facts``, and keep it where it is the best so far; ``through``: no step failed."""
         right = sum(fact.ok for fact in job.facts)
         self.now = (right, through)
         if right and self.now > self.score and self.kept.save(job, job.wanted):
-            self.score = self.now
+            self.score, self.changed = self.now, False
 
     def restore(self, job: Job) -> None:
         """At the end: put the best state back where the last one is no better, and say so."""
         failed = job.failure is not None or job.trouble is not None
-        if job.processes.stopped or not (self.now < self.score or (failed and self.now == self.score)):
+        worse = self.now < self.score or (failed and self.now == self.score)
+        if job.processes.stopped or not self.changed or not worse:
             return
         if names := self.kept.restore(job):
             said = SAID.format(names=", ".join(names[:10]))

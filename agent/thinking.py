@@ -62,7 +62,7 @@ def follow(job: Job, purpose: wire.Purpose, answer: wire.Answered) -> None:
     """Take an answer over into the job."""
     if answer.state == "planned":
         job.trouble, job.disputed, job.doubt = None, False, ""
-        job.remaining, job.done = answer.steps, answer.done
+        job.remaining, job.done, job.best.changed = answer.steps, answer.done, True
         job.order.outputs, job.order.check = answer.outputs, answer.check
         written = {step.path for step in answer.steps if step.kind == "file"}
         job.known.update(job.order.uploads, written)

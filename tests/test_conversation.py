@@ -200,8 +200,15 @@ def test_a_model_may_say_that_a_named_file_was_not_asked_for_and_a_review_decide
 def test_a_file_that_is_to_be_made_cannot_be_talked_away(one: System, talk: Any) -> None:
     talk(says(run("echo 1")), says("It was not needed.\n\nDone: yes"))
     found = one.ended(submit(one, "Write the result to a.txt"))
-    assert (found["status"], found["reason"]) == ("failed", "check_failed") and "a.txt is not there" in found["detail"]
+    assert (found["status"], found["reason"]) == ("failed", "check_failed")
+    assert found["detail"] == "a.txt is not there."
     assert purposes(found) == ["plan", "facts"]
+
+
+def test_a_state_that_was_never_left_is_not_said_to_be_put_back(one: System, talk: Any) -> None:
+    talk(says(run("echo 1 > a.txt")), says("It is an example.\n\nDone: yes"), says("b.txt is needed.\n\nDone: no"))
+    found = one.ended(submit(one, "Write a.txt, in the way of b.txt"))
+    assert found["status"] == "failed" and "best attempt" not in found["detail"]
 
 
 def test_a_models_own_check_that_cannot_run_is_dropped_and_said(one: System, talk: Any) -> None:

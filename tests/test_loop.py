@@ -297,7 +297,7 @@ def test_a_model_that_says_done_while_the_check_fails_has_not_done_it(ask: Askin
 def test_the_users_outputs_and_check_outrank_the_models(ask: Asking) -> None:
     system, server = ask(plan(shell("touch b.txt"), outputs=("b.txt",), check="true"), accept())
     found = system.ended(system.submit(prompt="Make a.txt", outputs=["a.txt"], check="test -e b.txt"))
-    assert (found["status"], found["reason"]) == ("failed", "check_failed") and "'a.txt'" in found["detail"]
+    assert (found["status"], found["reason"]) == ("failed", "check_failed") and "a.txt is not there" in found["detail"]
     assert "must be there at the end: a.txt" in server.asked[0].last
     manifest = system.zip(found["job_id"]).manifest
     assert manifest["plan"]["outputs"] == ["a.txt"] and manifest["plan"]["check"] == "test -e b.txt"

@@ -344,8 +344,10 @@ def test_the_files_that_a_prompt_wants_to_be_read_and_that_are_not_there(prompt:
     ("prompt", "made"),
     [
         ("Summarise sales.csv for me in summary.txt: the totals.", ["summary.txt"]),
+        ("Summarise app.log for me in summary.txt.", ["summary.txt"]),
         ("Write a.txt and save the chart as b.png", ["a.txt", "b.png"]),
-        ("It is in the way of old.cfg", []),
+        ("Write a.txt, in the way of old.cfg", ["a.txt"]),
+        ("Write a.txt, b.txt and c.txt", ["a.txt", "b.txt", "c.txt"]),
         ("The answer stands in `a.json`.", ["a.json"]),
         ("Write todo.py, a small tool that keeps its items in todo.json.", ["todo.py"]),
     ],

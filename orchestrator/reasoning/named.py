@@ -43,7 +43,7 @@ def named_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
     found: dict[str, None] = {}
     for match in _NAME.finditer(prompt):
         name = match[1]
-        if name.rsplit(".", 1)[0].lower() in SUFFIXES or _PRODUCTS.fullmatch(name):
+        if name.lower() == "tar.gz" or _PRODUCTS.fullmatch(name):
             continue
         before = prompt[max(0, match.start() - 100) : match.start()].split(" ")[-2:]
         rest_of_a_path = before[1:] == [""] and re.fullmatch(r"[^.:]*/[^.:]*", before[0])
@@ -83,7 +83,7 @@ _MAKE = re.compile(
     r"\b(to|into|as|write|save|create|make|called|named|put|generate|produce|output|store|export|add|draw|build)\b",
     re.I,
 )
-_PROGRAM = re.compile(r"\b(program|script|function|class|module|app|application|tool|command line)\b", re.I)
+_PROGRAM = re.compile(r"\b(program|script|function|class|module|app|application|tool|command line)\b(?!\.)", re.I)
 
 
 def missing_inputs(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
@@ -115,6 +115,8 @@ def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
             makes = re.search(r"\b(to|as|into) [`\"']?$", before) is not None
         else:
             makes = make > read or re.search(r"\bin [`\"']?$", before) is not None
+            if _NAME.search(before, max(0, make)):  # another file is what is made: this one is only mentioned
+                makes = re.search(r"(\b(to|as|into|in|and)|,) [`\"']?$", before) is not None
         if makes:
             found.append(name)
     return found
