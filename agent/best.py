@@ -10,15 +10,15 @@ from agent.keeping import Kept
 if TYPE_CHECKING:
     from agent.job import Job
 
-#: What is said where files were put back.
-SAID = "A later attempt made the files worse, so those of the best attempt are delivered: {names}."
+#: The sentence for the user if files were put back.
+SAID = "Later attempts were no better, so the files of the best attempt are delivered: {names}."
 
 
 @dataclass
 class Best:
-    """How good the kept state is: how many of the named files are right, and whether all its steps went through.
+    """The score of the kept state: how many of the named files are right, and whether all its steps went through.
 
-    Where states are equally good the first one stays: a model that repairs a wrong self-test destroys right work.
+    Of equally good states the first one stays, because a model that repairs a wrong self-test destroys right work.
     """
 
     kept: Kept = field(default_factory=Kept)
@@ -27,14 +27,14 @@ class Best:
     changed: bool = False  # another plan has come since the state was kept
 
     def consider(self, job: Job, *, through: bool) -> None:
-        """Judge the state by ``job.facts``, and keep it where it is the best so far; ``through``: no step failed."""
+        """Judge the state by ``job.facts``, and keep it if it is the best so far; ``through``: no step failed."""
         right = sum(fact.ok for fact in job.facts)
         self.now = (right, through)
         if right and self.now > self.score and self.kept.save(job, job.wanted):
             self.score, self.changed = self.now, False
 
     def restore(self, job: Job) -> None:
-        """At the end: put the best state back where the last one is no better, and say so."""
+        """At the end, put the best state back if the last one is worse, or failed and is no better; say so."""
         failed = job.failure is not None or job.trouble is not None
         worse = self.now < self.score or (failed and self.now == self.score)
         if job.processes.stopped or not self.changed or not worse:

@@ -87,7 +87,7 @@ def _told(root: str, found: list[Found], room: int, needles: Needles, uploads: s
 
 
 def _part(name: str, suffix: str, head: str, size: int) -> str:
-    """What is told of one file."""
+    """Describe one file for the model."""
     if suffix in TABLES and (told := _table(head, size)):
         return f"{name} is {told}"
     if suffix in DATA:

@@ -85,8 +85,8 @@ Reason = Literal[
     "budget_exceeded", "model_unavailable",
 ]  # fmt: skip
 
-#: What a model is asked for: the plan; sources that parse; what mends a failed step or check; what comes next after a
-#: look at the results; what the facts say is missing; a verdict on what came out.
+#: Why the agent asks: for a plan; because a source does not parse; because a step or the check failed; because the
+#: model wants to see results; because facts find something missing; for a verdict on the results.
 Purpose = Literal["plan", "syntax", "repair", "results", "facts", "review"]
 
 #: When a model reviews what came out: always; where facts do not settle it; never.
@@ -353,7 +353,7 @@ class Packed:
     secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
-#: What is wrong with a file; ``ok`` if nothing is.
+#: The fault of a file; ``ok`` means none.
 About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "ok"]
 
 #: The longest base64 of a picture for a model, in characters.

@@ -274,7 +274,7 @@ def test_right_work_that_repairs_of_a_wrong_self_test_destroy_is_put_back(one: S
     talk(says(file("calc.py", GOOD), wrong), *worse)
     found = one.ended(submit(one, "Write calc.py with a function add."))
     assert (found["status"], found["reason"]) == ("failed", "step_failed")
-    assert "files of the best attempt" in found["detail"] or "those of the best attempt" in found["detail"]
+    assert "the files of the best attempt are delivered: calc.py." in found["detail"]
     assert one.zip(found["job_id"]).text("calc.py") == GOOD
 
 

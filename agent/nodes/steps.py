@@ -31,7 +31,7 @@ NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|a
 #: Writes its standard input to a file.
 SAVE = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126'
 
-#: What is said of a step that has reached its time limit.
+#: The hint for a step that has reached its time limit.
 SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
 
 #: Where the sources of steps are. It is the agent's: what a step would put beside them would be lost.
