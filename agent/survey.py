@@ -10,11 +10,11 @@ stdout: a line with the numbers, from 0, of the outputs that nothing matches; th
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
 
+from agent import tables
 from agent.artifact import readable
 from agent.names import shown
 from agent.pack import candidates_of, matches
@@ -30,9 +30,9 @@ LOOKED_AT, HEAD_OF_DATA = 8_000, 400
 #: Data, of which the beginning is told in one quoted line: small models copy what looks like the content of a file.
 DATA = (".json", ".jsonl", ".ndjson", ".log", ".txt", ".xml", ".sql", ".svg", ".html", ".dat")
 
-#: Tables, of which the columns are told, and their delimiters.
+#: Tables, of which the columns are told; data that is mostly lines of one form.
 TABLES = (".csv", ".tsv")
-DELIMITERS = ",;\t|"
+LINES = (".log",)
 
 
 def survey(
@@ -88,29 +88,15 @@ def _told(root: str, found: list[Found], room: int, needles: Needles, uploads: s
 
 def _part(name: str, suffix: str, head: str, size: int) -> str:
     """Describe one file for the model."""
-    if suffix in TABLES and (told := _table(head, size)):
+    if suffix in TABLES and (told := tables.table(head, size)):
         return f"{name} is {told}"
     if suffix in DATA:
         verb = "is" if len(head.encode()) >= size and len(head) <= HEAD_OF_DATA else "begins with"
-        return f"{name} {verb} {head[:HEAD_OF_DATA]!r}"
+        more = tables.lines(head) if suffix in LINES else ""
+        return f"{name} {verb} {head[:HEAD_OF_DATA]!r}" + (f"; {more}" if more else "")
     if size <= HEAD:
         return f"\nAll of {name}:\n{head}"
     return f"\nBeginning of {name}:\n{head}\n[… the rest of {readable(size)} is left out …]"
-
-
-def _table(head: str, size: int) -> str:
-    """The columns of a table and its first row; empty if it is none."""
-    lines = [line for line in head.splitlines()[:3] if line.strip()]
-    if len(lines) < 2:
-        return ""
-    delimiter = max(DELIMITERS, key=lines[0].count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    if not lines[0].count(delimiter) or len(rows) < 2 or len(rows[0]) != len(rows[1]) or len(rows[0]) > 60:
-        return ""
-    pairs = "; ".join(f"{column.strip()!r}: {value[:60]!r}" for column, value in zip(rows[0], rows[1], strict=True))
-    about = len(head.encode()) / max(1, head.count("\n"))
-    count = f"{head.count(chr(10)):,}" if size <= len(head.encode()) + 3 else f"about {round(size / about):,}"
-    return f"a table of {count} lines with a header, delimiter {delimiter!r}. Its first row, by column: {pairs}"
 
 
 def _head(path: str, needles: Needles, most: int) -> str | None:
