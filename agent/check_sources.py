@@ -5,7 +5,8 @@
 It runs in the users' environment, which has IPython, and knows nothing of the agent's package. It executes nothing of
 a source. It checks a large Python source in a child of its own (``alone``), because the parser may crash on it.
 
-stdin:  JSON: [{"number": int, "kind": "shell", "python" or "file", "path": text, "source": text}]
+stdin:  JSON: [{"number": int, "kind": "shell", "python" or "file", "path": text, "source": text,
+        "before": source of the cells before this one in a fresh kernel, or null}]
 stdout: JSON: [{"number": int, "line": int, 0 if unknown, "message": text, "text": the line at fault}], at most one for
         each step. A source that cannot be checked, or not in time, counts as one that parses.
 """
@@ -40,6 +41,9 @@ CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT)
 
 #: What the programs need of the environment. BASH_ENV and NODE_OPTIONS, for instance, would have code executed.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+
+#: Names that the kernel defines for each cell.
+KERNEL_NAMES = frozenset({"display", "get_ipython", "In", "Out", "exit", "quit", "_", "__"})
 
 BASH_ERROR = re.compile(r"^bash: line (\d+): (.+)", re.MULTILINE)
 BASH_SHEBANG = re.compile(r"#!.*\b(ba|da|k)?sh\b")
@@ -96,6 +100,10 @@ def check(step: dict[str, Any], alone: bool) -> dict[str, Any] | None:
         if len(source) > SMALL and not alone:
             return check_alone(step)
         problem = cell(source) if kind == "python" else script(source)
+        if problem is None and kind == ".py":
+            problem = undefined(source)
+        elif problem is None and step.get("before") is not None:
+            problem = undefined(source, step["before"], KERNEL_NAMES)
     elif kind == "shell" or (kind in (".sh", ".bash") and (source[:2] != "#!" or BASH_SHEBANG.match(source))):
         problem = bash(source) or inline(source)
     elif kind in (".js", ".mjs", ".cjs"):
@@ -159,6 +167,27 @@ def cell(source: str) -> Problem | None:
 def script(source: str) -> Problem | None:
     """Python as it reads a file: a byte order mark or a declared encoding may come first."""
     return parsed(source.encode("utf-8", "surrogatepass"), 0)
+
+
+def undefined(source: str, before: str = "", known: frozenset[str] = frozenset()) -> Problem | None:
+    """Find the names of a source that nothing defines: small models forget imports. ``before`` has run before it."""
+    try:
+        from pyflakes.checker import Checker
+        from pyflakes.messages import UndefinedName
+
+        messages = Checker(ast.parse(f"{before}\n{source}" if before else source), "source", builtins=known).messages
+    except Exception:
+        return None  # a step may have changed the environment, or a cell has magics
+    skip = before.count("\n") + 1 if before else 0
+    missing = [
+        (message.lineno - skip, str(message.message_args[0]))
+        for message in messages
+        if type(message) is UndefinedName and message.lineno > skip
+    ]
+    if not missing:
+        return None
+    names = ", ".join(dict.fromkeys(name for _, name in sorted(missing)))
+    return Problem(min(missing)[0], f"NameError: not defined: {names}. Import or define it.")
 
 
 def parsed(source: str | bytes, flags: int) -> Problem | None:

@@ -27,11 +27,15 @@ def problems(job: Job, steps: list[wire.PlannedStep]) -> list[wire.SourceProblem
 
     A source that could not be checked counts as one that parses.
     """
-    asked = [
-        {"number": step.number, "kind": step.kind, "path": step.path, "source": step.source}
-        for step in steps
-        if step.source and (step.kind != "file" or PurePosixPath(step.path).suffix.lower() in SUFFIXES)
-    ]
+    asked = []
+    cells: str | None = None if job.kernel or job.kernel_lost else ""
+    for step in steps:
+        if step.source and (step.kind != "file" or PurePosixPath(step.path).suffix.lower() in SUFFIXES):
+            before = cells if step.kind == "python" else None
+            one = {"number": step.number, "kind": step.kind, "path": step.path, "source": step.source, "before": before}
+            asked.append(one)
+        if step.kind == "python" and cells is not None and step.source:
+            cells += f"{step.source}\n"
     if not asked:
         return []
     try:

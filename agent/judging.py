@@ -37,6 +37,10 @@ ANSWER_BYTES = 512 * 1024
 #: Seconds until a child is killed, and until it stops by itself with what it has.
 SECONDS, CHILDS_SECONDS = 10.0, 7.0
 
+#: The program that tries examples, and the seconds that it takes at most.
+TRY = ["/opt/venv/bin/python", "-I", str(Path(__file__).with_name("examples.py"))]
+TRY_SECONDS = 30.0
+
 #: The first bytes of each kind of picture.
 BEGINS = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
@@ -53,6 +57,20 @@ def facts(job: Job, named: list[str]) -> list[wire.Fact]:
     request = {"root": WORKSPACE, "named": in_workspace(named), "seconds": CHILDS_SECONDS, "columns": job.order.columns}
     try:
         return [_fact(job, one) for one in _list(answer(job, "agent.facts", request), MOST_FACTS)]
+    except Nonsense:
+        return []
+
+
+def tried(job: Job) -> list[wire.Fact]:
+    """Try the examples of the prompt and the tests that came with it. Returns an empty list if that itself fails."""
+    order = job.order
+    if not order.examples and not order.tests:
+        return []
+    examples = [{"call": one.call, "result": one.result, "names": one.names} for one in order.examples]
+    request = {"root": WORKSPACE, "seconds": TRY_SECONDS, "tests": order.tests, "examples": examples}
+    try:
+        told = _list(_ask(job, TRY, request, ANSWER_BYTES, TRY_SECONDS + 5), MOST_FACTS)
+        return [_tried(job, one) for one in told]
     except Nonsense:
         return []
 
@@ -88,11 +106,15 @@ def in_workspace(named: list[str]) -> list[str]:
 
 def answer(job: Job, module: str, request: dict[str, Any], most: int = ANSWER_BYTES) -> Any:
     """Run a module as a child, send it a request, and return its answer from JSON. Raises Nonsense."""
+    return _ask(job, [sys.executable, "-I", "-m", module], request, most, SECONDS)
+
+
+def _ask(job: Job, command: list[str], request: dict[str, Any], most: int, seconds: float) -> Any:
     try:
-        child = job.processes.start_look([sys.executable, "-I", "-m", module], json.dumps(request))
+        child = job.processes.start_look(command, json.dumps(request))
     except (Stopped, OSError):
         raise Nonsense from None
-    said, deadline = b"", time.monotonic() + SECONDS
+    said, deadline = b"", time.monotonic() + seconds
     assert child.stdout  # noqa: S101 - a pipe
     try:
         while select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -131,6 +153,16 @@ def _fact(job: Job, told: dict[str, Any]) -> wire.Fact:
         raise Nonsense
     detail = " ".join(text_of(told.get("detail"), DETAIL_RAW).split())
     return wire.Fact(_hidden(job, text_of(told.get("path"))), ok, _hidden(job, detail)[:DETAIL], about)
+
+
+def _tried(job: Job, told: dict[str, Any]) -> wire.Fact:
+    number, ok, path = told.get("example"), told.get("ok"), text_of(told.get("path"))
+    if not isinstance(number, int) or not -1 <= number < len(job.order.examples) or not isinstance(ok, bool):
+        raise Nonsense
+    firm = number < 0 or job.order.examples[number].firm
+    about: wire.About = "ok" if ok else "test" if firm else "example"
+    detail = " ".join(f"{path}: {text_of(told.get('detail'), DETAIL_RAW)}".split())
+    return wire.Fact(_hidden(job, path), ok, _hidden(job, detail)[:DETAIL], about)
 
 
 def _seen(job: Job, told: dict[str, Any]) -> wire.Seen:

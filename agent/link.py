@@ -164,4 +164,5 @@ class Retry:
 def parse_order(content: dict[str, Any]) -> wire.Order:
     """The order of the answer to ``take``."""
     steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
-    return wire.Order(steps=steps, **content)
+    examples = [wire.Example(**example) for example in content.pop("examples")]
+    return wire.Order(steps=steps, examples=examples, **content)

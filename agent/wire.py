@@ -108,6 +108,16 @@ class PlannedStep:
 
 
 @dataclass(slots=True)
+class Example:
+    """A call whose result the prompt says, or an ``assert`` that it contains."""
+
+    call: str  # a Python expression, or an ``assert`` statement
+    result: str  # a Python literal, or the name of the error that the call raises; empty for an ``assert``
+    names: list[str]  # the functions that it calls and that a file of the job is to define
+    firm: bool  # it was written as a test; otherwise it was found in running text
+
+
+@dataclass(slots=True)
 class SourceProblem:
     """Why the source of a step does not parse."""
 
@@ -145,6 +155,8 @@ class Order:
     named: list[str] = field(default_factory=list)  # files that the prompt names, beside the uploads
     made: list[str] = field(default_factory=list)  # those that it says are to be made, and not only mentions
     columns: dict[str, list[str]] = field(default_factory=dict)  # of tables among them, as the prompt says
+    examples: list[Example] = field(default_factory=list)  # that the prompt gives
+    tests: list[str] = field(default_factory=list)  # uploads with tests, where the prompt is about tests
     required: list[str] = field(default_factory=list)  # the job fails without them; ``outputs`` may be a model's guess
     check_given: bool = True  # a person, or a template, gave the check; otherwise it is evidence
     review: ReviewMode = "auto"
@@ -354,7 +366,7 @@ class Packed:
 
 
 #: The fault of a file; ``ok`` means none.
-About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "ok"]
+About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "example", "test", "ok"]
 
 #: The longest base64 of a picture for a model, in characters.
 SEEN_CHARACTERS = 400 * 1024

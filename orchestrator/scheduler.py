@@ -28,7 +28,6 @@ from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.reasoning import questions
 from orchestrator.reasoning.calls import Call
-from orchestrator.reasoning.named import columns_of
 from orchestrator.reasoning.session import Thinking
 from orchestrator.records import Records
 from orchestrator.rows import planned_step
@@ -205,14 +204,12 @@ class Scheduler:
             zip_bytes=job.zip_bytes,
             package_seconds=self._settings.package_seconds,
             link_lost_seconds=self._settings.link_lost_seconds,
-            named=questions.names_of(job) if job.planned_by == MODEL else [],
-            made=questions.made_by(job) if job.planned_by == MODEL else [],
-            columns=columns_of(job.prompt) if job.planned_by == MODEL else {},
             required=job.outputs if job.planned_by != MODEL or "outputs" in job.given else [],
             check_given=job.planned_by != MODEL or "check" in job.given,
-            review=self._settings.review,
+            review=self._thinking.review(job),
             step_seconds=self._settings.model_step_seconds,
             secrets=given,
+            **(questions.wanted(job) if job.planned_by == MODEL else {}),
         )
 
     async def refuse(self, job: Job, detail: str) -> None:

@@ -37,7 +37,7 @@ DONE = says("All is there: the numbers are right.\n\nDone: yes\n")
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[System, OpenAIServer]]:
     with OpenAIServer(()) as server:
-        system = System(**server.settings, MODEL_STEP_SECONDS="3")
+        system = System(**server.settings, MODEL_STEP_SECONDS="3", AGENT_LOOP="loop")
         try:
             yield system.start(), server
         finally:

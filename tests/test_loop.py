@@ -81,7 +81,7 @@ def own(make_system: Callable[..., System]) -> Iterator[Asking]:
 
         def make(*turns: Turn, **settings: str) -> tuple[System, Server]:
             server = stack.enter_context(OpenAIServer(turns, key=KEY))
-            return make_system(**{**server.settings, **settings}).start(), server
+            return make_system(**{**server.settings, "AGENT_LOOP": "loop", **settings}).start(), server
 
         yield make
 

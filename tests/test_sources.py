@@ -203,6 +203,40 @@ def test_a_source_that_runs_is_no_problem(kind: str, path: str, sources: list[st
     assert check(*((kind, path, source) for source in sources)) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("def f(items: List[int]) -> int:\n    return math.floor(items[0])\n", "List, math"),
+        ("def f(n):\n    return [g(n) for _ in range(3)]\n", "g"),
+        ("fib = [0, 1] + [fib[-1] for _ in range(3)]\n", "fib"),
+        ("from math import *\nprint(floor(1.5))\n", ""),
+        ("try:\n    unicode\nexcept NameError:\n    unicode = str\n", ""),
+        ("def f():\n    global later\n    later = 1\ndef g():\n    return later, __file__, __name__\n", ""),
+    ],
+)
+def test_a_name_that_a_file_does_not_define_is_a_problem(source: str, names: str) -> None:
+    found = check(("file", "a.py", source))
+    assert [one["message"] for one in found] == [f"NameError: not defined: {names}. Import or define it."] * bool(names)
+
+
+@pytest.mark.parametrize(
+    ("before", "source", "lines"),
+    [
+        ("", "x = 1\nprint(json.dumps(x))", [2]),
+        ("import json\nx = 1\n", "print(json.dumps(x))\nos.listdir()", [2]),
+        ("import json\nx = 1\n", "print(json.dumps(x))\ndisplay(x)", []),
+        ("%matplotlib inline\n", "print(json)", []),
+        (None, "print(json)", []),
+    ],
+)
+def test_a_name_that_no_cell_defines_is_a_problem_in_a_fresh_kernel(
+    before: str | None, source: str, lines: list[int]
+) -> None:
+    asked = [{"number": 1, "kind": "python", "path": "", "source": source, "before": before}]
+    program = ["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"]
+    assert [one["line"] for one in json.loads(in_image(program, json.dumps(asked), *AS_USER))] == lines
+
+
 INDENT = "IndentationError: unindent does not match any outer indentation level"
 COMPLEX = "Python source too complex to parse"
 

@@ -44,7 +44,7 @@ class Analyze(Node):
                 return purpose, wire.Answered("planned", list(order.steps), order.outputs, order.check)
         elif job.trouble:
             purpose = "repair"
-            job.facts = judging.facts(job, job.wanted)
+            job.facts = judging.facts(job, job.wanted) + judging.tried(job)
             job.best.consider(job, through=False)
         else:
             purpose = "facts" if job.done else "results"

@@ -9,7 +9,7 @@ from agent.job import Job
 
 #: Times that a model is told what is missing. After that the job fails. If the prompt only mentions the file, the model
 #: may say that it was not asked for; then a review decides.
-TELLS = 1
+TELLS = 2
 
 
 class Judge(Node):
@@ -23,7 +23,7 @@ class Judge(Node):
         return shared
 
     def exec(self, prep_res: Job) -> list[wire.Fact]:
-        return judging.facts(prep_res, prep_res.wanted)
+        return judging.facts(prep_res, prep_res.wanted) + judging.tried(prep_res)
 
     def post(self, shared: Job, prep_res: Job, exec_res: list[wire.Fact]) -> str:
         job, order = shared, shared.order
@@ -37,7 +37,7 @@ class Judge(Node):
         if wrong and not job.disputed and job.told_facts < TELLS:
             job.told_facts += 1
             return "analyze"
-        firm = any(not fact.ok and fact.path in order.made for fact in count)
+        firm = any(not fact.ok and (fact.path in order.made or fact.about == "test") for fact in count)
         if wrong and (firm or not job.disputed or order.review == "never"):
             job.fail("check_failed", wrong)
             return "package"

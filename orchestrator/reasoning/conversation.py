@@ -20,13 +20,18 @@ CHARACTERS = 3
 LAST, TOLD, ANSWERED = 3, 800, 4_000
 
 
+#: The purpose of a turn that puts the request anew: turns before it are not sent any more.
+AGAIN = "again"
+
+
 def messages(system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()) -> tuple[Message, ...]:
     """Return the messages of a question, in at most ``room`` tokens if that is possible.
 
     The first turn holds the prompt, and the last ones hold what is asked now: they stay. ``pictures`` go with the last
     turn.
     """
-    texts = [(turn.role, turn.text) for turn in turns]
+    anew = max((n for n, turn in enumerate(turns) if turn.purpose == AGAIN), default=0)
+    texts = [(turn.role, turn.text) for turn in turns[anew:]]
     if _size(system, texts) > room * CHARACTERS:
         texts = _condensed(texts)
     while _size(system, texts) > room * CHARACTERS and len(texts) > LAST + 2:

@@ -122,6 +122,38 @@ def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
     return found
 
 
+_TEST = re.compile(r"(?:.*/)?(?:test[\w-]*|[\w-]+[_.](?:test|spec))\.(?:py|js|mjs|cjs)", re.IGNORECASE)
+
+#: Files with tests that are run after the work.
+MOST_TESTS = 5
+
+
+def tests_of(prompt: str, uploads: Iterable[str]) -> list[str]:
+    """The uploads that hold tests, if the prompt is about tests: the work is done when they pass."""
+    if not re.search(r"\b(tests?|specs?)\b|\b(test|spec)[_.]", prompt, re.IGNORECASE):
+        return []
+    return [name for name in uploads if _TEST.fullmatch(name)][:MOST_TESTS]
+
+
+_MEND = re.compile(r"\b(fix|mend|repair|correct|debug|bugs?|refactor|rewrite|change|edit|extend)\b", re.IGNORECASE)
+
+
+def mended_files(prompt: str, uploads: Iterable[str]) -> list[str]:
+    """The uploads that a prompt wants to be changed: the programs it names, but not their tests."""
+    if not _MEND.search(prompt):
+        return []
+    return [name for name in uploads if name in prompt and _SOURCE.search(name) and not _TEST.fullmatch(name)]
+
+
+_SOURCE = re.compile(r"\.(py|js|mjs|cjs|ts|sh|c|cpp|java|go|rs|rb|php)$", re.IGNORECASE)
+_SERVER = re.compile(r"\b(server|rest api|listens? on|localhost|port \d+)\b", re.IGNORECASE)
+
+
+def about_a_server(prompt: str, uploads: Iterable[str]) -> bool:
+    """Whether a prompt is about a server whose program came with it."""
+    return bool(_SERVER.search(prompt)) and any(name.endswith((".py", ".js")) for name in uploads)
+
+
 _WORDS = re.compile(
     r"\s*(what|why|how|who|when|where|which|explain|describe|compare|summari[sz]e|tell|define|discuss|suggest|"
     r"recommend)\b",

@@ -35,14 +35,14 @@ def merged(purpose: wire.Purpose, rows: Sequence[Step], answered: Planned) -> Pl
     if commands:
         if purpose == "repair":
             return answered
-        return [*(_step(row) for row in kept if row.kind == "file"), *answered]
+        return [*(as_step(row) for row in kept if row.kind == "file"), *answered]
     if purpose == "syntax":  # in the old order, each file where it stood
         found: Planned = []
         new = {step.path: step for step in answered if isinstance(step, FileStep)}
         for row in pending:
-            found.append(new.pop(row.path) if row.kind == "file" and row.path in new else _step(row))
+            found.append(new.pop(row.path) if row.kind == "file" and row.path in new else as_step(row))
         return [*new.values(), *found]
-    return [*answered, *(_step(row) for row in kept)]
+    return [*answered, *(as_step(row) for row in kept)]
 
 
 def repeats(purpose: wire.Purpose, rows: Sequence[Step], planned: Planned) -> str:
@@ -67,7 +67,7 @@ def _same(kind: str, source: str, path: str, step: object) -> tuple[str, str, st
     return kind, source.strip(), path, bool(getattr(step, "background", False))
 
 
-def _step(row: Step) -> ShellStep | PythonStep | FileStep:
+def as_step(row: Step) -> ShellStep | PythonStep | FileStep:
     """A step as a plan has it, from its row."""
     if row.kind == "file":
         return FileStep(kind="file", path=row.path, content=row.source, title=row.title)

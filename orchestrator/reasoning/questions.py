@@ -6,20 +6,35 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from agent import wire
 from orchestrator.documents import printed
 from orchestrator.models import Event, Job, Step
 from orchestrator.notebook import drawn
+from orchestrator.reasoning.examples import examples_of
 from orchestrator.reasoning.hints import hints
-from orchestrator.reasoning.named import about_a_screen, made_files, missing_inputs, named_files
+from orchestrator.reasoning.named import (
+    about_a_screen,
+    about_a_server,
+    columns_of,
+    made_files,
+    mended_files,
+    missing_inputs,
+    named_files,
+    tests_of,
+)  # fmt: skip
+from orchestrator.reasoning.tracebacks import shorten
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
 
 FOLDER = Path(__file__).parent / "prompts"
 
 #: Characters of each part; of what is longer, the middle is left out, with a marker.
-PROMPT, PRINTED, WORKSPACE, DETAIL, OLDER = 40_000, 6_000, 40_000, 4_000, 1_500
+PROMPT, PRINTED, WORKSPACE, DETAIL, OLDER, LAST_PRINTED = 40_000, 6_000, 40_000, 4_000, 1_500, 600
+
+#: A model is shown the files again if something printed this.
+NOT_THERE = re.compile(r"No such file|not found|does not exist|cannot (open|stat)", re.IGNORECASE)
 
 #: What a model is told of a job's network.
 NETWORKS = {
@@ -47,8 +62,9 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
         f"\nThe person gave these secrets as environment variables of every command: {names}. You are not shown their "
         "values: where one stood in a text, it says `[secret NAME]`. Never print one, and never write one into a file."
     )
-    text = PROMPTS["system"].substitute(
-        loop=PROMPTS["loop"].template if loop else "",
+    name = "system" if loop else "files" if only_programs(job) else "run"
+    text = PROMPTS[name].safe_substitute(
+        loop=PROMPTS["loop"].template,
         screen=f"\n{PROMPTS['screen'].template}\n" if about_a_screen(job.prompt) else "",
         seconds=f"{job.seconds:g}",
         step_seconds=f"{min(job.seconds, settings.model_step_seconds):g}",
@@ -63,6 +79,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
 def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wire.Ask, loop: bool) -> str:
     """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts."""
     workspace = _workspace(ask.workspace, ask.purpose == "plan")
+    name: str = ask.purpose
     match ask.purpose:
         case "plan":
             form = "" if loop else _form(job)
@@ -71,18 +88,24 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
             parts = {"problems": _problems(steps, ask.problems)}
         case "repair":
             failed = last_failed(steps)
-            parts = {"failed": "", "printed": "", "workspace": workspace, "rest": ""}
+            parts = {"failed": "", "printed": "", "workspace": workspace, "rest": "", "disown": ""}
             if failed is not None:
-                parts["failed"] = _failed(failed)
                 text = _printed(outputs, failed.number)
-                parts["failed"] += "".join(f"\n{hint}" for hint in hints(text, steps))
-                parts["printed"] = cut(text, PRINTED).strip() or "(nothing)"
+                parts["failed"] = _failed(failed, text, steps)
+                parts["printed"] = cut(shorten(text), PRINTED).strip() or "(nothing)"
                 parts["rest"] = _rest(steps, failed)
+            if loop or (ask.facts and all(fact.ok for fact in ask.facts)):
+                parts["disown"] = PROMPTS["disown"].template
+            if not loop:
+                name = "repair_whole"
+                parts["workspace"] = workspace if NOT_THERE.search(parts["printed"]) else ""
         case "results":
             parts = {"printed": _all_printed(steps, outputs, PRINTED), "workspace": workspace}
         case "facts":
-            told = "\n".join(f"- {cut(fact.detail, DETAIL)}" for fact in ask.facts if not fact.ok)
-            parts = {"facts": told, "printed": _all_printed(steps, outputs, OLDER), "workspace": workspace}
+            parts = {"facts": _wrong(ask), "printed": _all_printed(steps, outputs, OLDER), "workspace": workspace}
+            if not loop:
+                name = "facts_whole"
+                parts["workspace"] = workspace if any(fact.about == "missing" for fact in ask.facts) else ""
         case "review":
             parts = {
                 "check": _check(job, steps),
@@ -90,7 +113,20 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
                 "printed": _all_printed(steps, outputs, PRINTED),
                 "workspace": workspace,
             }
-    return _tidy(PROMPTS[ask.purpose].safe_substitute(parts))
+    return _tidy(PROMPTS[name].safe_substitute(parts))
+
+
+def again(plan: str, steps: Sequence[Step], outputs: Sequence[Event], ask: wire.Ask) -> str:
+    """The request anew, for a model that plans, when a repair has failed too. ``plan`` is the first turn."""
+    trouble, failed = _wrong(ask), last_failed(steps)
+    if ask.purpose == "repair" and failed is not None:
+        text = _printed(outputs, failed.number)
+        trouble = f"{_failed(failed, text, steps)}\n{cut(shorten(text)[-LAST_PRINTED:], LAST_PRINTED).strip()}"
+    return _tidy(PROMPTS["again"].safe_substitute(plan=plan, trouble=trouble))
+
+
+def _wrong(ask: wire.Ask) -> str:
+    return "\n".join(f"- {cut(fact.detail, DETAIL)}" for fact in ask.facts if not fact.ok)
 
 
 def unusable(why: str) -> str:
@@ -154,14 +190,31 @@ def _given(job: Job) -> str:
     return "".join(f"\n{line}" for line in lines)
 
 
+def only_programs(job: Job) -> bool:
+    """Whether a prompt asks for programs alone: nothing is to be run for it."""
+    names = names_of(job)
+    plain = not job.uploads and not job.secrets and not about_a_screen(job.prompt)
+    return bool(names) and plain and all(_is_written(name) for name in names)
+
+
+def _is_written(name: str) -> bool:
+    return name.rsplit(".", 1)[-1].lower() in WRITTEN
+
+
 def _form(job: Job) -> str:
-    """One line on the form of the answer, for a model that gives the whole work at once."""
-    written = [name for name in names_of(job) if name.rsplit(".", 1)[-1].lower() in WRITTEN]
+    """The form of the answer and what it must make, for a model that gives the whole work at once."""
+    names, uploads = names_of(job), [upload["name"] for upload in job.uploads]
+    written = [name for name in names if _is_written(name)] or mended_files(job.prompt, uploads)
     if written:
-        return f"\nBegin the answer with `### file {written[0]}`."
-    if not job.uploads and not names_of(job):
+        files = ", ".join(f"`### file {name}`" for name in written[:5])
+        return f"\nAnswer with {files}, {'each ' if len(written) > 1 else ''}complete."
+    if not uploads and not names:
         return ""
-    return "\nAnswer with one `### run` block of `python` code that does all of it."
+    columns = columns_of(job.prompt)
+    made = [f"{name} (columns: {', '.join(columns[name])})" if name in columns else name for name in names[:8]]
+    server = f"\n{PROMPTS['server'].template}" if about_a_server(job.prompt, uploads) else ""
+    what = f" that makes {' and '.join(made)}" if made else " that does all of it"
+    return f"\nAnswer with one `### run` block of `python` code{what}.{server}"
 
 
 def _problems(steps: Sequence[Step], problems: Sequence[wire.SourceProblem]) -> str:
@@ -188,15 +241,16 @@ def _name(step: Step) -> str:
     return f"the {'bash' if step.kind == 'shell' else step.kind} block `{cut(first, 200)}`{more}"
 
 
-def _failed(step: Step) -> str:
+def _failed(step: Step, printed: str, steps: Sequence[Step]) -> str:
+    """How a step failed, with what is known of that."""
     name = _name(step)
     code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
     sentence = step.detail.split("\n")[0].split(". It last printed")[0]
-    hints = [line for line in step.detail.split("\n")[1:] if line.startswith(HINTS)]
+    known = [line for line in step.detail.split("\n")[1:] if line.startswith(HINTS)]
     text = f"{name[0].upper()}{name[1:]} failed{code}."
     if step.exit_code is None or "time limit" in sentence:
         text += f" {sentence}"
-    return "\n".join([text, *hints])
+    return "\n".join([text, *known, *hints(printed, steps)])
 
 
 #: What stands before the files that came with a prompt. A model that is not told so copies them into its answer.
@@ -254,9 +308,16 @@ def _printed(outputs: Sequence[Event], number: int) -> str:
     return drawn("".join(printed(event) for event in outputs if event.data["step"] == number))
 
 
-def made_by(job: Job) -> list[str]:
-    """The files that the prompt says are to be made."""
-    return made_files(job.prompt, [upload["name"] for upload in job.uploads])
+def wanted(job: Job) -> dict[str, Any]:
+    """What the prompt says of the result, as the fields of ``wire.Order`` that the agent checks."""
+    uploads = [upload["name"] for upload in job.uploads]
+    return {
+        "named": names_of(job),
+        "made": made_files(job.prompt, uploads),
+        "columns": columns_of(job.prompt),
+        "examples": examples_of(job.prompt),
+        "tests": tests_of(job.prompt, uploads),
+    }
 
 
 def names_of(job: Job) -> list[str]:

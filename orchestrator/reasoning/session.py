@@ -36,14 +36,15 @@ from orchestrator.errors import (
 )  # fmt: skip
 from orchestrator.llm import Models
 from orchestrator.llm.base import Answer, Model, Part, Picture, Question
-from orchestrator.models import Job, Step, Turn
+from orchestrator.models import MODEL, Job, Step, Turn
 from orchestrator.plan import STEPS, FileStep
 from orchestrator.reasoning import questions
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.calls import Call, Ended, check_budget, used_up
-from orchestrator.reasoning.conversation import messages
+from orchestrator.reasoning.conversation import AGAIN, messages
+from orchestrator.reasoning.imports import with_imports
 from orchestrator.reasoning.named import asks_for_words, missing_inputs
-from orchestrator.reasoning.plans import merged, repeats
+from orchestrator.reasoning.plans import as_step, merged, repeats
 from orchestrator.reasoning.questions import cut
 from orchestrator.reasoning.reading import read
 from orchestrator.reasoning.stream import Writing
@@ -248,7 +249,19 @@ class Thinking:
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
         talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
         outputs = await self._store.outputs(job_id)
-        talk.tell(questions.question(job, steps, outputs, ask, self.loops(model)))
+        loops, hot = self.loops(model), None
+        mends = not loops and ask.purpose in ("repair", "facts") and bool(talk.first)
+        anew = questions.again(talk.first, steps, outputs, ask) if mends else ""
+        if mends and (job.repairs or ask.purpose == "facts"):
+            talk.again(anew)
+            hot = HOTTER[min(job.repairs, len(HOTTER) - 1)]
+        else:
+            talk.tell(questions.question(job, steps, outputs, ask, loops))
+        if ask.purpose == "syntax":
+            mended, notes = with_imports(steps, ask.problems)
+            if mended:
+                reading = Reading(steps=[as_step(row) for row in mended], notes=notes)
+                return await self._planned(job, steps, ask, reading)
         given = Given(
             named=questions.names_of(job),
             uploads=[one["name"] for one in job.uploads],
@@ -258,7 +271,7 @@ class Thinking:
         )
         why = ""
         unusable, hotter, cuts = 0, 0, 0
-        temperature: float | None = None
+        temperature: float | None = hot
         while True:
             try:
                 answer = await talk.ask(temperature)
@@ -289,7 +302,10 @@ class Thinking:
                     break
                 temperature = HOTTER[hotter]
                 hotter += 1
-                talk.instead(questions.repeated(str(repeated)))
+                if anew:
+                    talk.again(anew)
+                else:
+                    talk.instead(questions.repeated(str(repeated)))
             except Unusable as error:
                 log.info("the model's answer cannot be used: %s", error)
                 why = f"The model's answer cannot be used: {error}."
@@ -479,6 +495,14 @@ class Thinking:
         whole = self._settings.llm_context or (CONTEXT_OWN if model.own else CONTEXT_HOSTED)
         return whole - min(ANSWER_TOKENS, whole // 2)
 
+    def review(self, job: Job) -> wire.ReviewMode:
+        """When a job is reviewed, see REVIEW. ``auto`` skips it for a model that only plans: small ones accept all."""
+        mode = self._settings.review
+        if mode == "auto" and job.planned_by == MODEL:
+            with contextlib.suppress(SettingsError):
+                return mode if self.loops(self._models.get(job.wanted_model)) else "never"
+        return mode
+
     def loops(self, model: Model) -> bool:
         """Whether a model may work in parts, see AGENT_LOOP."""
         mode = self._settings.agent_loop
@@ -546,6 +570,17 @@ class _Talk:
     def tell(self, text: str) -> None:
         """Say something."""
         self._new.append(self._turn("user", self.hidden.text(text)))
+
+    @property
+    def first(self) -> str:
+        """The turn with the request."""
+        return self._turns[0].text if self._turns else ""
+
+    def again(self, text: str) -> None:
+        """Put the request anew, without what was said since it was put first."""
+        self._new = []
+        self._new.append(self._turn("user", self.hidden.text(text)))
+        self._new[-1].purpose = AGAIN
 
     def instead(self, text: str) -> None:
         """Forget the last answer, and say something beside the last question: a repetition is not paid for twice."""
