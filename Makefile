@@ -36,7 +36,7 @@ skill: .venv/made images ## measure how many real tasks the configured model doe
 lint: .venv/made ## ruff and mypy strict
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict orchestrator agent skill
+	.venv/bin/mypy --strict orchestrator agent protocol skill
 
 chosen:
 	scripts/model.sh chosen

@@ -9,16 +9,17 @@ import os
 import sys
 import threading
 
-from agent import seccomp, wire
 from agent.job import Job
-from agent.link import Link, LinkLost, Refused, parse_order
-from agent.looks import Looks
-from agent.outbox import Outbox
-from agent.processes import Processes, environment, kill_all
-from agent.redaction import Needles
-from agent.session import Session
-from agent.transcript import Transcript
-from agent.views import Views
+from agent.link.client import Link, LinkLost, Refused, parse_order
+from agent.link.outbox import Outbox
+from agent.live.file_requests import Looks
+from agent.live.notebook_feed import Session
+from agent.live.transcript import Transcript
+from agent.live.viewers import Views
+from agent.runtime import seccomp
+from agent.runtime.processes import Processes, environment, kill_all
+from protocol import messages as wire
+from protocol.redaction import Needles
 
 #: Exit codes: the link was lost; the orchestrator refused the agent.
 LOST, REFUSED = 75, 76

@@ -6,15 +6,15 @@ import time
 from dataclasses import dataclass, field
 from subprocess import Popen
 
-from agent import wire
-from agent.best import Best
-from agent.kernel import Kernel
-from agent.link import Link
-from agent.outbox import Outbox
-from agent.output import Budget, StepOutput
-from agent.processes import Processes, began, users_processes
-from agent.redaction import Needles
-from agent.transcript import Transcript
+from agent.link.client import Link
+from agent.link.outbox import Outbox
+from agent.live.transcript import Transcript
+from agent.runtime.kernel import Kernel
+from agent.runtime.output import Budget, StepOutput
+from agent.runtime.processes import Processes, began, users_processes
+from agent.workspace.best_attempt import Best
+from protocol import messages as wire
+from protocol.redaction import Needles
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from conftest import System, until
 from providers import OpenAIServer, Turn
 
-from orchestrator.models import Turn as Row
+from orchestrator.db.models import Turn as Row
 from orchestrator.reasoning.conversation import LEFT_OUT, messages
 
 Talk = Callable[..., System]

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from conftest import System, docker
 
-from agent import wire
-from agent.link import Link, Refused
+from agent.link.client import Link, Refused
+from protocol import messages as wire
 
 STEP_ENDED = {
     "kind": "step_ended", "number": 1, "step": 1, "status": "failed", "exit_code": 1, "detail": "", "output_bytes": 0,

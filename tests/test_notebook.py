@@ -14,7 +14,7 @@ import pytest
 from conftest import System, docker, touch, until
 from test_steps import file, python, shell
 
-from agent import wire
+from protocol import messages as wire
 
 
 def cells(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -36,7 +36,7 @@ def kernels(system: System, job: str) -> list[str]:
     """The command lines of the kernels that a job's sandbox has at this moment."""
     sandbox = system.status(job)["sandbox"]
     lines = docker("top", f"containerized-agent-{sandbox}", "-o", "pid,args").splitlines()
-    return [line for line in lines if "cells.py" in line]
+    return [line for line in lines if "ipython_kernel.py" in line]
 
 
 # ── what steps share ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -332,7 +332,7 @@ for _ in range(18):
 @pytest.mark.parametrize("end", ["by itself", "from outside"])
 def test_a_kernel_that_has_ended_between_steps_is_replaced(system: System, end: str) -> None:
     first = "import threading, os\nthreading.Timer(1, os._exit, [0]).start()" if end == "by itself" else "x = 1"
-    kill = "sleep 2" if end == "by itself" else "pkill -9 -f cells.py; sleep 0.5"
+    kill = "sleep 2" if end == "by itself" else "pkill -9 -f ipython_kernel.py; sleep 0.5"
     job, found = ended(system, python(first), shell(kill), python("open('proof', 'w').close(); print('I ran')"))
     assert found["status"] == "completed", found
     assert system.output(job, 3).endswith("this one is fresh, without their variables …]\nI ran\n")

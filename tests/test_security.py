@@ -25,7 +25,7 @@ import httpx
 import pytest
 from conftest import ROOT, Artifact, System, docker, until
 
-from agent import wire
+from protocol import messages as wire
 
 USER = 10001
 KEYS = {
@@ -332,7 +332,7 @@ def beat(name):
         os.rename(f"next-{name}", f"swap-{name}")
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if b"agent.pack" in open(f"/proc/{pid}/cmdline", "rb").read():
+                if b"agent.children.pack" in open(f"/proc/{pid}/cmdline", "rb").read():
                     open(f"saw-the-packer-{name}", "w").close()
                     os.kill(int(pid), signal.SIGKILL)
             except OSError:
@@ -440,7 +440,7 @@ def living(container_id: str) -> list[str]:
             fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
             dead = fields[b"State"].split()[0] in b"ZX" and int(fields[b"Threads"]) == 1
             arguments = (folder / "cmdline").read_bytes()
-            if int(fields[b"Uid"].split()[0]) == USER and not dead and b"agent.pack" not in arguments:
+            if int(fields[b"Uid"].split()[0]) == USER and not dead and b"agent.children.pack" not in arguments:
                 found.append(arguments.decode(errors="replace"))
     return found
 

@@ -20,7 +20,7 @@ from answers import problem, raw
 from conftest import IMAGE, PATIENCE, System, docker, until
 from test_link import Caller
 
-from agent import wire
+from protocol import messages as wire
 
 FILE: dict[str, Any] = {"kind": "file", "size": 5, "modified": 1e9, "begin": 0, "end": 5}
 ENTRY: dict[str, Any] = {"path": "a", "kind": "file", "size": 1, "modified": 1e9}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import System
 
-from agent import wire
+from protocol import messages as wire
 
 
 def shell(script: str, **more: Any) -> dict[str, Any]:

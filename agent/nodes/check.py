@@ -6,9 +6,9 @@ import time
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Job
 from agent.nodes.steps import Result, report, run
+from protocol import messages as wire
 
 #: Exit codes of a shell whose command could not be run, or is not there.
 CANNOT_RUN = (126, 127)

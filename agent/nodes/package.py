@@ -13,11 +13,11 @@ from typing import Any
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Failure, Job
 from agent.nodes.python import leave_kernel
 from agent.nodes.steps import end_background
-from agent.processes import WORKSPACE
+from agent.runtime.processes import WORKSPACE
+from protocol import messages as wire
 
 #: The edge at which the graph ends.
 END = "end"
@@ -68,7 +68,7 @@ def _zip(job: Job) -> Iterator[bytes]:
     """The ZIP, as the packer makes it. In between, the packer's summary settles the outcome."""
     summary_read, summary_write = os.pipe()
     packer = job.processes.spawn(
-        [sys.executable, "-I", "-m", "agent.pack", str(summary_write)],
+        [sys.executable, "-I", "-m", "agent.children.pack", str(summary_write)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=(summary_write,),

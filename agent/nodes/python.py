@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 
-from agent import kernel, wire
 from agent.job import Job
-from agent.kernel import Broken, Kernel
 from agent.nodes.steps import (
     Result,
     StepNode,
@@ -19,8 +17,11 @@ from agent.nodes.steps import (
     time_limit,
     too_slow,
 )
-from agent.output import StepOutput
-from agent.processes import Stopped, exit_code, oom_kills
+from agent.runtime import kernel
+from agent.runtime.kernel import Broken, Kernel
+from agent.runtime.output import StepOutput
+from agent.runtime.processes import Stopped, exit_code, oom_kills
+from protocol import messages as wire
 
 #: What is printed first in the kernel that takes the place of one.
 FRESH = "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\n"

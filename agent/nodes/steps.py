@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Job, Running
-from agent.output import StepOutput
-from agent.processes import Stopped, exit_code, oom_kills
+from agent.runtime.output import StepOutput
+from agent.runtime.processes import Stopped, exit_code, oom_kills
+from protocol import messages as wire
 
 #: The exit code, as a shell shows it, of a process that SIGKILL ended.
 KILLED = 137

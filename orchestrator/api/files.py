@@ -10,18 +10,18 @@ from urllib.parse import quote
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from agent import wire
-from agent.names import LONGEST_NAME
-from orchestrator import archive
 from orchestrator.api import schemas
-from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, KnownJob
+from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.jobs import PROBLEM, check_not_expired
-from orchestrator.api.live import base_name, live, media_type, refuse, wanted_part
-from orchestrator.documents import iso
+from orchestrator.api.live_file import base_name, live, media_type, refuse, wanted_part
+from orchestrator.db.models import FINAL, Job
 from orchestrator.errors import Conflict, NotFound, Unavailable
-from orchestrator.looks import Answer
-from orchestrator.models import FINAL, Job
+from orchestrator.files import zip_reader
+from orchestrator.live.file_requests import Answer
+from orchestrator.reports.documents import iso
+from protocol import messages as wire
+from protocol.file_names import LONGEST_NAME
 
 router = APIRouter(responses={422: PROBLEM})
 T = TypeVar("T")
@@ -61,7 +61,7 @@ async def files(
         else:
             source = "artifact"
             zipped = here.records.artifact(job.id)
-            found = await _in_zip(here, seen, lambda: archive.listing(zipped, below, cursor, limit))
+            found = await _in_zip(here, seen, lambda: zip_reader.listing(zipped, below, cursor, limit))
     return schemas.FileList(
         job_id=job.id,
         source=source,
@@ -102,7 +102,7 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
             seen.close()
             raise
     sha256 = (seen.artifact or {}).get("sha256", "")
-    member = await _in_zip(here, seen, lambda: archive.find(here.records.artifact(job.id), path, sha256))
+    member = await _in_zip(here, seen, lambda: zip_reader.find(here.records.artifact(job.id), path, sha256))
     if isinstance(member, wire.FoundNone):
         refuse(job.id, path, member)
     if answer := unchanged(request, member.etag):
@@ -140,7 +140,7 @@ async def _in_zip(here: Context, job: Job, read: Callable[[], T]) -> T:
     except FileNotFoundError:
         await check_not_expired(here, job.id)
         raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip()) from None
-    except archive.Unreadable as error:
+    except zip_reader.Unreadable as error:
         detail = f"Into the ZIP of job {job.id} nobody can look: {error}. GET /download/{job.id} has it as it is."
         raise Conflict(409, "unreadable-zip", "Unreadable ZIP", detail) from error
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from agent import wire
 from orchestrator.api.context import Context, Here
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.diagnosis.base import Finding
 from orchestrator.gateway import urls
+from protocol import messages as wire
 
 router = APIRouter()
 

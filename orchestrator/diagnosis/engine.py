@@ -7,10 +7,10 @@ import platform
 import secrets
 import time
 
-from agent import wire
 from orchestrator.diagnosis.base import Case, Finding, lasting, not_tried
 from orchestrator.engines.base import Exit, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from protocol import messages as wire
 
 #: Seconds for a sandbox, and for its end; the bytes of its memory.
 SANDBOX_SECONDS, SANDBOX_BYTES = 5.0, 2**28

@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import get_args
 
-from agent import wire
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.diagnosis.engine import BUILD
 from orchestrator.gateway import urls
-from orchestrator.signing import Grant
+from orchestrator.live.grants import Grant
+from protocol import messages as wire
 
 #: A job that there never is: ids are drawn by chance.
 NO_JOB = "0" * 16

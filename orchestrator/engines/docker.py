@@ -24,9 +24,9 @@ import requests.exceptions
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from agent import wire
 from orchestrator.engines.base import Exit, Facts, Sandbox, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from protocol import messages as wire
 
 T = TypeVar("T")
 

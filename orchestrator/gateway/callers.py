@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 
-from agent import wire
 from orchestrator.errors import Forbidden
-from orchestrator.origins import foreign
+from orchestrator.live.grants import Grant, Signer
 from orchestrator.settings import Settings
-from orchestrator.signing import Grant, Signer
+from orchestrator.web.origin_check import foreign
+from protocol import messages as wire
 
 #: The cookie that keeps a grant in a browser, and the parameter of a link that brings it there.
 COOKIE, PARAMETER = "view", "link"

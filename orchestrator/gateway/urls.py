@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from agent import wire
-from orchestrator.models import Job
+from orchestrator.db.models import Job
+from orchestrator.live.grants import Grant, Mode, Signer
 from orchestrator.settings import Settings, is_loopback
-from orchestrator.signing import Grant, Mode, Signer
+from protocol import messages as wire
 
 
 def link(settings: Settings, signer: Signer, job: Job, service: wire.Service, mode: Mode, follow: bool = False) -> str:

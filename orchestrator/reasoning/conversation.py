@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.db.models import Turn
 from orchestrator.llm.base import Message, Picture
-from orchestrator.models import Turn
-from orchestrator.reasoning.questions import cut
+from orchestrator.reasoning.model_prompts import cut
 
 #: Characters that count as a token, on the safe side for code.
 CHARACTERS = 3
