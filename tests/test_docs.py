@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, System
@@ -78,57 +76,9 @@ def test_all_images_carry_the_version_of_the_code(file: str) -> None:
     assert f'LABEL containerized-agent.version="{wire.VERSION}"' in (ROOT / file).read_text()
 
 
-def imports(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def test_the_two_planes_share_the_protocol_alone() -> None:
-    for package, others in [
-        ("agent", {"orchestrator"}),
-        ("orchestrator", {"agent"}),
-        ("protocol", {"agent", "orchestrator"}),
-    ]:
-        for file in (ROOT / package).rglob("*.py"):
-            assert not {name.split(".")[0] for name in imports(file)} & others, file
-    for image in ("Dockerfile.agent", "orchestrator/Dockerfile"):
-        assert re.search(r"^COPY protocol/ ", (ROOT / image).read_text(), re.MULTILINE), image
-
-
-@pytest.mark.parametrize(
-    ("lower", "uppers"),
-    [
-        ("engines", ["api", "link", "jobs", "db", "planning", "app"]),
-        ("llm", ["api", "link", "jobs", "db", "engines", "app"]),
-        ("db/store.py", ["api", "link", "jobs", "engines", "app"]),
-        ("db/models.py", ["api", "link", "jobs", "db.store", "engines", "app"]),
-        ("jobs/finalizer.py", ["api", "link", "jobs.service", "app"]),
-        ("jobs/dispatcher.py", ["api", "link", "jobs.service", "jobs.monitor", "app"]),
-        ("jobs/monitor.py", ["api", "link", "jobs.service", "app"]),
-        ("jobs/service.py", ["api", "link", "app"]),
-        ("link", ["api", "app", "engines"]),
-        ("gateway", ["api", "link", "app", "engines"]),
-        ("live/viewers.py", ["api", "link", "gateway", "jobs.service", "jobs.finalizer", "app"]),
-        ("live/grants.py", ["api", "link", "gateway", "live.viewers", "jobs.service", "db.store", "app"]),
-    ],
-)
-def test_arrows_point_one_way(lower: str, uppers: list[str]) -> None:
-    place = ROOT / "orchestrator" / lower
-    for file in [place] if place.is_file() else place.rglob("*.py"):
-        for name in imports(file):
-            for upper in uppers:
-                assert not re.fullmatch(rf"orchestrator\.{upper}(\..*)?", name), f"{file} imports {name}"
-
-
-def test_only_the_store_and_the_database_speak_sql() -> None:
-    for file in (ROOT / "orchestrator").rglob("*.py"):
-        if file.name not in ("store.py", "database.py", "models.py") and "migrations" not in file.parts:
-            assert not any(name.split(".")[0] in ("sqlalchemy", "sqlmodel", "sqlite3") for name in imports(file)), file
+@pytest.mark.parametrize("file", ["Dockerfile.agent", "orchestrator/Dockerfile"])
+def test_the_images_of_both_sides_carry_the_protocol(file: str) -> None:
+    assert re.search(r"^COPY protocol/ ", (ROOT / file).read_text(), re.MULTILINE)
 
 
 def test_the_files_that_the_design_names_are_there() -> None:

@@ -8,10 +8,13 @@ import select
 import subprocess
 import time
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from agent.job import Job
 from agent.runtime.processes import Stopped, end
 from protocol import messages as wire
+
+if TYPE_CHECKING:
+    from agent.job import Job
 
 COMMAND = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/check_sources.py")]
 
