@@ -18,7 +18,7 @@ from agent.live.transcript import Transcript
 from agent.live.viewers import Views
 from agent.runtime import seccomp
 from agent.runtime.processes import Processes, environment, kill_all
-from protocol import messages as wire
+from protocol import messages
 from protocol.redaction import Needles
 
 #: Exit codes: the link was lost; the orchestrator refused the agent.
@@ -26,12 +26,12 @@ LOST, REFUSED = 75, 76
 
 
 def main() -> int:
-    token = os.environ.pop(wire.TOKEN_VARIABLE, "")
+    token = os.environ.pop(messages.TOKEN_VARIABLE, "")
     if not token:
-        print(f"{wire.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
+        print(f"{messages.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
         return REFUSED
     seccomp.narrow()  # before the first thread: each has a filter of its own
-    link = Link(wire.SOCKET, token)
+    link = Link(messages.SOCKET, token)
     try:
         work(link)
     except Refused as error:
@@ -47,7 +47,7 @@ def main() -> int:
 
 def work(link: Link) -> None:
     """Take the job and run its graph."""
-    order = parse_order(link.call("POST", "/take", wire.Take(wire.VERSION)))
+    order = parse_order(link.call("POST", "/take", messages.Take(messages.VERSION)))
     link.lost_after = order.link_lost_seconds
     processes = Processes(environment(order.job_id, order.cpus), order.secrets)
 

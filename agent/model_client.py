@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agent.job import Failure, Job
 from agent.runtime.processes import WORKSPACE, memory_file
-from protocol import messages as wire
+from protocol import messages
 
 #: Bytes of what is told of the workspace, and seconds in which it is looked through.
 SURVEY_BYTES, SURVEY_SECONDS = 32 * 1024, 10
@@ -18,12 +18,12 @@ SURVEY_BYTES, SURVEY_SECONDS = 32 * 1024, 10
 
 def ask(
     job: Job,
-    purpose: wire.Purpose,
+    purpose: messages.Purpose,
     *,
-    problems: Sequence[wire.SourceProblem] = (),
-    facts: Sequence[wire.Fact] = (),
-    pictures: Sequence[wire.Seen] = (),
-) -> wire.Answered:
+    problems: Sequence[messages.SourceProblem] = (),
+    facts: Sequence[messages.Fact] = (),
+    pictures: Sequence[messages.Seen] = (),
+) -> messages.Answered:
     """Put a question and wait for the answer; ``waiting`` is returned only where the job was stopped meanwhile.
 
     What the model writes is shown as it comes. Raises Refused and LinkLost.
@@ -36,12 +36,12 @@ def ask(
     while True:
         left = job.deadline - time.monotonic()
         if put:
-            content = job.link.call("POST", "/hear", wire.Hear(job.asked, heard, left))
+            content = job.link.call("POST", "/hear", messages.Hear(job.asked, heard, left))
         else:
             parts = list(problems), list(facts), list(pictures)
-            content = job.link.call("POST", "/ask", wire.Ask(job.asked, purpose, workspace, missing, left, *parts))
-        steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
-        answer = wire.Answered(steps=steps, **content)
+            content = job.link.call("POST", "/ask", messages.Ask(job.asked, purpose, workspace, missing, left, *parts))
+        steps = [messages.PlannedStep(**step) for step in content.pop("steps")]
+        answer = messages.Answered(steps=steps, **content)
         put = answer.state != "unknown"
         if not put:
             heard, queued = 0, 0.0
@@ -55,10 +55,10 @@ def ask(
             return answer
         if time.monotonic() > job.deadline:
             detail = f"The model had not answered at the job's limit of {job.order.seconds:g} s."
-            return wire.Answered("failed", reason="timed_out", detail=detail)
+            return messages.Answered("failed", reason="timed_out", detail=detail)
 
 
-def follow(job: Job, purpose: wire.Purpose, answer: wire.Answered) -> None:
+def follow(job: Job, purpose: messages.Purpose, answer: messages.Answered) -> None:
     """Take an answer over into the job."""
     if answer.state == "planned":
         job.trouble, job.disputed, job.doubt = None, False, ""

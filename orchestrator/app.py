@@ -28,7 +28,7 @@ from orchestrator.logs import Access
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
 from orchestrator.web.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
-from protocol import messages as wire
+from protocol import messages
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
 
@@ -89,7 +89,7 @@ def create_system(settings: Settings) -> System:
 
 def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
-    app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
+    app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
     for module in (jobs, events, files, notebook, retry, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])

@@ -17,14 +17,15 @@ from conftest import IMAGE, docker
 DRIVER = """
 import dataclasses, json, os, subprocess, sys, time
 from agent.workspace import inspection, snapshots
-from protocol import messages as wire
+from protocol import messages
 from agent.job import Job
 from agent.runtime.processes import Processes, environment, users_processes
 from protocol.redaction import Needles
 
 told = json.load(sys.stdin)
 env = environment("job", 1)
-order = wire.Order("job", "model", True, [], told["uploads"], [], "", "none", 600, 1, 1 << 30, 60, 60, told["secrets"])
+limits = 600, 1, 1 << 30, 60, 60
+order = messages.Order("job", "model", True, [], told["uploads"], [], "", "none", *limits, told["secrets"])
 job = Job(order, None, None, Processes(env, told["secrets"]), remaining=[], needles=Needles(told["secrets"]))
 
 def user(code, *arguments):

@@ -11,7 +11,7 @@ from test_settings import COMPOSE_ALONE
 from orchestrator.db import models
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from protocol import messages as wire
+from protocol import messages
 
 README = (ROOT / "README.md").read_text()
 DESIGN = (ROOT / "docs/design.md").read_text()
@@ -61,19 +61,19 @@ def test_the_readme_names_the_phrase_of_every_template() -> None:
 
 
 def test_the_wire_speaks_of_the_same_reasons_and_states() -> None:
-    assert set(wire.Reason.__args__) <= set(models.REASONS)  # type: ignore[attr-defined]
-    assert set(wire.OutcomeStatus.__args__) == set(models.FINAL)  # type: ignore[attr-defined]
+    assert set(messages.Reason.__args__) <= set(models.REASONS)  # type: ignore[attr-defined]
+    assert set(messages.OutcomeStatus.__args__) == set(models.FINAL)  # type: ignore[attr-defined]
 
 
 def test_the_gateway_says_the_version_of_the_code() -> None:
-    assert (ROOT / "novnc/static/version").read_text().strip() == wire.VERSION
+    assert (ROOT / "novnc/static/version").read_text().strip() == messages.VERSION
 
 
 @pytest.mark.parametrize(
     "file", ["Dockerfile.agent", "orchestrator/Dockerfile", "novnc/Dockerfile", "model/Dockerfile"]
 )
 def test_all_images_carry_the_version_of_the_code(file: str) -> None:
-    assert f'LABEL containerized-agent.version="{wire.VERSION}"' in (ROOT / file).read_text()
+    assert f'LABEL containerized-agent.version="{messages.VERSION}"' in (ROOT / file).read_text()
 
 
 @pytest.mark.parametrize("file", ["Dockerfile.agent", "orchestrator/Dockerfile"])

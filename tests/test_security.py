@@ -25,7 +25,7 @@ import httpx
 import pytest
 from conftest import ROOT, Artifact, System, docker, until
 
-from protocol import messages as wire
+from protocol import messages
 
 USER = 10001
 KEYS = {
@@ -419,7 +419,7 @@ def inspect(name: str) -> dict[str, Any]:
 
 
 def token_of(inspected: dict[str, Any]) -> str:
-    return next(e for e in inspected["Config"]["Env"] if e.startswith(f"{wire.TOKEN_VARIABLE}=")).partition("=")[2]
+    return next(e for e in inspected["Config"]["Env"] if e.startswith(f"{messages.TOKEN_VARIABLE}=")).partition("=")[2]
 
 
 def give(name: str, path: str, content: str = "") -> None:
@@ -570,7 +570,7 @@ def test_only_the_token_of_a_running_sandbox_opens_the_link(guarded: System, spi
     ended_id, _, ended_secret = spied.token.partition(".")
     wrong = ["x", "." * 50, own_id, f"{own_id}.", f"{own_id}.{ended_secret}", f"{ended_id}.{secret}", spied.token]
     wrong += [f"{own_id}.{secret[:-1]}", f"{right}x", f"{own_id}.{secret.swapcase()}", guarded.settings["API_KEY"]]
-    calls = [("POST", "/take", {"version": wire.VERSION}), ("POST", "/events", {"events": []})]
+    calls = [("POST", "/take", {"version": messages.VERSION}), ("POST", "/events", {"events": []})]
     calls += [("GET", "/commands", None), ("POST", "/outcome", {}), ("PUT", "/artifact", {})]
     with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://link") as link:
 
@@ -772,7 +772,7 @@ def test_cpu_output_and_the_containers_log_are_limited(guarded: System, spied: S
     (cpus,) = re.findall(r"CPUS ([\d.]+)", guarded.output(job, 1))
     assert 0 < float(cpus) <= 0.5 * 1.2
     kept = len(guarded.output(job, 2))
-    assert wire.OUTPUT_HEAD < kept < wire.OUTPUT_HEAD + wire.OUTPUT_TAIL + 1000
+    assert messages.OUTPUT_HEAD < kept < messages.OUTPUT_HEAD + messages.OUTPUT_TAIL + 1000
     assert found["steps"][1]["output_bytes"] == 100_000_000
     assert spied.inspected["HostConfig"]["LogConfig"] == {
         "Type": "json-file",

@@ -315,7 +315,7 @@ print("", time.monotonic() - begun)
 AGENT = """
 import json, sys
 from agent.workspace import source_check
-from protocol import messages as wire
+from protocol import messages
 from agent.job import Job
 from agent.runtime.processes import Processes, environment
 
@@ -324,7 +324,8 @@ source_check.COMMAND, source_check.CHECK_SECONDS = command or source_check.COMMA
 job = Job(None, None, None, Processes(environment("job", 1)), [], None)
 if stopped:
     job.processes.stop("cancelled")
-steps = [wire.PlannedStep(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
+planned = messages.PlannedStep
+steps = [planned(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
 print(json.dumps([[one.number, one.line, one.message, one.text] for one in source_check.problems(job, steps)]))
 """
 

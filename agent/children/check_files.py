@@ -4,7 +4,7 @@
 
 stdin, JSON:   {"root": folder, "named": [path or glob], "seconds": number,
                 "columns": {path of a table: [name that its header must have]}}
-stdout, JSON:  [{"path": text, "ok": bool, "detail": sentence, "about": word}], as ``wire.Fact`` has them
+stdout, JSON:  [{"path": text, "ok": bool, "detail": sentence, "about": word}], as in ``messages.Fact``
 
 A glob passes if one of its files passes. Each file is checked in a process of its own.
 """

@@ -40,7 +40,7 @@ EACH = 3.0
 #: Files that are usually empty on purpose.
 MAY_BE_EMPTY = frozenset({"__init__.py", "py.typed", ".gitkeep", ".keep", ".nojekyll"})
 
-#: A word of ``wire.About``, and the rest of a sentence that begins with the path.
+#: A word of ``messages.About``, and the rest of a sentence that begins with the path.
 Wrong = tuple[str, str]
 
 

@@ -2,9 +2,9 @@
 
     python -I -m agent.children.read_workspace
 
-stdin, one JSON line:   {"root": folder, "outputs": [glob], "look": a `wire.Look`, "most": bytes,
+stdin, one JSON line:   {"root": folder, "outputs": [glob], "look": a `messages.Look`, "most": bytes,
                          "secrets": {name: value}}
-stdout, one JSON line:  what was found, one of `wire`'s Found…; for a file, the bytes that were asked for follow
+stdout, one JSON line:  what was found, a `messages.Found`; for a file, the bytes that were asked for follow
 
 What is listed is what would be packed, under the names that it would have in the ZIP.
 """

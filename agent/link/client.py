@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from protocol import messages as wire
+from protocol import messages
 
 #: Seconds between two tries while the orchestrator does not answer: from the first, doubled up to the second.
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0
@@ -161,7 +161,7 @@ class Retry:
         self._pause = min(self._pause * 2, RETRY_MOST)
 
 
-def parse_order(content: dict[str, Any]) -> wire.Order:
+def parse_order(content: dict[str, Any]) -> messages.Order:
     """The order of the answer to ``take``."""
-    steps = [wire.PlannedStep(**step) for step in content.pop("steps")]
-    return wire.Order(steps=steps, **content)
+    steps = [messages.PlannedStep(**step) for step in content.pop("steps")]
+    return messages.Order(steps=steps, **content)

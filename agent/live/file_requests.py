@@ -18,7 +18,7 @@ from typing import Any
 
 from agent.link.client import Link, Refused
 from agent.runtime.processes import WORKSPACE, Processes, Stopped, end, memory_left
-from protocol import messages as wire
+from protocol import messages
 
 COMMAND = [sys.executable, "-I", "-m", "agent.children.read_workspace"]
 
@@ -41,14 +41,14 @@ class Looks:
     What the child says is passed on as it is: it may have been made to say anything, by a job that is the same user.
     """
 
-    def __init__(self, link: Link, processes: Processes, order: wire.Order) -> None:
+    def __init__(self, link: Link, processes: Processes, order: messages.Order) -> None:
         self._link, self._processes, self._order = link, processes, order
         self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        for number in range(wire.LOOKS):
+        for number in range(messages.LOOKS):
             threading.Thread(target=self._answer_all, name=f"looks-{number}", daemon=True).start()
 
     def put(self, look: dict[str, Any]) -> None:
-        """Answer a ``wire.Look`` soon; returns at once."""
+        """Answer a ``messages.Look`` soon; returns at once."""
         self._waiting.put(look)
 
     def _answer_all(self) -> None:
@@ -64,7 +64,7 @@ class Looks:
 
     def _answer(self, look: dict[str, Any]) -> Generator[bytes, None, None]:
         """The answer as it is sent: the child's own, or why there is none."""
-        request = {"root": WORKSPACE, "outputs": self._order.outputs, "look": look, "most": wire.LIVE_FILE_BYTES}
+        request = {"root": WORKSPACE, "outputs": self._order.outputs, "look": look, "most": messages.LIVE_FILE_BYTES}
         text = json.dumps({**request, "secrets": self._order.secrets}) + "\n"
         begun = time.monotonic()
         while True:
@@ -81,7 +81,7 @@ class Looks:
                 return
             try:
                 line, whole = b"", False
-                for block in _read(child, begun + wire.LOOK_BEGIN_SECONDS, begun + wire.LOOK_SECONDS):
+                for block in _read(child, begun + messages.LOOK_BEGIN_SECONDS, begun + messages.LOOK_SECONDS):
                     line = block if whole else line + block
                     whole = whole or b"\n" in block or len(line) > LINE_BYTES
                     if whole:
@@ -90,7 +90,7 @@ class Looks:
                     return
             finally:
                 end(child)
-            if child.returncode != -signal.SIGKILL or time.monotonic() > begun + wire.LOOK_BEGIN_SECONDS / 2:
+            if child.returncode != -signal.SIGKILL or time.monotonic() > begun + messages.LOOK_BEGIN_SECONDS / 2:
                 yield _none("failed", "whoever looked was ended before he could say anything")
                 return
             time.sleep(AGAIN_SECONDS)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from protocol import messages as wire
+from protocol import messages
 
 #: Bytes of what steps print and show that the live notebook has, and characters of what one step has printed.
 KEPT, KEPT_STEP = 4 * 2**20, 256 * 1024
@@ -36,33 +36,33 @@ class Session:
         self._printed: dict[int, int] = {}  # characters that are kept of each step
         self.on_change: Callable[[], None] = lambda: None
 
-    def begin(self, step: wire.PlannedStep) -> None:
+    def begin(self, step: messages.PlannedStep) -> None:
         """A step begins, or the check."""
-        name = "The check" if step.number == wire.CHECK else f"Step {step.number}: {step.title}"
+        name = "The check" if step.number == messages.CHECK else f"Step {step.number}: {step.title}"
         title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
         with self._lock:
             self._tell(title)
             self._tell({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
         self.on_change()
 
-    def tell(self, event: wire.AgentEvent) -> None:
+    def tell(self, event: messages.AgentEvent) -> None:
         """Something happened that is told of the job."""
         with self._lock:
             self._take(event)
         self.on_change()
 
-    def _take(self, event: wire.AgentEvent) -> None:
-        if isinstance(event, wire.Output):
+    def _take(self, event: messages.AgentEvent) -> None:
+        if isinstance(event, messages.Output):
             self._output(event.step, {"output_type": "stream", "name": "stdout", "text": event.text})
             self._printed[event.step] = self._printed.get(event.step, 0) + len(event.text)
             if self._printed[event.step] > KEPT_STEP:
                 self._cut(event.step)
-        elif isinstance(event, wire.Result) and event.error:
+        elif isinstance(event, messages.Result) and event.error:
             name, message = event.error
             error = {"ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
             self._output(event.step, {"output_type": "error", **error})
-        elif isinstance(event, wire.Result):
-            data = {kind: part for kind, part in event.data.items() if kind not in wire.PICTURES}
+        elif isinstance(event, messages.Result):
+            data = {kind: part for kind, part in event.data.items() if kind not in messages.PICTURES}
             picture = {"file": event.file} if event.file else {}
             self._output(event.step, {"output_type": "display_data", "data": data, "metadata": {}}, **picture)
 
@@ -101,7 +101,7 @@ def _cell(number: int) -> str:
     return f"step-{number}"
 
 
-def source_of(step: wire.PlannedStep) -> str:
+def source_of(step: messages.PlannedStep) -> str:
     """A step as a cell that does the same."""
     if step.kind == "shell":
         return f"%%bash\n{step.source}"

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from agent.runtime.processes import DISPLAY, HOME, WORKSPACE
-from protocol import messages as wire
+from protocol import messages
 
 #: Where the services of the job's user listen; whoever listens for viewers may pass through, and writes nothing.
 FOLDER = "/run/services"
-SOCKETS: dict[wire.Service, str] = {"desktop": f"{FOLDER}/rfb", "notebook": f"{FOLDER}/lab"}
+SOCKETS: dict[messages.Service, str] = {"desktop": f"{FOLDER}/rfb", "notebook": f"{FOLDER}/lab"}
 PASSWORDS = f"{FOLDER}/passwords"
 
 #: Is there when the window manager is ready.
@@ -21,8 +21,8 @@ DISPLAY_SOCKET = f"/tmp/.X11-unix/X{DISPLAY[1:]}"  # noqa: S108 - X11 has it the
 
 #: What must be left of the container's memory, in bytes, and of its processes for a service to be started: else the job
 #: would pay for it. Of the processes a desktop takes 6 and a notebook 8; the rest is for the step.
-MEMORY: dict[wire.Service, int] = {"desktop": 96 * 2**20, "notebook": 192 * 2**20}
-PROCESSES: dict[wire.Service, int] = {"desktop": 24, "notebook": 32}
+MEMORY: dict[messages.Service, int] = {"desktop": 96 * 2**20, "notebook": 192 * 2**20}
+PROCESSES: dict[messages.Service, int] = {"desktop": 24, "notebook": 32}
 
 #: The screen: its standard input is the socket that the agent has been listening on, so no program of a job waits for
 #: more than its answer. It takes it as systemd's services do, see sd_listen_fds(3).
@@ -69,6 +69,6 @@ NOTEBOOK = [
 ]  # fmt: skip
 
 
-def front(service: wire.Service) -> list[str]:
+def front(service: messages.Service) -> list[str]:
     """What listens for a service's viewers; its standard input is the socket."""
     return [sys.executable, "-I", "-m", "agent.children.viewer_proxy", service, SOCKETS[service]]

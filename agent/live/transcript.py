@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from protocol import messages as wire
+from protocol import messages
 
 #: Bytes that are kept for a viewer who comes later, or for a terminal that is slow.
 KEPT = 256 * 1024
@@ -24,21 +24,21 @@ class Transcript:
         self._title = b""
         self.on_change: Callable[[], None] = lambda: None
 
-    def begin(self, step: wire.PlannedStep) -> None:
+    def begin(self, step: messages.PlannedStep) -> None:
         """A step begins, or the check."""
-        name = step.title if step.number == wire.CHECK else f'Step {step.number} "{step.title}"'
+        name = step.title if step.number == messages.CHECK else f'Step {step.number} "{step.title}"'
         plain = "".join(character if character.isprintable() else " " for character in name)
         with self._lock:
             self._title = f"\x1b]0;{plain}\x07".encode()
         self._add(self._title + f"{PLAIN}{BOLD}▶ {plain}{PLAIN}\n".encode())
 
-    def tell(self, event: wire.AgentEvent) -> None:
+    def tell(self, event: messages.AgentEvent) -> None:
         """Something happened that is told of the job."""
-        if isinstance(event, wire.Output):
+        if isinstance(event, messages.Output):
             self._add(event.text.encode("utf-8", "replace"))
-        elif isinstance(event, wire.Result) and (shown := event.file or event.data.get("text/plain", "")):
+        elif isinstance(event, messages.Result) and (shown := event.file or event.data.get("text/plain", "")):
             self._add(f"{BOLD}{shown}{PLAIN}\n".encode("utf-8", "replace"))
-        elif isinstance(event, wire.StepEnded):
+        elif isinstance(event, messages.StepEnded):
             sentence = event.detail.partition("\n")[0] or event.status
             colour, mark = (GREEN, "✓") if event.status == "completed" else (RED, "✗")
             self._add(f"{PLAIN}{colour}{mark} {sentence}{PLAIN}\n".encode("utf-8", "replace"))

@@ -24,7 +24,7 @@ from agent.live import services
 from agent.live.notebook_feed import Session
 from agent.live.transcript import Transcript
 from agent.runtime.processes import FRONT, Processes, Stopped, memory_file, memory_left
-from protocol import messages as wire
+from protocol import messages
 
 #: Bytes for the terminal at once.
 BLOCK = 4096
@@ -70,7 +70,7 @@ class Views:
     def __init__(self, link: Link, processes: Processes, transcript: Transcript, session: Session) -> None:
         self._link, self._processes, self._transcript, self._session = link, processes, transcript, session
         self._wanted: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._news: queue.SimpleQueue[wire.Shown] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[messages.Shown] = queue.SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._bell, selectors.EVENT_READ, self._heard)
@@ -86,14 +86,14 @@ class Views:
         self._notebook: subprocess.Popen[bytes] | None = None
         self._told = 0  # lines of the session that the notebook has been told
         self._line = b""  # of the next one, what it has not taken yet
-        self._fronts: dict[wire.Service, Front] = {}
+        self._fronts: dict[messages.Service, Front] = {}
         transcript.on_change = session.on_change = self._ring
         threading.Thread(target=self._run, name="views", daemon=True).start()
         threading.Thread(target=self._tell_all, name="views-news", daemon=True).start()
 
     def want(self, view: dict[str, Any]) -> None:
-        """Have a service run, as a ``wire.View`` says. The orchestrator has heard that we know when this returns."""
-        self._link.call("POST", "/views", wire.Shown(view["service"], "starting"))
+        """Have a service run, as a ``messages.View`` says. When this returns, the orchestrator has heard it."""
+        self._link.call("POST", "/views", messages.Shown(view["service"], "starting"))
         self._wanted.put(view)
         self._ring()
 
@@ -114,7 +114,7 @@ class Views:
                     self._start_terminal()  # somebody has closed its window
             for service, front in list(self._fronts.items()):
                 if not front.ready and time.monotonic() > front.until:
-                    self._end(service, f"It did not answer within {wire.SERVICE_SECONDS:g} s.")
+                    self._end(service, f"It did not answer within {messages.SERVICE_SECONDS:g} s.")
 
     def _heard(self) -> None:
         with suppress(BlockingIOError):
@@ -126,7 +126,7 @@ class Views:
         self._feed_notebook()
 
     def _begin(self, view: dict[str, Any]) -> None:
-        service: wire.Service = view["service"]
+        service: messages.Service = view["service"]
         if front := self._fronts.get(service):
             if front.ready:
                 self._tell(service, "ready")
@@ -266,8 +266,8 @@ class Views:
 
     # ── the fronts ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_front(self, service: wire.Service) -> None:
-        path = f"{wire.LIVE}/{service}"
+    def _start_front(self, service: messages.Service) -> None:
+        path = f"{messages.LIVE}/{service}"
         with listen(path) as listening:
             process = self._start(
                 services.front(service),
@@ -276,11 +276,11 @@ class Views:
                 stdin=listening.fileno(),
                 stdout=subprocess.PIPE,
             )
-        self._fronts[service] = Front(process, path, time.monotonic() + wire.SERVICE_SECONDS)
+        self._fronts[service] = Front(process, path, time.monotonic() + messages.SERVICE_SECONDS)
         assert process.stdout  # noqa: S101 - a pipe
         self._selector.register(process.stdout, selectors.EVENT_READ, lambda: self._front_says(service, process))
 
-    def _front_says(self, service: wire.Service, process: subprocess.Popen[bytes]) -> None:
+    def _front_says(self, service: messages.Service, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout  # noqa: S101 - a pipe
         self._selector.unregister(process.stdout)
         front = self._fronts.get(service)
@@ -289,7 +289,7 @@ class Views:
             self._tell(service, "ready")
         process.stdout.close()
 
-    def _end(self, service: wire.Service, why: str = "", of: subprocess.Popen[bytes] | None = None) -> None:
+    def _end(self, service: messages.Service, why: str = "", of: subprocess.Popen[bytes] | None = None) -> None:
         """Let a service end: with its front gone, nobody can connect to it."""
         front = self._fronts.get(service)
         if of and (front is None or front.process is not of):
@@ -331,8 +331,8 @@ class Views:
         self._selector.register(watch, selectors.EVENT_READ, ended)
         return process
 
-    def _tell(self, service: wire.Service, state: Any, detail: str = "") -> None:
-        self._news.put(wire.Shown(service, state, detail))
+    def _tell(self, service: messages.Service, state: Any, detail: str = "") -> None:
+        self._news.put(messages.Shown(service, state, detail))
 
     def _tell_all(self) -> None:
         while True:
@@ -352,13 +352,13 @@ def listen(path: str) -> socket.socket:
     return listening
 
 
-def enough_memory(service: wire.Service) -> None:
+def enough_memory(service: messages.Service) -> None:
     """Raises MemoryError where the job would pay for the service."""
     if memory_left() < services.MEMORY[service]:
         raise MemoryError
 
 
-def enough_processes(service: wire.Service) -> None:
+def enough_processes(service: messages.Service) -> None:
     """Raises TooFew where the job would pay for the service."""
     if processes_left() < services.PROCESSES[service]:
         raise TooFew

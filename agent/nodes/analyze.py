@@ -10,7 +10,7 @@ from agent import model_client
 from agent.job import Job
 from agent.runtime.processes import Stopped
 from agent.workspace import inspection, snapshots, source_check
-from protocol import messages as wire
+from protocol import messages
 
 #: Times that a plan whose sources do not parse goes back to the model.
 SYNTAX_TRIES = 2
@@ -35,15 +35,15 @@ class Analyze(Node):
         shared.outbox.phase("analyze")
         return shared
 
-    def exec(self, prep_res: Job) -> tuple[wire.Purpose, wire.Answered]:
+    def exec(self, prep_res: Job) -> tuple[messages.Purpose, messages.Answered]:
         job, order = prep_res, prep_res.order
-        purpose: wire.Purpose = "plan"
+        purpose: messages.Purpose = "plan"
         if not job.begun:
             job.begin()
             if order.uploads:
                 fetch_uploads(job)
             if not order.thinks:
-                return purpose, wire.Answered("planned", list(order.steps), order.outputs, order.check)
+                return purpose, messages.Answered("planned", list(order.steps), order.outputs, order.check)
         elif job.trouble:
             purpose = "repair"
             job.facts = inspection.facts(job, job.wanted)
@@ -52,7 +52,7 @@ class Analyze(Node):
             purpose = "facts" if job.done else "results"
         return purpose, _parsing(job, model_client.ask(job, purpose, facts=job.facts))
 
-    def post(self, shared: Job, prep_res: Job, exec_res: tuple[wire.Purpose, wire.Answered]) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: tuple[messages.Purpose, messages.Answered]) -> str:
         purpose, answer = exec_res
         model_client.follow(shared, purpose, answer)
         if shared.order.thinks and shared.order.uploads:
@@ -60,7 +60,7 @@ class Analyze(Node):
         return shared.next_action()
 
 
-def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
+def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
     """The answer once its sources parse: what does not goes back to the model and costs no step and no repair.
 
     After some tries the plan is taken as it is: its step fails, and that is repaired.
@@ -80,15 +80,15 @@ def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
     return answer
 
 
-def _drop_check(job: Job, answer: wire.Answered) -> None:
+def _drop_check(job: Job, answer: messages.Answered) -> None:
     """Leave out a model's own check that does not parse."""
     if answer.check and not job.order.check_given:
-        check = wire.PlannedStep(wire.CHECK, "shell", "The check", answer.check, 0.0)
+        check = messages.PlannedStep(messages.CHECK, "shell", "The check", answer.check, 0.0)
         if found := source_check.problems(job, [check]):
             answer.check, job.check_dropped = "", f"It does not parse: {found[0].message}"
 
 
-def _keep_uploads(job: Job, steps: list[wire.PlannedStep]) -> None:
+def _keep_uploads(job: Job, steps: list[messages.PlannedStep]) -> None:
     """Keep an upload beside the file that a plan writes in its place, and say so."""
     written = [step.path for step in steps if step.kind == "file" and step.path in job.order.uploads]
     for name, kept in snapshots.set_aside(job, written) if written else ():

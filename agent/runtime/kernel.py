@@ -18,7 +18,7 @@ from typing import Any
 
 from agent.runtime.output import StepOutput
 from agent.runtime.processes import Processes
-from protocol import messages as wire
+from protocol import messages
 
 COMMAND = ["/opt/venv/bin/python", "-P", str(Path(__file__).parents[1] / "children/ipython_kernel.py")]
 
@@ -47,7 +47,7 @@ class Broken(Exception):
 class Result:
     """A figure, a table, a value: something that a step has shown. The parts say the same in different ways."""
 
-    data: dict[wire.ResultKind, str]
+    data: dict[messages.ResultKind, str]
     file: str  # of a picture, in the workspace
     display: str  # where it takes the place of an earlier one of this name
 
@@ -58,7 +58,7 @@ class Viewed:
 
     source: str
     printed: str
-    results: list[dict[wire.ResultKind, str]]
+    results: list[dict[messages.ResultKind, str]]
     error: list[str]
 
 
@@ -88,7 +88,11 @@ class Kernel:
     def __post_init__(self) -> None:
         self._socket, its = socket.socketpair()
         with its:
-            bounds = wire.RESULT_TEXT, wire.RESULT_PICTURE, wire.RESULTS_CELL - 1000  # which leaves room for a note
+            bounds = (
+                messages.RESULT_TEXT,
+                messages.RESULT_PICTURE,
+                messages.RESULTS_CELL - 1000,
+            )  # which leaves room for a note
             command = [*COMMAND, *(str(number) for number in (its.fileno(), *bounds))]
             self.process = self.processes.start(command, "", self.output, pass_fds=(its.fileno(),))
         self._socket.settimeout(SEND_SECONDS)
@@ -198,20 +202,20 @@ class Kernel:
 def result_of(told: Mapping[str, Any]) -> Result:
     """A result as it may go on: of what a kernel has sent, that which has a known kind and its size."""
     file = told.get("file")
-    found = file if isinstance(file, str) and wire.PICTURE_FILE.fullmatch(file) else ""
-    return Result(_data(told.get("result")), found, _text(told.get("id"), wire.DISPLAY_NAME))
+    found = file if isinstance(file, str) and messages.PICTURE_FILE.fullmatch(file) else ""
+    return Result(_data(told.get("result")), found, _text(told.get("id"), messages.DISPLAY_NAME))
 
 
 def viewed_of(told: Mapping[str, Any]) -> Viewed:
     """A viewer's cell as it may go on."""
     sent = told.get("results")
-    results, left = list[dict[wire.ResultKind, str]](), wire.RESULTS_CELL
-    for one in sent[: wire.RESULTS_VIEWER] if isinstance(sent, list) else []:
+    results, left = list[dict[messages.ResultKind, str]](), messages.RESULTS_CELL
+    for one in sent[: messages.RESULTS_VIEWER] if isinstance(sent, list) else []:
         data = _data(one)
         left -= sum(len(part) for part in data.values())
         if left >= 0:
             results.append(data)
-    source, printed = (_text(told.get(name), wire.RESULT_TEXT) for name in ("source", "printed"))
+    source, printed = (_text(told.get(name), messages.RESULT_TEXT) for name in ("source", "printed"))
     return Viewed(source, printed, results, _error(told))
 
 
@@ -219,18 +223,18 @@ def _error(told: Mapping[str, Any]) -> list[str]:
     error = told.get("error")
     if not isinstance(error, list) or len(error) != 2:
         return []
-    return [_text(part, wire.ERROR_CHARACTERS) for part in error]
+    return [_text(part, messages.ERROR_CHARACTERS) for part in error]
 
 
-def _data(sent: object) -> dict[wire.ResultKind, str]:
-    data: dict[wire.ResultKind, str] = {}
-    left = wire.RESULT_TEXTS
-    for kind in wire.RESULT_KINDS:
+def _data(sent: object) -> dict[messages.ResultKind, str]:
+    data: dict[messages.ResultKind, str] = {}
+    left = messages.RESULT_TEXTS
+    for kind in messages.RESULT_KINDS:
         part = sent.get(kind) if isinstance(sent, dict) else None
-        if not isinstance(part, str) or len(part) > wire.most_of(kind):
+        if not isinstance(part, str) or len(part) > messages.most_of(kind):
             continue
-        if kind in wire.PICTURES:
-            if part and len(part) % 4 == 0 and wire.BASE64.fullmatch(part):
+        if kind in messages.PICTURES:
+            if part and len(part) % 4 == 0 and messages.BASE64.fullmatch(part):
                 data[kind] = part
         elif len(part) <= left:
             data[kind] = _text(part, len(part))

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
-from protocol import messages as wire
+from protocol import messages
 from protocol.redaction import Needles, Stream
 
 #: Seconds between two events of one step.
@@ -30,15 +30,15 @@ def redrawn(text: str) -> str:
 class Budget:
     """Bytes of output that the job may still keep, shared by its steps."""
 
-    def __init__(self, size: int = wire.OUTPUT_JOB) -> None:
+    def __init__(self, size: int = messages.OUTPUT_JOB) -> None:
         self.left = size
 
 
 class StepOutput:
     """Takes bytes as they come, gives text.
 
-    Kept are the first ``wire.OUTPUT_HEAD`` bytes (less, where the job's budget ends first) and the last
-    ``wire.OUTPUT_TAIL``. Where anything falls out between the two, a marker says how much. Bytes that are not UTF-8
+    Kept are the first ``messages.OUTPUT_HEAD`` bytes (less, where the job's budget ends first) and the last
+    ``messages.OUTPUT_TAIL``. Where anything falls out between the two, a marker says how much. Bytes that are not UTF-8
     become U+FFFD: a binary stream does no harm. Where a secret's value stood, there is its mark, before anything is
     counted or cut.
     """
@@ -48,7 +48,7 @@ class StepOutput:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text: list[str] = []
         self._sent_at = 0.0
-        self._head = wire.OUTPUT_HEAD
+        self._head = messages.OUTPUT_HEAD
         self._tail = bytearray()
         self._cut = 0
         self._recent = bytearray()
@@ -74,8 +74,8 @@ class StepOutput:
                 self._text.append("\n[… there is more output than is kept: its end follows when the step ends …]\n")
             self._cut += len(rest)
             self._tail += rest
-            if len(self._tail) > 2 * wire.OUTPUT_TAIL:
-                del self._tail[: -wire.OUTPUT_TAIL]
+            if len(self._tail) > 2 * messages.OUTPUT_TAIL:
+                del self._tail[: -messages.OUTPUT_TAIL]
 
     def last_lines(self, count: int) -> str:
         """The end of what was printed, for a sentence about the step."""
@@ -97,7 +97,7 @@ class StepOutput:
         """Send the rest; called once, after the last ``feed``."""
         self._take(self._stream.close())
         if self._cut:
-            tail = bytes(self._tail[-wire.OUTPUT_TAIL :])
+            tail = bytes(self._tail[-messages.OUTPUT_TAIL :])
             left_out = self._cut - len(tail)
             if left_out:
                 self._text.append(f"[… {left_out:,} bytes of output are left out here …]\n")

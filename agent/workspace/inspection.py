@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from agent.runtime.processes import WORKSPACE, Stopped, users_processes
-from protocol import messages as wire
+from protocol import messages
 
 if TYPE_CHECKING:
     from agent.job import Job
@@ -48,7 +48,7 @@ class Nonsense(Exception):
     """A child gave no answer, or one of the wrong shape."""
 
 
-def facts(job: Job, named: list[str]) -> list[wire.Fact]:
+def facts(job: Job, named: list[str]) -> list[messages.Fact]:
     """Check the files that paths and globs name. Returns an empty list if the check itself fails."""
     request = {"root": WORKSPACE, "named": in_workspace(named), "seconds": CHILDS_SECONDS, "columns": job.order.columns}
     try:
@@ -57,7 +57,7 @@ def facts(job: Job, named: list[str]) -> list[wire.Fact]:
         return []
 
 
-def pictures(job: Job, named: list[str], most: int = 4) -> list[wire.Seen]:
+def pictures(job: Job, named: list[str], most: int = 4) -> list[messages.Seen]:
     """Copy up to ``most`` pictures: named ones first, then figures, then the newest; the screen, if any, comes last."""
     screen = screenshot(job)
     most -= len(screen)
@@ -65,16 +65,18 @@ def pictures(job: Job, named: list[str], most: int = 4) -> list[wire.Seen]:
     return _pictures(job, request, most) + screen if most > 0 else screen
 
 
-def screenshot(job: Job) -> list[wire.Seen]:
+def screenshot(job: Job) -> list[messages.Seen]:
     """Copy the job's screen if its X server runs. Connecting to the display would start one."""
     if not any(_name_of(pid) == SCREEN for pid in users_processes()):
         return []
     return _pictures(job, {"screen": SCREENSHOT, "seconds": CHILDS_SECONDS}, 1)
 
 
-def _pictures(job: Job, request: dict[str, Any], most: int) -> list[wire.Seen]:
+def _pictures(job: Job, request: dict[str, Any], most: int) -> list[messages.Seen]:
     try:
-        told = answer(job, "agent.children.thumbnails", request, most * (wire.SEEN_CHARACTERS + NAME_CHARACTERS * 6))
+        told = answer(
+            job, "agent.children.thumbnails", request, most * (messages.SEEN_CHARACTERS + NAME_CHARACTERS * 6)
+        )
         return [_seen(job, one) for one in _list(told, most)]
     except Nonsense:
         return []
@@ -124,23 +126,23 @@ def _list(told: object, most: int) -> list[dict[str, Any]]:
     return told
 
 
-def _fact(job: Job, told: dict[str, Any]) -> wire.Fact:
+def _fact(job: Job, told: dict[str, Any]) -> messages.Fact:
     ok = told.get("ok")
-    about: wire.About | None = next((word for word in get_args(wire.About) if word == told.get("about")), None)
+    about: messages.About | None = next((word for word in get_args(messages.About) if word == told.get("about")), None)
     if about is None or not isinstance(ok, bool) or ok != (about == "ok"):
         raise Nonsense
     detail = " ".join(text_of(told.get("detail"), DETAIL_RAW).split())
-    return wire.Fact(_hidden(job, text_of(told.get("path"))), ok, _hidden(job, detail)[:DETAIL], about)
+    return messages.Fact(_hidden(job, text_of(told.get("path"))), ok, _hidden(job, detail)[:DETAIL], about)
 
 
-def _seen(job: Job, told: dict[str, Any]) -> wire.Seen:
+def _seen(job: Job, told: dict[str, Any]) -> messages.Seen:
     kind, data = told.get("media_type"), told.get("data")
     begin = BEGINS.get(kind) if isinstance(kind, str) else None
-    if begin is None or not isinstance(data, str) or len(data) > wire.SEEN_CHARACTERS:
+    if begin is None or not isinstance(data, str) or len(data) > messages.SEEN_CHARACTERS:
         raise Nonsense
-    if len(data) % 4 or not wire.BASE64.fullmatch(data) or not base64.b64decode(data).startswith(begin):
+    if len(data) % 4 or not messages.BASE64.fullmatch(data) or not base64.b64decode(data).startswith(begin):
         raise Nonsense
-    return wire.Seen(_hidden(job, text_of(told.get("name"))), kind, data)  # type: ignore[arg-type]
+    return messages.Seen(_hidden(job, text_of(told.get("name"))), kind, data)  # type: ignore[arg-type]
 
 
 def text_of(value: object, most: int = NAME_CHARACTERS) -> str:

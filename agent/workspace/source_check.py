@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.runtime.processes import Stopped, end
-from protocol import messages as wire
+from protocol import messages
 
 if TYPE_CHECKING:
     from agent.job import Job
@@ -25,7 +25,7 @@ SUFFIXES = frozenset({".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
 CHECK_SECONDS, CHECK_BYTES = 10.0, 256 * 1024
 
 
-def problems(job: Job, steps: list[wire.PlannedStep]) -> list[wire.SourceProblem]:
+def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.SourceProblem]:
     """The steps whose source does not parse, in their order, each with its first problem.
 
     A source that could not be checked counts as one that parses.
@@ -60,17 +60,17 @@ def _read(child: subprocess.Popen[bytes]) -> bytes:
     return told[:CHECK_BYTES]
 
 
-def _checked(told: bytes, numbers: list[int]) -> list[wire.SourceProblem]:
+def _checked(told: bytes, numbers: list[int]) -> list[messages.SourceProblem]:
     """An answer as it may go on: the job could have changed the Python that gives it."""
     try:
         sent = json.loads(told)
     except (ValueError, RecursionError):
         return []
-    found: dict[int, wire.SourceProblem] = {}
+    found: dict[int, messages.SourceProblem] = {}
     for one in sent if isinstance(sent, list) else []:
         match one:
             case {"number": int(number), "line": int(line), "message": str(message), "text": str(text)}:
                 if number in numbers and 0 <= line < 1 << 31:
                     said = (part.encode("utf-8", "replace").decode() for part in (message[:300], text[:200]))
-                    found.setdefault(number, wire.SourceProblem(number, line, *said))
+                    found.setdefault(number, messages.SourceProblem(number, line, *said))
     return [found[number] for number in numbers if number in found]

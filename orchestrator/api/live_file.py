@@ -20,7 +20,7 @@ from orchestrator.api.file_response import SAFE_HEADERS, bad_range, no_such_part
 from orchestrator.errors import BadRequest, Conflict, NotFound, Unavailable
 from orchestrator.live.file_requests import Answer
 from orchestrator.sizes import show_size
-from protocol import messages as wire
+from protocol import messages
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _RANGE = re.compile(r"bytes *= *(?:(\d{1,18}) *- *(\d{0,18})|- *(\d{1,18}))", re
 def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool) -> Response:
     """The answer of which a running job's agent sends the content."""
     found = answer.found
-    if not isinstance(found, wire.FoundFile):
+    if not isinstance(found, messages.FoundFile):
         refuse(job_id, path, found)
     if parted and found.begin == found.end:
         raise no_such_part(found.size)
@@ -41,7 +41,7 @@ def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool)
         answer.close()
         return same
     if answer.too_large and answer.look.content:
-        most = show_size(wire.LIVE_FILE_BYTES)
+        most = show_size(messages.LIVE_FILE_BYTES)
         raise BadRequest(
             413,
             "too-large",
@@ -93,7 +93,7 @@ class _Live(StreamingResponse):
 
 
 def wanted_part(request: Request) -> tuple[int | None, int | None]:
-    """First and last byte of the part that is wanted of a running job's file, as wire.Look has them."""
+    """First and last byte of the part that is wanted of a running job's file, as messages.Look has them."""
     wanted = request.headers.get("range")
     # of a file that changes there is no tag that If-Range could name; a unit that is not ours is to be ignored
     if wanted is None or "if-range" in request.headers or not wanted.strip().lower().startswith("bytes"):
@@ -107,10 +107,10 @@ def wanted_part(request: Request) -> tuple[int | None, int | None]:
     return (None, suffix) if first is None else (first, last)
 
 
-def refuse(job_id: str, path: str, found: wire.Found | None) -> NoReturn:
+def refuse(job_id: str, path: str, found: messages.Found | None) -> NoReturn:
     """Say why there is no file to send."""
     shown = repr(path[:200])
-    kind, detail = (found.kind, found.detail) if isinstance(found, wire.FoundNone) else ("failed", "")
+    kind, detail = (found.kind, found.detail) if isinstance(found, messages.FoundNone) else ("failed", "")
     where = f"GET /jobs/{job_id}/files lists those there are."
     match kind:
         case "missing":

@@ -16,7 +16,7 @@ from orchestrator.api.submission import RETRY_BODY, read_retry
 from orchestrator.db.models import FINAL, MODEL, Job, Step
 from orchestrator.errors import BadRequest, Conflict, Gone, SettingsError
 from orchestrator.job_secrets.validation import plain, refuse_in_clear, refuse_other_names
-from protocol import messages as wire
+from protocol import messages
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -55,7 +55,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
     steps = [Step(**step.model_dump(include=PLANNED), job_id=again.id) for step in await here.store.steps(job.id)]
     if job.planned_by == MODEL:
         _check_model(job, here)
-        again.steps_count, steps = 0, [step for step in steps if step.number == wire.CHECK and "check" in job.given]
+        again.steps_count, steps = 0, [step for step in steps if step.number == messages.CHECK and "check" in job.given]
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
     refuse_in_clear(secrets_given, _content(again, steps))

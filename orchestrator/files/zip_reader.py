@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from protocol import messages as wire
+from protocol import messages
 from protocol.file_names import FOLDER
 
 #: Bytes of a ZIP's directory, at most. Python's zipfile holds all of it in memory, some ten times as large.
@@ -47,29 +47,29 @@ class Member:
     etag: str
 
 
-def listing(path: Path, under: str, after: str, most: int) -> wire.FoundList:
+def listing(path: Path, under: str, after: str, most: int) -> messages.FoundList:
     """A part of what a ZIP has of the workspace. Raises Unreadable, FileNotFoundError."""
     with _opened(path) as archive:
         entries = [_entry(info) for info in archive.infolist() if info.filename.startswith(f"{FOLDER}/")]
     entries = [entry for entry in entries if entry.path > after and entry.path.startswith(under)]
     entries.sort(key=lambda entry: entry.path)
-    return wire.FoundList(entries[:most], more=len(entries) > most, cut=False)
+    return messages.FoundList(entries[:most], more=len(entries) > most, cut=False)
 
 
-def find(path: Path, name: str, sha256: str) -> Member | wire.FoundNone:
+def find(path: Path, name: str, sha256: str) -> Member | messages.FoundNone:
     """A file of the workspace in a ZIP whose sum is ``sha256``. Raises Unreadable, FileNotFoundError."""
     full = f"{FOLDER}/{name}"
     with _opened(path) as archive:
         info = archive.NameToInfo.get(full)
         if info is None:
             folder = any(other.startswith(f"{full}/") for other in archive.NameToInfo)
-            return wire.FoundNone("folder" if folder else "missing")
+            return messages.FoundNone("folder" if folder else "missing")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unreadable("it is packed in a way that is not ours")
         entry = _entry(info)
         if entry.kind == "link":
             with archive.open(info) as target:
-                return wire.FoundNone("link", target.read(4096).decode("utf-8", "backslashreplace"))
+                return messages.FoundNone("link", target.read(4096).decode("utf-8", "backslashreplace"))
         etag = _sum(archive, full) or f"{sha256}-{info.header_offset}"
         file = archive.open(info)
         archive.filelist.clear()  # what is open keeps the rest alive
@@ -107,10 +107,10 @@ def _directory_size(file: BinaryIO) -> int:
     return int(end_64[8])
 
 
-def _entry(info: zipfile.ZipInfo) -> wire.Entry:
+def _entry(info: zipfile.ZipInfo) -> messages.Entry:
     kind: str = "folder" if info.is_dir() else "link" if stat.S_ISLNK(info.external_attr >> 16) else "file"
     name = info.filename.removeprefix(f"{FOLDER}/").rstrip("/")
-    return wire.Entry(name, kind, info.file_size, calendar.timegm((*info.date_time, 0, 0, 0)))  # type: ignore[arg-type]
+    return messages.Entry(name, kind, info.file_size, calendar.timegm((*info.date_time, 0, 0, 0)))  # type: ignore[arg-type]
 
 
 def _sum(archive: zipfile.ZipFile, name: str) -> str | None:

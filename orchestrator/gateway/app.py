@@ -25,7 +25,7 @@ from orchestrator.live.viewers import showable
 from orchestrator.reports.documents import iso
 from orchestrator.settings import Settings
 from orchestrator.web.problems import on_crash
-from protocol import messages as wire
+from protocol import messages
 
 #: Seconds that a browser may go on with a view that it has opened.
 COOKIE_SECONDS = 12 * 3600
@@ -178,7 +178,7 @@ class Gateway:
 
     async def _list(self, call: Call) -> Response:
         running = [job for job in reversed(await self._store.running()) if not (job.packaging_at or job.settled_at)]
-        other: wire.Service = "notebook" if call.service == "desktop" else "desktop"
+        other: messages.Service = "notebook" if call.service == "desktop" else "desktop"
         return page(
             "list",
             "Running jobs",

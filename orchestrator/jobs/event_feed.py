@@ -16,7 +16,7 @@ from orchestrator.concurrency.notifier import Bell
 from orchestrator.db.models import Event
 from orchestrator.db.store import Store
 from orchestrator.reports.documents import iso
-from protocol import messages as wire
+from protocol import messages
 
 #: Events read from the store at once; and such pages of one job that are kept for those who come for the same.
 PAGE, PAGES = 200, 4
@@ -92,4 +92,4 @@ def _told(event: Event) -> dict[str, Any]:
 
 
 def _texts(data: dict[str, str]) -> dict[str, str]:
-    return {kind: part for kind, part in data.items() if kind not in wire.PICTURES}
+    return {kind: part for kind, part in data.items() if kind not in messages.PICTURES}

@@ -30,7 +30,7 @@ from orchestrator.files.salvage import write_zip
 from orchestrator.job_secrets.vault import Hiding
 from orchestrator.reports import documents
 from orchestrator.settings import Settings
-from protocol import messages as wire
+from protocol import messages
 from protocol.artifact import Artifact, regular
 from protocol.redaction import Needles
 
@@ -70,7 +70,7 @@ class Closing:
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
-    async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
+    async def settle(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
         if self.on_settle:
@@ -82,14 +82,14 @@ class Closing:
         self._bell.ring(job.id)
         manifest, texts = await self._documents(settled)
         ending = settled.outcome
-        return wire.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
+        return messages.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
 
-    async def _judged(self, job_id: str, outcome: wire.Outcome) -> dict[str, Any]:
+    async def _judged(self, job_id: str, outcome: messages.Outcome) -> dict[str, Any]:
         """What else changes where a job is completed: how that was judged, and what the model had guessed wrongly."""
         job = await self._store.job(job_id)
         if job is None or outcome.status != "completed":
             return {}
-        check = next((step for step in await self._store.steps(job_id) if step.number == wire.CHECK), None)
+        check = next((step for step in await self._store.steps(job_id) if step.number == messages.CHECK), None)
         found: dict[str, Any] = {}
         guessed = job.planned_by == MODEL
         if guessed and "outputs" not in job.given:
@@ -106,7 +106,7 @@ class Closing:
             return {**found, "verified_by": "facts"}
         return {**found, "verified_by": "nothing but exit codes"}
 
-    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> wire.Stored | None:
+    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
         """Store the agent's ZIP and finish the job; None where it has ended meanwhile. Raises TooBig, DiskFull."""
         try:
             part = await self._records.receive(job.id, chunks, job.zip_bytes + DOCUMENTS_BYTES)
@@ -120,7 +120,7 @@ class Closing:
                 return None
             await asyncio.to_thread(self._records.keep, part)
             await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **_told(now.outcome)})
-            return wire.Stored(part.size, part.sha256)
+            return messages.Stored(part.size, part.sha256)
 
     async def finish_stored(self, job: Job) -> bool:
         """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""

@@ -41,7 +41,7 @@ from orchestrator.reasoning.model_calls import Call
 from orchestrator.reasoning.model_session import Thinking
 from orchestrator.reasoning.named_files import columns_of
 from orchestrator.settings import Settings
-from protocol import messages as wire
+from protocol import messages
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class Scheduler:
             return None
         return job if secrets.compare_digest(job.token_sha256, digest(token)) else None
 
-    async def take(self, job: Job) -> wire.Order | None:
+    async def take(self, job: Job) -> messages.Order | None:
         """The agent's first word: what it is to do. None where the job has ended meanwhile."""
         taken = await self._store.take(job.id)
         if taken is None:
@@ -190,8 +190,8 @@ class Scheduler:
             self._closing.begin(job, "failed", "secrets_lost", f"The secrets of the job cannot be read: {error}.")
             return None
         steps = await self._store.steps(job.id)
-        planned = [planned_step(step) for step in steps if step.number != wire.CHECK]
-        return wire.Order(
+        planned = [planned_step(step) for step in steps if step.number != messages.CHECK]
+        return messages.Order(
             job_id=job.id,
             planned_by=job.planned_by,
             thinks=job.planned_by == MODEL,
@@ -225,7 +225,7 @@ class Scheduler:
         self.bell.ring(job.id)
         return last
 
-    async def commands(self, job: Job) -> wire.Commands:
+    async def commands(self, job: Job) -> messages.Commands:
         """What is wanted of the agent; held until there is something, or for a while."""
         end = time.monotonic() + COMMAND_SECONDS
         with self.bell.listening(job.id) as heard:
@@ -233,13 +233,13 @@ class Scheduler:
                 heard.clear()
                 now = await self._store.job(job.id)
                 if now is None or now.status != "running" or now.cancel_requested_at:
-                    return wire.Commands(["cancel"])
+                    return messages.Commands(["cancel"])
                 looks, views = self.looks.unheard(job.id), self.views.unheard(now)
                 if looks or views:
-                    return wire.Commands(looks=looks, views=views)
+                    return messages.Commands(looks=looks, views=views)
                 left = end - time.monotonic()
                 if left <= 0 or self.bell.closed or not await heard_within(heard, left):
-                    return wire.Commands()
+                    return messages.Commands()
 
     def _forget(self, job_id: str) -> None:
         self._thinking.forget(job_id)
@@ -249,11 +249,11 @@ class Scheduler:
         """The files that came with a job, as a tar stream. Blocks."""
         return tar(job.uploads, partial(self._records.upload, job.id))
 
-    async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
+    async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
         """What the model says to the agent's question. None where the job has ended meanwhile."""
         return await self._thinking.answer(job, ask)
 
-    async def hear(self, job: Job, question: wire.Hear) -> wire.Answered | None:
+    async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
         """How a question is doing. None where the job has ended meanwhile."""
         return await self._thinking.hear(job, question)
 
@@ -261,11 +261,11 @@ class Scheduler:
         """Return the call of the model whose answer a job is getting now."""
         return self._thinking.writing(job_id)
 
-    async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
+    async def settle(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""
         return await self._closing.settle(job, outcome)
 
-    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> wire.Stored | None:
+    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
         """Store a job's ZIP and finish the job. None where it has ended meanwhile."""
         return await self._closing.receive(job, chunks)
 

@@ -24,7 +24,7 @@ from orchestrator.jobs.service import Scheduler
 from orchestrator.link import message_parser
 from orchestrator.link.guard import Guard
 from orchestrator.web.problems import on_crash, on_problem, on_record_full
-from protocol import messages as wire
+from protocol import messages
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     async def take(request: Request) -> JSONResponse:
         job = caller(request)
         version = message_parser.take(await _body(request)).version
-        if version != wire.VERSION:
-            detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {wire.VERSION!r}."
+        if version != messages.VERSION:
+            detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {messages.VERSION!r}."
             await scheduler.refuse(job, f"{detail} Build both with `docker compose build`.")
             raise Conflict(409, "version", "Versions differ", detail)
         return _answer(await scheduler.take(job))
@@ -54,7 +54,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     async def events(request: Request) -> JSONResponse:
         job = caller(request)
         reports = message_parser.batch(await _body(request), job.steps_count, time.time())
-        return _answer(wire.Acknowledged(await scheduler.record(job, reports)))
+        return _answer(messages.Acknowledged(await scheduler.record(job, reports)))
 
     async def commands(request: Request) -> JSONResponse:
         return _answer(await scheduler.commands(caller(request)))

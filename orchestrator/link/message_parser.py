@@ -15,7 +15,7 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from orchestrator.db.store import Report
 from orchestrator.errors import BadRequest
 from orchestrator.job_secrets.validation import MOST, NAME
-from protocol import messages as wire
+from protocol import messages
 
 T = TypeVar("T")
 
@@ -43,32 +43,33 @@ WORKSPACE_CHARACTERS = 100_000
 PARTS, PICTURES, SENTENCE = 400, 8, 2_000
 
 _strict = ConfigDict(extra="forbid", strict=True)
-_event = Annotated[wire.AgentEvent, Field(discriminator="kind")]
+_event = Annotated[messages.AgentEvent, Field(discriminator="kind")]
 
 _SHAPES = (
-    wire.Take, wire.Ask, wire.SecretsFound, wire.Packed, wire.Outcome, wire.PhaseBegan, wire.StepStarted, wire.Output,
-    wire.StepEnded, wire.Result, wire.ViewerCell, wire.FoundFile, wire.FoundList, wire.FoundNone, wire.Entry,
-    wire.Shown, wire.SourceProblem, wire.Fact, wire.Seen, wire.Hear,
+    messages.Take, messages.Ask, messages.SecretsFound, messages.Packed, messages.Outcome, messages.PhaseBegan,
+    messages.StepStarted, messages.Output, messages.StepEnded, messages.Result, messages.ViewerCell, messages.FoundFile,
+    messages.FoundList, messages.FoundNone, messages.Entry, messages.Shown, messages.SourceProblem, messages.Fact,
+    messages.Seen, messages.Hear,
 )  # fmt: skip
 for _shape in _SHAPES:
     _shape.__pydantic_config__ = _strict  # type: ignore[union-attr]
 
-_take = TypeAdapter(wire.Take)
-_ask = TypeAdapter(wire.Ask)
-_hear = TypeAdapter(wire.Hear)
-_outcome = TypeAdapter(wire.Outcome)
-_events: TypeAdapter[dict[str, list[wire.AgentEvent]]] = TypeAdapter(
+_take = TypeAdapter(messages.Take)
+_ask = TypeAdapter(messages.Ask)
+_hear = TypeAdapter(messages.Hear)
+_outcome = TypeAdapter(messages.Outcome)
+_events: TypeAdapter[dict[str, list[messages.AgentEvent]]] = TypeAdapter(
     dict[Annotated[str, Field(pattern="^events$")], Annotated[list[_event], FailFast(), Field(max_length=256)]]
 )
-_shown = TypeAdapter(wire.Shown)
-_found: TypeAdapter[wire.Found] = TypeAdapter(Annotated[wire.Found, Field(discriminator="kind")])
+_shown = TypeAdapter(messages.Shown)
+_found: TypeAdapter[messages.Found] = TypeAdapter(Annotated[messages.Found, Field(discriminator="kind")])
 
 
-def take(body: bytes) -> wire.Take:
+def take(body: bytes) -> messages.Take:
     return _check(_take, body)
 
 
-def ask(body: bytes) -> wire.Ask:
+def ask(body: bytes) -> messages.Ask:
     """Raises BadRequest also where more is told of the workspace than a question takes."""
     found = _check(_ask, body)
     if not 1 <= found.number <= 2**31 or len(found.workspace) > WORKSPACE_CHARACTERS:
@@ -79,21 +80,25 @@ def ask(body: bytes) -> wire.Ask:
         problem.message, problem.text = problem.message[:SENTENCE], problem.text[:SENTENCE]
     found.facts = [_fact(fact) for fact in found.facts]
     for picture in found.pictures:
-        if len(picture.data) > wire.SEEN_CHARACTERS or len(picture.data) % 4 or not wire.BASE64.fullmatch(picture.data):
+        if (
+            len(picture.data) > messages.SEEN_CHARACTERS
+            or len(picture.data) % 4
+            or not messages.BASE64.fullmatch(picture.data)
+        ):
             raise _bad("a picture is too large, or is not in base64")
         picture.name = picture.name[:SENTENCE]
     return found
 
 
-def hear(body: bytes) -> wire.Hear:
+def hear(body: bytes) -> messages.Hear:
     return _check(_hear, body)
 
 
-def _fact(fact: wire.Fact) -> wire.Fact:
-    return wire.Fact(fact.path[:PATH_CHARACTERS], fact.ok, fact.detail[:SENTENCE], fact.about)
+def _fact(fact: messages.Fact) -> messages.Fact:
+    return messages.Fact(fact.path[:PATH_CHARACTERS], fact.ok, fact.detail[:SENTENCE], fact.about)
 
 
-def outcome(body: bytes) -> wire.Outcome:
+def outcome(body: bytes) -> messages.Outcome:
     """Raises BadRequest also where the parts do not go together."""
     found = _check(_outcome, body)
     if (found.status == "failed") != (found.reason is not None):
@@ -111,18 +116,18 @@ def outcome(body: bytes) -> wire.Outcome:
     return found
 
 
-def shown(body: bytes) -> wire.Shown:
+def shown(body: bytes) -> messages.Shown:
     told = _check(_shown, body)
     told.detail = told.detail[:LINK_CHARACTERS]
     return told
 
 
-def found(line: bytes, look: wire.Look) -> wire.Found:
+def found(line: bytes, look: messages.Look) -> messages.Found:
     """What an agent found where it was told to look; raises BadRequest also where that was not asked for."""
     answer = _check(_found, line)
-    if isinstance(answer, wire.FoundNone):
+    if isinstance(answer, messages.FoundNone):
         answer.detail = answer.detail[:LINK_CHARACTERS]
-    elif isinstance(answer, wire.FoundFile):
+    elif isinstance(answer, messages.FoundFile):
         if look.path is None or not 0 <= answer.begin <= answer.end <= answer.size <= 2**60:
             raise _bad("this file, or this part of it, was not asked for")
         if look.first is look.last is None and answer.end - answer.begin != answer.size:
@@ -141,7 +146,7 @@ def found(line: bytes, look: wire.Look) -> wire.Found:
     return answer
 
 
-def _is_found(item: wire.SecretsFound) -> bool:
+def _is_found(item: messages.SecretsFound) -> bool:
     return len(item.path) <= PATH_CHARACTERS and len(item.names) <= MOST and all(map(NAME.fullmatch, item.names))
 
 
@@ -156,11 +161,11 @@ def batch(body: bytes, steps: int, now: float) -> list[Report]:
     return [_report(event, steps, now) for event in events]
 
 
-def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
+def _report(event: messages.AgentEvent, steps: int, now: float) -> Report:
     if event.number < 1 or event.number > 2**31:
         raise _bad(f"the event number {event.number} is out of bounds")
     at = event.at if math.isfinite(event.at) and abs(now - event.at) < 86_400 else now
-    if isinstance(event, wire.PhaseBegan):
+    if isinstance(event, messages.PhaseBegan):
         job: dict[str, Any] = {"phase": event.phase}
         if event.phase == "package":
             job["packaging_at"] = at
@@ -168,24 +173,27 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
     if not 0 <= event.step <= steps:
         raise _bad(f"there is no step {event.step}")
     data: dict[str, Any] = {"step": event.step}
-    if isinstance(event, wire.StepStarted):
+    if isinstance(event, messages.StepStarted):
         changes: dict[str, Any] = {"status": "running", "started_at": at}
         return Report(event.number, at, event.kind, data, step_number=event.step, step=changes)
-    if isinstance(event, wire.Output):
-        if len(event.text) > wire.OUTPUT_EVENT_CHARACTERS:
+    if isinstance(event, messages.Output):
+        if len(event.text) > messages.OUTPUT_EVENT_CHARACTERS:
             raise _bad("the text of an output event is too long")
         return Report(event.number, at, event.kind, {**data, "text": event.text})
-    if isinstance(event, wire.Result):
+    if isinstance(event, messages.Result):
         _check_data(event.data)
-        if event.file and not wire.PICTURE_FILE.fullmatch(event.file):
+        if event.file and not messages.PICTURE_FILE.fullmatch(event.file):
             raise _bad("a result names a file that is no picture")
-        if len(event.display) > wire.DISPLAY_NAME:
+        if len(event.display) > messages.DISPLAY_NAME:
             raise _bad("the name of a display is too long")
         _check_error(event.error)
         shown = {"data": event.data, "file": event.file, "display": event.display, "error": event.error}
         return Report(event.number, at, event.kind, {**data, **{name: part for name, part in shown.items() if part}})
-    if isinstance(event, wire.ViewerCell):
-        if max(len(event.source), len(event.printed)) > wire.RESULT_TEXT or len(event.results) > wire.RESULTS_VIEWER:
+    if isinstance(event, messages.ViewerCell):
+        if (
+            max(len(event.source), len(event.printed)) > messages.RESULT_TEXT
+            or len(event.results) > messages.RESULTS_VIEWER
+        ):
             raise _bad("a viewer's cell is too long")
         for part in event.results:
             _check_data(part)
@@ -200,16 +208,16 @@ def _report(event: wire.AgentEvent, steps: int, now: float) -> Report:
     return Report(event.number, at, event.kind, {**data, **ended}, step_number=event.step, step=changes)
 
 
-def _check_data(data: dict[wire.ResultKind, str]) -> None:
+def _check_data(data: dict[messages.ResultKind, str]) -> None:
     for kind, part in data.items():
-        if len(part) > wire.most_of(kind):
+        if len(part) > messages.most_of(kind):
             raise _bad(f"the {kind} of a result is too long")
-        if kind in wire.PICTURES and (len(part) % 4 or not wire.BASE64.fullmatch(part)):
+        if kind in messages.PICTURES and (len(part) % 4 or not messages.BASE64.fullmatch(part)):
             raise _bad(f"the {kind} of a result is not in base64")
 
 
 def _check_error(error: list[str]) -> None:
-    if len(error) not in (0, 2) or any(len(part) > wire.ERROR_CHARACTERS for part in error):
+    if len(error) not in (0, 2) or any(len(part) > messages.ERROR_CHARACTERS for part in error):
         raise _bad("an error is no name and message, or is too long")
 
 

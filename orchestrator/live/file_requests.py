@@ -20,7 +20,7 @@ from orchestrator.concurrency.notifier import Bell, heard_within
 from orchestrator.db.models import FINAL
 from orchestrator.db.store import Store
 from orchestrator.errors import NotFound, Unavailable, no_such_job
-from protocol import messages as wire
+from protocol import messages
 
 #: Looks that go on at the same time, in all; and seconds that one more waits for its turn.
 LOOKS, TURN_SECONDS = 16, 15.0
@@ -35,10 +35,10 @@ class Answer:
     To be closed by who asked: then the agent's upload ends, and another may look.
     """
 
-    def __init__(self, job_id: str, look: wire.Look, on_close: Callable[[], None]) -> None:
+    def __init__(self, job_id: str, look: messages.Look, on_close: Callable[[], None]) -> None:
         self.job_id, self.look = job_id, look
-        self.over = asyncio.get_running_loop().time() + wire.LOOK_SECONDS
-        self.found: wire.Found | None = None
+        self.over = asyncio.get_running_loop().time() + messages.LOOK_SECONDS
+        self.found: messages.Found | None = None
         self._into, self.blocks = anyio.create_memory_object_stream[bytes](BLOCKS)
         self._on_close: Callable[[], None] | None = on_close
 
@@ -46,14 +46,14 @@ class Answer:
     def wanted(self) -> int:
         """Bytes that follow what was found."""
         found = self.found
-        if not isinstance(found, wire.FoundFile) or not self.look.content or self.too_large:
+        if not isinstance(found, messages.FoundFile) or not self.look.content or self.too_large:
             return 0
         return found.end - found.begin
 
     @property
     def too_large(self) -> bool:
         found = self.found
-        return isinstance(found, wire.FoundFile) and found.end - found.begin > wire.LIVE_FILE_BYTES
+        return isinstance(found, messages.FoundFile) and found.end - found.begin > messages.LIVE_FILE_BYTES
 
     async def fill(self, blocks: AsyncIterator[bytes]) -> None:
         """Pass on as much as was asked for, at the pace of who asked. Raises BrokenResourceError where he has gone."""
@@ -83,14 +83,14 @@ class Looks:
     def __init__(self, store: Store, bell: Bell) -> None:
         self._store, self._bell = store, bell
         self._asked: dict[str, Answer] = {}  # that no agent answers yet
-        self._unheard: dict[str, list[wire.Look]] = {}  # by job: that no agent has heard of yet
+        self._unheard: dict[str, list[messages.Look]] = {}  # by job: that no agent has heard of yet
         self._all = asyncio.Semaphore(LOOKS)
         self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, job_id: str, **wanted: Any) -> Answer | None:
-        """Look as the fields of ``wire.Look`` say; returns as soon as it is known what there is.
+        """Look as the fields of ``messages.Look`` say; returns as soon as it is known what there is.
 
         None where the job has ended meanwhile. Raises Unavailable.
         """
@@ -107,7 +107,7 @@ class Looks:
     async def _found(self, answer: Answer) -> bool:
         """Wait for an answer; False where the job has ended."""
         job_id, loop = answer.job_id, asyncio.get_running_loop()
-        end = loop.time() + wire.LOOK_BEGIN_SECONDS
+        end = loop.time() + messages.LOOK_BEGIN_SECONDS
         with self._bell.listening(job_id) as heard:
             while answer.found is None:
                 heard.clear()
@@ -122,15 +122,15 @@ class Looks:
                         504,
                         "no-answer",
                         "No answer",
-                        f"The sandbox of job {job_id} did not answer within {wire.LOOK_BEGIN_SECONDS:g} s: it starts, "
-                        "or has too little CPU or memory, or too many files. Ask again, or wait for the ZIP.",
+                        f"The sandbox of job {job_id} did not answer within {messages.LOOK_BEGIN_SECONDS:g} s: it "
+                        "starts, or has too little CPU or memory, or too many files. Ask again, or wait for the ZIP.",
                         {"Retry-After": "5"},
                     )
                 await heard_within(heard, left)
         return True
 
     async def _begin(self, job_id: str, wanted: dict[str, Any]) -> Answer:
-        gate = self._gates.setdefault(job_id, asyncio.Semaphore(wire.LOOKS))
+        gate = self._gates.setdefault(job_id, asyncio.Semaphore(messages.LOOKS))
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await gate.acquire()
@@ -144,16 +144,17 @@ class Looks:
                 429,
                 "too-many-looks",
                 "Too many looks",
-                f"{wire.LOOKS} callers at a time may look into a running job, and {LOOKS} into all. Ask again later.",
+                f"{messages.LOOKS} callers at a time may look into a running job, and {LOOKS} into all. "
+                "Ask again later.",
                 {"Retry-After": "5"},
             ) from None
-        look = wire.Look(secrets.token_hex(8), **wanted)
+        look = messages.Look(secrets.token_hex(8), **wanted)
         answer = self._asked[look.id] = Answer(job_id, look, partial(self._closed, job_id, look, gate))
         self._unheard.setdefault(job_id, []).append(look)
         self._bell.ring(job_id)
         return answer
 
-    def _closed(self, job_id: str, look: wire.Look, gate: asyncio.Semaphore) -> None:
+    def _closed(self, job_id: str, look: messages.Look, gate: asyncio.Semaphore) -> None:
         self._asked.pop(look.id, None)
         unheard = self._unheard.get(job_id, [])
         if look in unheard:
@@ -165,7 +166,7 @@ class Looks:
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
-    def unheard(self, job_id: str) -> list[wire.Look]:
+    def unheard(self, job_id: str) -> list[messages.Look]:
         """What a job's agent is to look at; each once."""
         return self._unheard.pop(job_id, [])
 
@@ -180,10 +181,10 @@ class Looks:
             yield answer
         finally:
             if answer.found is None:
-                self.tell(answer, wire.FoundNone("failed", "what its sandbox answered was not understood"))
+                self.tell(answer, messages.FoundNone("failed", "what its sandbox answered was not understood"))
             answer.filled()
 
-    def tell(self, answer: Answer, found: wire.Found) -> None:
+    def tell(self, answer: Answer, found: messages.Found) -> None:
         """Say what there is to who asked."""
         answer.found = found
         self._bell.ring(answer.job_id)

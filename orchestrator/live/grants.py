@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from protocol import messages as wire
+from protocol import messages
 
 Mode = Literal["watch", "control"]
 Kind = Literal["link", "cookie"]
@@ -23,7 +23,7 @@ Kind = Literal["link", "cookie"]
 PASSWORD_CHARACTERS = 8
 
 _GRANT = re.compile(
-    rf"({'|'.join(get_args(wire.Service))})\.([0-9a-f]{{16}})\.({'|'.join(get_args(Mode))})\.([01])\.([0-9]{{1,12}})"
+    rf"({'|'.join(get_args(messages.Service))})\.([0-9a-f]{{16}})\.({'|'.join(get_args(Mode))})\.([01])\.([0-9]{{1,12}})"
     r"\.([A-Za-z0-9_-]{43})",
     re.ASCII,
 )
@@ -34,7 +34,7 @@ class Grant:
     """May be shown one service of one job, until a moment (seconds since the epoch)."""
 
     job_id: str
-    service: wire.Service
+    service: messages.Service
     mode: Mode
     until: int
     follow: bool = False  # goes on to the newest job

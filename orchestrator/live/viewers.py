@@ -14,12 +14,12 @@ from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
 from orchestrator.errors import Gone, NotFound, Unavailable
 from orchestrator.live.grants import Signer
-from protocol import messages as wire
+from protocol import messages
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a viewer waits: the agent has its own limit for a service that does not answer.
-REACH_SECONDS = wire.SERVICE_SECONDS + 5
+REACH_SECONDS = messages.SERVICE_SECONDS + 5
 
 
 class Service:
@@ -35,11 +35,11 @@ class Views:
 
     def __init__(self, store: Store, bell: Bell, signer: Signer) -> None:
         self._store, self._bell, self._signer = store, bell, signer
-        self._services: dict[str, dict[wire.Service, Service]] = {}
+        self._services: dict[str, dict[messages.Service, Service]] = {}
 
     # ── for the live gateway ─────────────────────────────────────────────────────────────────────────────────────
 
-    def want(self, job_id: str, name: wire.Service) -> Service:
+    def want(self, job_id: str, name: messages.Service) -> Service:
         """Have a service run; returns at once."""
         services = self._services.setdefault(job_id, {})
         service = services.get(name)
@@ -49,7 +49,7 @@ class Views:
             self._bell.ring(job_id)
         return service
 
-    async def reach(self, job_id: str, name: wire.Service) -> Job:
+    async def reach(self, job_id: str, name: messages.Service) -> Job:
         """Have a service run and wait until it does; returns its job. Raises NotFound, Gone and Unavailable."""
         loop = asyncio.get_running_loop()
         end = loop.time() + REACH_SECONDS
@@ -72,15 +72,15 @@ class Views:
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
-    def unheard(self, job: Job) -> list[wire.View]:
+    def unheard(self, job: Job) -> list[messages.View]:
         """What a job's agent is to start: said until it says that it begins."""
         if job.sandbox_id is None:
             return []
         control, watch = (self._signer.password(job.sandbox_id, mode) for mode in ("control", "watch"))
         wanted = [name for name, service in self._services.get(job.id, {}).items() if service.state == "wanted"]
-        return [wire.View(name, control, watch) if name == "desktop" else wire.View(name) for name in wanted]
+        return [messages.View(name, control, watch) if name == "desktop" else messages.View(name) for name in wanted]
 
-    def tell(self, job_id: str, shown: wire.Shown) -> None:
+    def tell(self, job_id: str, shown: messages.Shown) -> None:
         """An agent says how a service is doing; of one that nobody has wanted, nothing is kept."""
         service = self._services.get(job_id, {}).get(shown.service)
         if service is not None:

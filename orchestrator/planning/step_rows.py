@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from orchestrator.db.models import Job, Step
 from orchestrator.planning.steps import FileStep, PythonStep, ShellStep, default_title
-from protocol import messages as wire
+from protocol import messages
 
 
 def rows_of(job: Job, steps: Sequence[ShellStep | PythonStep | FileStep], first: int) -> list[Step]:
@@ -19,13 +19,15 @@ def rows_of(job: Job, steps: Sequence[ShellStep | PythonStep | FileStep], first:
 def check_row(job: Job, command: str) -> Step:
     """The acceptance command as a step."""
     title = "Acceptance command"
-    return Step(job_id=job.id, number=wire.CHECK, kind="check", title=title, source=command, seconds=job.seconds)
+    return Step(job_id=job.id, number=messages.CHECK, kind="check", title=title, source=command, seconds=job.seconds)
 
 
-def planned_step(row: Step) -> wire.PlannedStep:
+def planned_step(row: Step) -> messages.PlannedStep:
     """A step as the agent gets it."""
-    kind: wire.StepKind = row.kind  # type: ignore[assignment]
-    return wire.PlannedStep(row.number, kind, row.title, row.source, row.seconds, row.path, row.args, row.background)
+    kind: messages.StepKind = row.kind  # type: ignore[assignment]
+    return messages.PlannedStep(
+        row.number, kind, row.title, row.source, row.seconds, row.path, row.args, row.background
+    )
 
 
 def source_of(step: ShellStep | PythonStep | FileStep) -> str:

@@ -20,7 +20,9 @@ CHARACTERS = 3
 LAST, TOLD, ANSWERED = 3, 800, 4_000
 
 
-def messages(system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()) -> tuple[Message, ...]:
+def question_messages(
+    system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()
+) -> tuple[Message, ...]:
     """Return the messages of a question, in at most ``room`` tokens if that is possible.
 
     The first turn holds the prompt, and the last ones hold what is asked now: they stay. ``pictures`` go with the last

@@ -9,13 +9,13 @@ from typing import Any
 from orchestrator.db.models import Job
 from orchestrator.errors import Usage
 from orchestrator.llm.prices import cost
-from protocol import messages as wire
+from protocol import messages
 
 
 class Ended(Exception):
     """The job is to end: the reason (None: as it failed before), and a sentence."""
 
-    def __init__(self, reason: wire.Reason | None, detail: str) -> None:
+    def __init__(self, reason: messages.Reason | None, detail: str) -> None:
         super().__init__(detail)
         self.reason, self.detail = reason, detail
 
@@ -24,7 +24,7 @@ class Ended(Exception):
 class Call:
     """A question to the model, and what it has used."""
 
-    purpose: wire.Purpose
+    purpose: messages.Purpose
     model: str
     begun: float = field(default_factory=time.time)
     usage: Usage = field(default_factory=Usage)

@@ -14,7 +14,7 @@ from orchestrator.reports.documents import printed
 from orchestrator.reports.notebook import drawn
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
-from protocol import messages as wire
+from protocol import messages
 
 FOLDER = Path(__file__).parent / "prompts"
 
@@ -60,7 +60,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wire.Ask, loop: bool) -> str:
+def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: messages.Ask, loop: bool) -> str:
     """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts."""
     workspace = _workspace(ask.workspace, ask.purpose == "plan")
     match ask.purpose:
@@ -164,7 +164,7 @@ def _form(job: Job) -> str:
     return "\nAnswer with one `### run` block of `python` code that does all of it."
 
 
-def _problems(steps: Sequence[Step], problems: Sequence[wire.SourceProblem]) -> str:
+def _problems(steps: Sequence[Step], problems: Sequence[messages.SourceProblem]) -> str:
     known = {step.number: step for step in steps}
     lines = []
     for problem in problems:
@@ -178,7 +178,7 @@ def _problems(steps: Sequence[Step], problems: Sequence[wire.SourceProblem]) -> 
 
 def _name(step: Step) -> str:
     """A step as the model knows it."""
-    if step.number == wire.CHECK:
+    if step.number == messages.CHECK:
         return f"the command `{cut(step.source.strip(), 500)}`"
     if step.kind == "file":
         return f"the file {step.path}"
@@ -221,16 +221,16 @@ HINTS = (
 
 
 def _rest(steps: Sequence[Step], failed: Step) -> str:
-    if failed.number == wire.CHECK:
+    if failed.number == messages.CHECK:
         return " The check runs again."
-    waiting = [step for step in steps if step.status == "waiting" and step.number != wire.CHECK]
+    waiting = [step for step in steps if step.status == "waiting" and step.number != messages.CHECK]
     if not waiting:
         return " If you give files alone, the same command runs again."
     return " If you give files alone, the same command runs again, and then the blocks that have not run yet."
 
 
 def _check(job: Job, steps: Sequence[Step]) -> str:
-    check = next((step for step in steps if step.number == wire.CHECK), None)
+    check = next((step for step in steps if step.number == messages.CHECK), None)
     if check is None or check.exit_code is None:
         return ""
     return (
@@ -245,7 +245,7 @@ def _outputs(job: Job, missing: Sequence[str]) -> str:
 
 
 def _all_printed(steps: Sequence[Step], outputs: Sequence[Event], most: int) -> str:
-    ended = [step.number for step in steps if step.status == "completed" and step.number != wire.CHECK]
+    ended = [step.number for step in steps if step.status == "completed" and step.number != messages.CHECK]
     text = "".join(_printed(outputs, number) for number in ended[-3:])
     return _block("The end of what was printed:", cut(text, most))
 

@@ -44,13 +44,13 @@ from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.answer_parser import read
 from orchestrator.reasoning.answer_stream import Writing
-from orchestrator.reasoning.conversation import messages
+from orchestrator.reasoning.conversation import question_messages
 from orchestrator.reasoning.model_calls import Call, Ended, check_budget, used_up
 from orchestrator.reasoning.model_prompts import cut
 from orchestrator.reasoning.named_files import asks_for_words, missing_inputs
 from orchestrator.reasoning.next_plan import merged, repeats
 from orchestrator.settings import Settings
-from protocol import messages as wire
+from protocol import messages
 from protocol.redaction import Needles
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ CONTEXT_OWN, CONTEXT_HOSTED = 16_000, 128_000
 ANSWER_TOKENS = 4_000
 
 #: Why a job fails that has no answer that can be used; None: as it failed before.
-WITHOUT: dict[wire.Purpose, wire.Reason | None] = {
+WITHOUT: dict[messages.Purpose, messages.Reason | None] = {
     "plan": "plan_failed",
     "syntax": None,
     "repair": None,
@@ -101,8 +101,8 @@ class Asked:
     """A question that is being answered: what the model has written, and how long it has waited for its turn."""
 
     number: int
-    purpose: wire.Purpose
-    task: asyncio.Task[wire.Answered] | None = None
+    purpose: messages.Purpose
+    task: asyncio.Task[messages.Answered] | None = None
     writing: Writing | None = None
     call: Call | None = None  # while it is under way
     queued: float = 0.0
@@ -141,7 +141,7 @@ class Thinking:
             call = Call(**event.data, begun=event.at, error="The orchestrator ended before the answer was there.")
             await self._store.called(event.job_id, call.event(), call.calls, call.tokens, 0.0)
 
-    async def answer(self, job: Job, ask: wire.Ask) -> wire.Answered | None:
+    async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
         """Begin to answer a question. None where the job has ended meanwhile.
 
         The same number is the same question: it is put to the model once, whatever the link does. A larger one takes
@@ -152,9 +152,9 @@ class Thinking:
             return None
         if not now.cancel_requested_at and not self._bell.closed:
             self._begin(now, ask)
-        return await self.hear(job, wire.Hear(ask.number, 0, ask.left))
+        return await self.hear(job, messages.Hear(ask.number, 0, ask.left))
 
-    async def hear(self, job: Job, question: wire.Hear) -> wire.Answered | None:
+    async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
         """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
         begun = time.monotonic()
         end = begun + min(HOLD_SECONDS, max(0.5, question.left))
@@ -166,12 +166,12 @@ class Thinking:
                     return None
                 if now.cancel_requested_at or self._bell.closed:
                     await self.end(job.id)
-                    return wire.Answered("waiting")
+                    return messages.Answered("waiting")
                 if job.id in self._over:
                     return None
                 asked = self._asked.get(job.id)
                 if asked is None or asked.number != question.number or asked.task is None:
-                    return wire.Answered("unknown")
+                    return messages.Answered("unknown")
                 text = asked.writing.text[question.heard :] if asked.writing else ""
                 if asked.task.done():
                     answered = asked.task.result()
@@ -180,7 +180,7 @@ class Thinking:
                 left = (begun + TELL_SECONDS if text else end) - time.monotonic()
                 waited = left <= 0 or not await heard_within(heard, left)
                 if waited and (text or time.monotonic() >= end):
-                    return wire.Answered("waiting", text=text, queued=asked.waited)
+                    return messages.Answered("waiting", text=text, queued=asked.waited)
 
     async def end(self, job_id: str) -> None:
         """Break off what a job asks, and take no further question; the call is in the record when this returns."""
@@ -209,7 +209,7 @@ class Thinking:
         if asked is not None and asked.task is not None:
             asked.task.cancel()
 
-    def _begin(self, job: Job, ask: wire.Ask) -> None:
+    def _begin(self, job: Job, ask: messages.Ask) -> None:
         """Put the question, where the job has not put it yet."""
         before = self._asked.get(job.id)
         if before is not None and before.number == ask.number:
@@ -221,22 +221,22 @@ class Thinking:
         asked.task = asyncio.create_task(self._think(job, ask, asked))
         asked.task.add_done_callback(lambda _: self._bell.ring(job.id))
 
-    async def _think(self, job: Job, ask: wire.Ask, asked: Asked) -> wire.Answered:
+    async def _think(self, job: Job, ask: messages.Ask, asked: Asked) -> messages.Answered:
         logs.concerns(job.id, job.sandbox_id)
         try:
             async with self._turns[job.id]:
                 return await self._settled(job.id, ask, asked)
         except Ended as ended:
             log.info("the model's part ends: %s", ended.detail)
-            return wire.Answered("failed", reason=ended.reason, detail=ended.detail)
+            return messages.Answered("failed", reason=ended.reason, detail=ended.detail)
         except Exception:
             log.exception("a question to the model failed")
             detail = "The orchestrator made a mistake while it asked the model; its log says more."
-            return wire.Answered("failed", reason="model_unavailable", detail=detail)
+            return messages.Answered("failed", reason="model_unavailable", detail=detail)
 
     # ── one question ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _settled(self, job_id: str, ask: wire.Ask, asked: Asked) -> wire.Answered:
+    async def _settled(self, job_id: str, ask: messages.Ask, asked: Asked) -> messages.Answered:
         job = await self._store.job(job_id)
         if job is None or job.status != "running":
             raise Ended(None, "The job has ended meanwhile.")
@@ -301,7 +301,7 @@ class Thinking:
                 talk.tell(model_prompts.unusable(str(error)))
         await talk.keep()
         if ask.purpose == "syntax":
-            return wire.Answered("accepted")  # the plan runs as it is, and the step fails with the same message
+            return messages.Answered("accepted")  # the plan runs as it is, and the step fails with the same message
         if ask.purpose == "review" and not failed:
             return await self._not_reviewed(job, steps, ask, why)
         raise Ended(WITHOUT[ask.purpose], f"{failed}{why}")
@@ -320,7 +320,9 @@ class Thinking:
         except SettingsError as error:
             raise Ended("model_unavailable", str(error)) from None
 
-    async def _taken(self, job: Job, steps: list[Step], ask: wire.Ask, reading: Reading, last: bool) -> wire.Answered:
+    async def _taken(
+        self, job: Job, steps: list[Step], ask: messages.Ask, reading: Reading, last: bool
+    ) -> messages.Answered:
         """Make of an answer what it says; raises Unusable, Repeated, and Ended where there is no way on."""
         if ask.purpose == "review":
             await self._reviewed(job, reading)
@@ -338,7 +340,7 @@ class Thinking:
             if ask.purpose != "review" and reading.thought:
                 summary = cut(reading.thought, SUMMARY)
                 await _kept(lambda: self._store.reviewed(job.id, None, summary))
-            return wire.Answered("accepted")
+            return messages.Answered("accepted")
         if not reading.steps and ask.purpose == "plan" and last and reading.thought:
             if not asks_for_words(job.prompt) or model_prompts.names_of(job):
                 said = cut(reading.thought, SUMMARY)
@@ -361,24 +363,24 @@ class Thinking:
         if not accepts and not reading.steps:
             raise Ended("check_failed", f"The review found it wanting. {summary}")
 
-    async def _not_reviewed(self, job: Job, steps: list[Step], ask: wire.Ask, why: str) -> wire.Answered:
+    async def _not_reviewed(self, job: Job, steps: list[Step], ask: messages.Ask, why: str) -> messages.Answered:
         """Do without a review where the user's own check or outputs passed; raises Ended where they did not."""
-        failed = any(step.status != "completed" for step in steps if step.number == wire.CHECK)
+        failed = any(step.status != "completed" for step in steps if step.number == messages.CHECK)
         required = [one for one in job.outputs if one in ask.missing] if "outputs" in job.given else []
         if not job.given or failed or required:
             missing = [f"Nothing matches the declared output {one!r}. " for one in required]
             raise Ended("check_failed", f"{''.join(missing[:1])}What came out was not reviewed. {why}")
         summary = cut(f"What came out was not reviewed. {why}", SUMMARY)
         await _kept(lambda: self._store.reviewed(job.id, None, summary))
-        return wire.Answered("accepted")
+        return messages.Answered("accepted")
 
-    async def _planned(self, job: Job, steps: list[Step], ask: wire.Ask, reading: Reading) -> wire.Answered:
+    async def _planned(self, job: Job, steps: list[Step], ask: messages.Ask, reading: Reading) -> messages.Answered:
         """Make an answer the job's plan; raises Unusable, Repeated and Ended."""
         used = await self._store.job(job.id)
         if used is not None:  # an answer that ends the job is taken in any case: it is paid for
             check_budget(used, before=False)
         planned = merged(ask.purpose, steps, reading.steps)
-        done = sum(step.status == "completed" and step.number != wire.CHECK for step in steps)
+        done = sum(step.status == "completed" and step.number != messages.CHECK for step in steps)
         if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
             raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
         if said := repeats(ask.purpose, steps, planned):
@@ -408,7 +410,7 @@ class Thinking:
         self._bell.ring(job.id)
         told = [planned_step(row) for row in rows()]
         done = reading.done is not False or ask.purpose == "review"
-        return wire.Answered("planned", told, outputs, check, done=done)
+        return messages.Answered("planned", told, outputs, check, done=done)
 
     # ── for a talk ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -529,7 +531,7 @@ class _Talk:
         self,
         thinking: Thinking,
         job: Job,
-        ask: wire.Ask,
+        ask: messages.Ask,
         asked: Asked,
         model: Model,
         hidden: Needles,
@@ -580,7 +582,7 @@ class _Talk:
         return answer
 
     def _question(self, room: int, temperature: float | None) -> Question:
-        found = messages(self._system, [*self._turns, *self._new], room, self._pictures)
+        found = question_messages(self._system, [*self._turns, *self._new], room, self._pictures)
         return Question(found, temperature=temperature)
 
     def _turn(self, role: str, text: str) -> Turn:

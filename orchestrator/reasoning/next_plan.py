@@ -8,25 +8,25 @@ from orchestrator.db.models import Step
 from orchestrator.planning.step_rows import source_of
 from orchestrator.planning.steps import FileStep, PythonStep, ShellStep
 from orchestrator.reasoning.model_prompts import last_failed
-from protocol import messages as wire
+from protocol import messages
 
 Planned = list[ShellStep | PythonStep | FileStep]
 
 
-def merged(purpose: wire.Purpose, rows: Sequence[Step], answered: Planned) -> Planned:
+def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -> Planned:
     """The steps to run after an answer.
 
     An answer with commands says all that is to run. One with files alone changes these files, and then what failed runs
     again, and what has not run yet. After ``syntax`` nothing has run, so files that are not repeated stay.
     """
     commands = any(not isinstance(step, FileStep) for step in answered)
-    mine = [row for row in rows if row.number != wire.CHECK]
+    mine = [row for row in rows if row.number != messages.CHECK]
     waiting = [row for row in mine if row.status == "waiting"]
     if purpose == "syntax":
         pending = waiting
     elif purpose == "repair":
         failed = last_failed(rows)
-        again = [failed] if failed is not None and failed.number != wire.CHECK else []
+        again = [failed] if failed is not None and failed.number != messages.CHECK else []
         pending = [*again, *waiting]
     else:
         return answered
@@ -45,13 +45,13 @@ def merged(purpose: wire.Purpose, rows: Sequence[Step], answered: Planned) -> Pl
     return [*answered, *(_step(row) for row in kept)]
 
 
-def repeats(purpose: wire.Purpose, rows: Sequence[Step], planned: Planned) -> str:
+def repeats(purpose: messages.Purpose, rows: Sequence[Step], planned: Planned) -> str:
     """What of a plan has just run (or not parsed) and would come again with nothing new before it; empty if none."""
     after = [_same(step.kind, source_of(step), getattr(step, "path", ""), step) for step in planned]
     if purpose == "syntax":
         waiting = [_same(row.kind, row.source, row.path, row) for row in rows if row.status == "waiting" and row.number]
         return "the blocks that do not parse" if after == waiting else ""
-    ran = [row for row in rows if row.number != wire.CHECK and row.ended_at is not None]
+    ran = [row for row in rows if row.number != messages.CHECK and row.ended_at is not None]
     before = [_same(row.kind, row.source, row.path, row) for row in ran]
     if ran and ran[-1].status == "failed" and before[-1] in after:
         count = after.index(before[-1]) + 1

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from orchestrator.db.models import VERIFIED_BY, Event, Job, Step, at_the_end
 from orchestrator.reports.notebook import drawn, in_words, notebook
 from orchestrator.sizes import show_size
-from protocol import messages as wire
+from protocol import messages
 
 #: The words of the report for each way to end.
 ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
@@ -53,7 +53,7 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
     """The body of a ``POST /schedule`` that runs the same again; without what a model has mended since."""
     kept = _kept(steps, thoughts)
     found: dict[str, Any] = {}
-    if planned := [_planned(step) for step in kept if step.number != wire.CHECK]:
+    if planned := [_planned(step) for step in kept if step.number != messages.CHECK]:
         found["steps"] = planned
     if job.prompt:
         found["prompt"] = job.prompt
@@ -122,11 +122,11 @@ def thinking(thoughts: Sequence[Event]) -> list[dict[str, Any]]:
 def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
     """The evidence; the files are added by who packs them."""
     ending = job.outcome or {}
-    results = [_result(step, job) for step in steps if step.number != wire.CHECK]
-    check = next((_result(step, job) for step in steps if step.number == wire.CHECK), None)
+    results = [_result(step, job) for step in steps if step.number != messages.CHECK]
+    check = next((_result(step, job) for step in steps if step.number == messages.CHECK), None)
     return {
         "manifest_version": 1,
-        "version": wire.VERSION,
+        "version": messages.VERSION,
         "job_id": job.id,
         "status": ending.get("status"),
         "reason": ending.get("reason"),
@@ -181,7 +181,7 @@ def report(
     lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", *_with_a_model(job), ""]
     lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:
-        name = "check" if step.number == wire.CHECK else str(step.number)
+        name = "check" if step.number == messages.CHECK else str(step.number)
         seconds = between(step.started_at, step.ended_at)
         cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
@@ -258,7 +258,7 @@ def _code(value: object) -> str:
 def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
     """All that the steps printed and showed, each under its title."""
     titles = {step.number: step.title for step in steps}
-    count = sum(step.number != wire.CHECK for step in steps)
+    count = sum(step.number != messages.CHECK for step in steps)
     parts: list[str] = []
     current: int | None = None
     for event in events:
@@ -266,7 +266,7 @@ def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
         if number != current:
             if parts and not parts[-1].endswith("\n"):
                 parts.append("\n")
-            heading = "check" if number == wire.CHECK else f"step {number} of {count}"
+            heading = "check" if number == messages.CHECK else f"step {number} of {count}"
             parts.append(f"=== {heading}: {titles.get(number, '')} ===\n")
             current = number
         parts.append(printed(event))

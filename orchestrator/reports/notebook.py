@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.db.models import Event, Job, Step, at_the_end
-from protocol import messages as wire
+from protocol import messages
 
 #: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
 SHOWN = 20_000
@@ -84,12 +84,12 @@ def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
     for event in events:
         by_step = viewed if event.kind == "viewer_cell" else told
         by_step.setdefault(event.data["step"], []).append(event)
-    ran = [step for step in steps if step.number != wire.CHECK]
+    ran = [step for step in steps if step.number != messages.CHECK]
     status = (job.outcome or {}).get("status", job.status)
     cells = [_markdown("job", _heading(job))]
     if any(_is_cell(step) for step in ran):
         cells.append(_code("setup", SETUP, 0, [], []))
-    for step in [*ran, *(step for step in steps if step.number == wire.CHECK)]:
+    for step in [*ran, *(step for step in steps if step.number == messages.CHECK)]:
         outputs = told.get(step.number, [])
         ended = at_the_end(step.status, status) if job.outcome else step.status
         if _is_cell(step):
@@ -99,7 +99,7 @@ def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
             cells.append(_markdown(f"step-{step.number}", _story(step, ended, outputs)))
         for event in viewed.get(step.number, ()):
             cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
-    about = {"job_id": job.id, "status": status, "version": wire.VERSION}
+    about = {"job_id": job.id, "status": status, "version": messages.VERSION}
     metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
@@ -208,7 +208,7 @@ def _heading(job: Job) -> str:
 
 
 def _title(step: Step, status: str) -> str:
-    name = "Check" if step.number == wire.CHECK else f"Step {step.number}"
+    name = "Check" if step.number == messages.CHECK else f"Step {step.number}"
     code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
     return f"## {name}: {_plain(step.title)}\n\n*{step.kind}, {status}{code}*"
 
