@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from box import Box, boxed
 
-from orchestrator.reasoning.examples import examples_of
-from orchestrator.reasoning.named import tests_of as uploaded_tests
+from orchestrator.reasoning.named_files import tests_of as uploaded_tests
+from orchestrator.reasoning.prompt_examples import examples_of
 
 SESSION = '''Complete this function in solution.py:
 
@@ -119,8 +119,8 @@ def box() -> Iterator[Box]:
 def tried(box: Box, made: str, prompt: str, tests: list[str] | None = None, **secrets: str) -> list[dict[str, Any]]:
     examples = [{"call": e.call, "result": e.result, "names": e.names, "firm": e.firm} for e in examples_of(prompt)]
     code = (
-        f"order.examples = [wire.Example(**one) for one in {examples!r}]\norder.tests = {tests or []!r}\n"
-        "answer = judging.tried(job)"
+        f"order.examples = [messages.Example(**one) for one in {examples!r}]\norder.tests = {tests or []!r}\n"
+        "answer = inspection.tried(job)"
     )
     return list(box.do(made, code, **secrets))
 

@@ -6,13 +6,13 @@ import ast
 
 import pytest
 
-from agent import wire
-from orchestrator.models import Step
-from orchestrator.reasoning.imports import IMPORTS, with_imports
+from orchestrator.db.models import Step
+from orchestrator.reasoning.missing_imports import IMPORTS, with_imports
+from protocol import messages
 
 
-def problem(number: int, *names: str) -> wire.SourceProblem:
-    return wire.SourceProblem(number, 1, f"NameError: not defined: {', '.join(names)}. Import or define it.", "")
+def problem(number: int, *names: str) -> messages.SourceProblem:
+    return messages.SourceProblem(number, 1, f"NameError: not defined: {', '.join(names)}. Import or define it.", "")
 
 
 def step(number: int, source: str, path: str = "a.py", status: str = "waiting") -> Step:
@@ -76,12 +76,12 @@ def test_a_name_of_another_file_is_imported_from_there() -> None:
     "problems",
     [
         [problem(1, "json", "spam")],
-        [problem(1, "json"), wire.SourceProblem(2, 1, "SyntaxError: invalid syntax", "")],
-        [wire.SourceProblem(1, 1, "NameError: not defined: json; import os. Import or define it.", "")],
+        [problem(1, "json"), messages.SourceProblem(2, 1, "SyntaxError: invalid syntax", "")],
+        [messages.SourceProblem(1, 1, "NameError: not defined: json; import os. Import or define it.", "")],
         [],
     ],
 )
-def test_nothing_is_added_if_that_does_not_mend_all(problems: list[wire.SourceProblem]) -> None:
+def test_nothing_is_added_if_that_does_not_mend_all(problems: list[messages.SourceProblem]) -> None:
     assert with_imports([step(1, "print(json)"), step(2, "print(")], problems) == ([], [])
 
 

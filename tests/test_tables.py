@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent import tables
+from agent.children import tables
 
 ROWS = "".join(
     f"{n},{'paid' if n % 3 else 'open'},{n * 1.5 if n % 4 else 'n/a'},{'' if n % 5 else ' x'}\n" for n in range(30)
