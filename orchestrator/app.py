@@ -10,25 +10,25 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from agent import wire
-from orchestrator.api import afterwards, events, files, jobs, notebook, openapi, system, templates
+from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
+from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordFull
+from orchestrator.files.job_files import Records
 from orchestrator.gateway.app import create_gateway
+from orchestrator.job_secrets.vault import Vault
+from orchestrator.jobs.service import Scheduler
 from orchestrator.link.app import create_link
+from orchestrator.live.grants import Signer
 from orchestrator.llm import choose
 from orchestrator.logs import Access
-from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
-from orchestrator.records import Records
-from orchestrator.scheduler import Scheduler
+from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.templates import Templates
-from orchestrator.vault import Vault
+from orchestrator.web.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
+from protocol import messages
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
 
@@ -89,9 +89,9 @@ def create_system(settings: Settings) -> System:
 
 def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
-    app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
+    app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, notebook, afterwards, templates, system):
+    for module in (jobs, events, files, notebook, retry, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)

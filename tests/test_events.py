@@ -19,9 +19,9 @@ from conftest import FINAL, PATIENCE, System, parse_events, until
 from playwright.sync_api import Browser
 from test_states import Known, report, rows
 
-from orchestrator.bell import Bell
-from orchestrator.following import Following
-from orchestrator.store import Page, Store
+from orchestrator.concurrency.notifier import Bell
+from orchestrator.db.store import Page, Store
+from orchestrator.jobs.event_feed import Following
 
 FOLLOWERS = 100
 

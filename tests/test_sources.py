@@ -108,7 +108,7 @@ import json, os, socket, subprocess, sys
 
 ours, its = socket.socketpair()
 kernel = subprocess.Popen(
-    ["python", "-P", "/opt/agent/site-packages/agent/cells.py", str(its.fileno()), "1000", "1000", "1000"],
+    ["python", "-P", "/opt/agent/site-packages/agent/children/ipython_kernel.py", str(its.fileno()), *3 * ["1000"]],
     pass_fds=[its.fileno()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
 )
 its.close()
@@ -145,7 +145,7 @@ def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
         {"number": number, "kind": kind, "path": path, "source": source}
         for number, (kind, path, source) in enumerate(steps, 1)
     ]
-    program = "/opt/agent/site-packages/agent/check_sources.py"
+    program = "/opt/agent/site-packages/agent/children/check_sources.py"
     found: list[dict[str, Any]] = json.loads(in_image(["python", "-I", program], json.dumps(asked), *AS_USER))
     return found
 
@@ -280,7 +280,7 @@ import json, os, subprocess, sys
 os.environ.update(BASH_ENV="/tmp/env", NODE_OPTIONS="--require /tmp/env.js")
 for name in ("env", "env.js"):
     open(f"/tmp/{name}", "w").write("touch /tmp/proof" if name == "env" else TOUCH)
-subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"], check=True)
 print(os.path.exists("/tmp/proof"))
 """
     touch = "require('fs').writeFileSync('/tmp/proof', '')"
@@ -302,7 +302,7 @@ def test_sources_that_take_too_long_hold_up_nothing() -> None:
     program = """
 import subprocess, sys, time
 begun = time.monotonic()
-subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"], check=True)
 print("", time.monotonic() - begun)
 """
     asked = [{"number": n, "kind": "python", "path": "", "source": slow} for n in range(1, 30)]
@@ -314,17 +314,19 @@ print("", time.monotonic() - begun)
 #: Asks for the problems of steps as the agent does: as root, with the real child or another in its place.
 AGENT = """
 import json, sys
-from agent import checking, wire
+from agent.workspace import source_check
+from protocol import messages
 from agent.job import Job
-from agent.processes import Processes, environment
+from agent.runtime.processes import Processes, environment
 
 command, seconds, stopped, sources = json.load(sys.stdin)
-checking.COMMAND, checking.CHECK_SECONDS = command or checking.COMMAND, seconds
+source_check.COMMAND, source_check.CHECK_SECONDS = command or source_check.COMMAND, seconds
 job = Job(None, None, None, Processes(environment("job", 1)), [], None)
 if stopped:
     job.processes.stop("cancelled")
-steps = [wire.PlannedStep(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
-print(json.dumps([[one.number, one.line, one.message, one.text] for one in checking.problems(job, steps)]))
+planned = messages.PlannedStep
+steps = [planned(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
+print(json.dumps([[one.number, one.line, one.message, one.text] for one in source_check.problems(job, steps)]))
 """
 
 

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.models import MOVES, Job, Step
-from orchestrator.store import DAY, Report, Store
+from orchestrator.db.models import MOVES, Job, Step
+from orchestrator.db.store import DAY, Report, Store
 
 QUEUE = 4
 ENDS = ("completed", "failed", "cancelled")

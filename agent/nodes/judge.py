@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pocketflow import Node
 
-from agent import judging, wire
 from agent.job import Job
+from agent.workspace import inspection
+from protocol import messages
 
 #: Times that a model is told what is missing. After that the job fails. If the prompt only mentions the file, the model
 #: may say that it was not asked for; then a review decides.
@@ -22,10 +23,10 @@ class Judge(Node):
     def prep(self, shared: Job) -> Job:
         return shared
 
-    def exec(self, prep_res: Job) -> list[wire.Fact]:
-        return judging.facts(prep_res, prep_res.wanted)
+    def exec(self, prep_res: Job) -> list[messages.Fact]:
+        return inspection.facts(prep_res, prep_res.wanted)
 
-    def post(self, shared: Job, prep_res: Job, exec_res: list[wire.Fact]) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: list[messages.Fact]) -> str:
         job, order = shared, shared.order
         job.facts = exec_res
         if job.processes.stopped:

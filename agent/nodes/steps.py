@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Job, Running
-from agent.output import StepOutput
-from agent.processes import Stopped, exit_code, oom_kills
+from agent.runtime.output import StepOutput
+from agent.runtime.processes import Stopped, exit_code, oom_kills
+from protocol import messages
 
 #: The exit code, as a shell shows it, of a process that SIGKILL ended.
 KILLED = 137
@@ -42,11 +42,11 @@ SOURCES = Path("/run/steps")
 class Result:
     """How a command ended."""
 
-    status: wire.StepStatus
+    status: messages.StepStatus
     exit_code: int | None
     detail: str
     output_bytes: int
-    reason: wire.Reason | None = None
+    reason: messages.Reason | None = None
 
 
 def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> Result:
@@ -82,7 +82,7 @@ def output_of(job: Job, number: int) -> StepOutput:
 def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
     """When a step must have ended (``time.monotonic``), and whose limit that is."""
     limit = time.monotonic() + seconds
-    if number == wire.CHECK or limit <= job.deadline:
+    if number == messages.CHECK or limit <= job.deadline:
         return limit, f"its time limit of {seconds:g} s"
     return job.deadline, f"the job's limit of {job.order.seconds:g} s"
 
@@ -93,7 +93,7 @@ def too_slow(name: str, limit: str, output: StepOutput) -> Result:
     return Result("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
 
 
-def start_background(job: Job, step: wire.PlannedStep, command: list[str], text: str) -> Result | None:
+def start_background(job: Job, step: messages.PlannedStep, command: list[str], text: str) -> Result | None:
     """Start a command that goes on until packing; a result only where it could not be started."""
     output = output_of(job, step.number)
     try:
@@ -104,7 +104,7 @@ def start_background(job: Job, step: wire.PlannedStep, command: list[str], text:
     return None
 
 
-def not_started(step: wire.PlannedStep, error: Exception) -> Result:
+def not_started(step: messages.PlannedStep, error: Exception) -> Result:
     return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
 
 
@@ -131,7 +131,7 @@ def report(job: Job, number: int, result: Result) -> None:
         job.fail_or_mend(result.reason, result.detail)
 
 
-def describe(step: wire.PlannedStep) -> str:
+def describe(step: messages.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
@@ -167,13 +167,13 @@ def _with_last_lines(sentence: str, output: StepOutput) -> str:
 class StepNode(Node):
     """Runs the first of the remaining steps."""
 
-    def prep(self, shared: Job) -> tuple[Job, wire.PlannedStep]:
+    def prep(self, shared: Job) -> tuple[Job, messages.PlannedStep]:
         step = shared.remaining.pop(0)
         shared.outbox.phase(step.kind)
         shared.outbox.step_started(step)
         return shared, step
 
-    def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
+    def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> Result | None:
         job, step = prep_res
         try:
             command, text = self.command(step)
@@ -183,12 +183,12 @@ class StepNode(Node):
             return start_background(job, step, command, text)
         return run(job, step.number, describe(step), command, text, step.seconds, step.source)
 
-    def post(self, shared: Job, prep_res: tuple[Job, wire.PlannedStep], exec_res: Result | None) -> str:
+    def post(self, shared: Job, prep_res: tuple[Job, messages.PlannedStep], exec_res: Result | None) -> str:
         if exec_res is not None:
             report(shared, prep_res[1].number, exec_res)
         return shared.next_action()
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         """The command of a step, and what is on its standard input. Raises OSError."""
         raise NotImplementedError
 
@@ -196,18 +196,18 @@ class StepNode(Node):
 class ShellStep(StepNode):
     """A bash script that ends at its first failing command."""
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         return ["bash", "--noprofile", "--norc", "-eo", "pipefail", save_source(step, "sh")], ""
 
 
 class FileStep(StepNode):
     """A file in the workspace with the given content."""
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         return ["/bin/sh", "-c", SAVE, "sh", f"./{step.path}"], step.source
 
 
-def save_source(step: wire.PlannedStep, suffix: str) -> str:
+def save_source(step: messages.PlannedStep, suffix: str) -> str:
     """Keep a step's source as a file, so that a traceback shows its lines; returns its path. Raises OSError."""
     SOURCES.mkdir(0o755, exist_ok=True)
     path = SOURCES / f"step-{step.number}.{suffix}"

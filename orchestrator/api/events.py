@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM
-from orchestrator.models import FINAL
+from orchestrator.db.models import FINAL
 
 router = APIRouter(responses={422: PROBLEM})
 

@@ -13,17 +13,17 @@ from fastapi.responses import FileResponse
 from pydantic import WithJsonSchema
 
 from orchestrator.api import schemas
-from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
+from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.submission import BODY, read
-from orchestrator.documents import iso
+from orchestrator.db.models import FINAL, MODEL, Job
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, SettingsError, no_such_job
+from orchestrator.files.uploads import keep_files
 from orchestrator.gateway import urls
-from orchestrator.models import FINAL, MODEL, Job
-from orchestrator.planner import Plan, invalid, plan
-from orchestrator.rows import rows_of
-from orchestrator.secrecy import plain, refuse_in_clear
-from orchestrator.uploads import keep_files
+from orchestrator.job_secrets.validation import plain, refuse_in_clear
+from orchestrator.planning.planner import Plan, invalid, plan
+from orchestrator.planning.step_rows import rows_of
+from orchestrator.reports.documents import iso
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
 router = APIRouter(responses={422: PROBLEM})

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.documents import first_of_last_plan, iso, limits, thinking, timings, usage
-from orchestrator.inputs import VALUE_CHARACTERS
-from orchestrator.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
-from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
-from orchestrator.reasoning.calls import Call
-from orchestrator.secrecy import Secrets
+from orchestrator.db.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
+from orchestrator.job_secrets.validation import Secrets
+from orchestrator.planning.steps import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
+from orchestrator.planning.template_inputs import VALUE_CHARACTERS
+from orchestrator.reasoning.model_calls import Call
+from orchestrator.reports.documents import first_of_last_plan, iso, limits, thinking, timings, usage
 
 
 def _plain(value: Any) -> Any:

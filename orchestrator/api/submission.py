@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.api import schemas
 from orchestrator.api.context import Context
 from orchestrator.errors import BadRequest
-from orchestrator.uploads import Form, read_form
+from orchestrator.files.uploads import Form, read_form
 
 T = TypeVar("T", bound=BaseModel)
 

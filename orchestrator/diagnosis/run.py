@@ -7,16 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
+from orchestrator.concurrency.background import Going
+from orchestrator.db.store import Store
 from orchestrator.diagnosis import doors, engine, gateway, model, record, settings
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.files.job_files import Records
+from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
-from orchestrator.records import Records
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.tasks import Going
 
 T = TypeVar("T")
 

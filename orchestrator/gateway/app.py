@@ -12,20 +12,20 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent import wire
 from orchestrator import logs
-from orchestrator.documents import iso
+from orchestrator.db.models import FINAL, Job
+from orchestrator.db.store import Store
 from orchestrator.errors import Gone, NotFound, Problem, Unavailable
 from orchestrator.gateway import callers, urls
 from orchestrator.gateway.callers import Call
 from orchestrator.gateway.pages import Markup, fill, page
-from orchestrator.models import FINAL, Job
-from orchestrator.problems import on_crash
-from orchestrator.scheduler import Scheduler
+from orchestrator.jobs.service import Scheduler
+from orchestrator.live.grants import Grant, Mode, Signer
+from orchestrator.live.viewers import showable
+from orchestrator.reports.documents import iso
 from orchestrator.settings import Settings
-from orchestrator.signing import Grant, Mode, Signer
-from orchestrator.store import Store
-from orchestrator.views import showable
+from orchestrator.web.problems import on_crash
+from protocol import messages
 
 #: Seconds that a browser may go on with a view that it has opened.
 COOKIE_SECONDS = 12 * 3600
@@ -178,7 +178,7 @@ class Gateway:
 
     async def _list(self, call: Call) -> Response:
         running = [job for job in reversed(await self._store.running()) if not (job.packaging_at or job.settled_at)]
-        other: wire.Service = "notebook" if call.service == "desktop" else "desktop"
+        other: messages.Service = "notebook" if call.service == "desktop" else "desktop"
         return page(
             "list",
             "Running jobs",

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator import logs
 from orchestrator.errors import Forbidden, Unavailable
-from orchestrator.problems import answer
-from orchestrator.scheduler import Scheduler
+from orchestrator.jobs.service import Scheduler
+from orchestrator.web.problems import answer
 
 #: Requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an outcome
 #: or a question, a ZIP, two looks; and the same once more where its connections broke and we have not noticed yet.
