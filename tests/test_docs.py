@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -198,13 +199,22 @@ def test_the_images_of_both_sides_carry_the_protocol(file: str) -> None:
     assert re.search(r"^COPY protocol/ ", (ROOT / file).read_text(), re.MULTILINE)
 
 
-def test_the_files_that_the_design_names_are_there() -> None:
-    house = DESIGN.split("```")[1]
-    written = set(re.findall(r"\b[a-z_]+\.py\b", house))
-    there = {
-        file.name
-        for package in ("orchestrator", "agent", "protocol")
-        for file in (ROOT / package).rglob("*.py")
-        if "migrations" not in file.parts and not file.name.startswith("__")
+def test_the_architecture_has_a_row_for_each_package_with_all_its_modules() -> None:
+    rows = {
+        name: set(re.findall(r"`(\w+\.py)`", row)) for name, row in re.findall(r"^\| `([\w/]+)/` (.*)$", DESIGN, re.M)
     }
-    assert written == there
+    there: dict[str, set[str]] = {}
+    for package in ("protocol", "orchestrator", "agent"):
+        for file in (ROOT / package).rglob("*.py"):
+            folder = file.parent.relative_to(ROOT)
+            if file.name != "__init__.py" and "migrations" not in folder.parts:
+                there.setdefault(str(folder), set()).add(file.name)
+    assert rows == there
+
+
+def test_the_architecture_tells_the_layers_that_import_linter_holds() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    for container in ("orchestrator", "orchestrator.jobs", "agent"):
+        (layers,) = [one["layers"] for one in contracts if one.get("containers") == [container]]
+        (told,) = re.findall(rf"^{re.escape(container)}: (.*(?:\n  .*)*)$", DESIGN, re.MULTILINE)
+        assert [re.split(r", ", part.strip()) for part in told.split("→")] == [one.split(" | ") for one in layers]
