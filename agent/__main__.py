@@ -12,10 +12,10 @@ import threading
 from agent.job import Job
 from agent.link.client import Link, LinkLost, Refused, parse_order
 from agent.link.outbox import Outbox
-from agent.live.file_requests import Looks
-from agent.live.notebook_feed import Session
+from agent.live.file_requests import FileRequestHandler
+from agent.live.notebook_feed import NotebookFeed
 from agent.live.transcript import Transcript
-from agent.live.viewers import Views
+from agent.live.viewers import ViewerServices
 from agent.runtime import seccomp
 from agent.runtime.processes import Processes, environment, kill_all
 from protocol import messages
@@ -56,10 +56,10 @@ def work(link: Link) -> None:
         processes.stop("lost")
 
     # all threads exist before the first step, see Processes
-    needles, transcript, session = Needles(order.secrets), Transcript(), Session()
+    needles, transcript, session = Needles(order.secrets), Transcript(), NotebookFeed()
     outbox = Outbox(link, lost, needles, [transcript, session])
     job = Job(order, link, outbox, processes, remaining=[], transcript=transcript, needles=needles)
-    looks, views = Looks(link, processes, order), Views(link, processes, transcript, session)
+    looks, views = FileRequestHandler(link, processes, order), ViewerServices(link, processes, transcript, session)
     threading.Thread(target=listen, args=(link, processes, looks, views, lost), name="commands", daemon=True).start()
 
     from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile
@@ -67,7 +67,7 @@ def work(link: Link) -> None:
     build().run(job)
 
 
-def listen(link: Link, processes: Processes, looks: Looks, views: Views, lost: object) -> None:
+def listen(link: Link, processes: Processes, looks: FileRequestHandler, views: ViewerServices, lost: object) -> None:
     """Hear the orchestrator's commands and follow them."""
     try:
         while True:

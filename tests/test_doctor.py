@@ -29,7 +29,7 @@ from test_engine import ENTRYPOINTS, LABEL, derive
 from orchestrator.db.store import Store
 from orchestrator.diagnosis import base, record
 from orchestrator.engines.base import Engine
-from orchestrator.files.job_files import Records
+from orchestrator.files.job_files import JobFiles
 from orchestrator.live.grants import Signer
 from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES, Settings
 from protocol.messages import VERSION
@@ -432,7 +432,7 @@ def test_times_from_the_future_are_seen(parked: System) -> None:
 
 
 def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
-    records = Records(tmp_path, 0)
+    records = JobFiles(tmp_path, 0)
     store = Store(records.database)
 
     async def never() -> Any:

@@ -226,7 +226,7 @@ class Steps:
         """Whether what goes on is a step's, and not a viewer's."""
         return bool(self.session) and parent.get("session") == self.session
 
-    def tell(self, data: Mapping[str, Any], display_id: str = "") -> None:
+    def send_result(self, data: Mapping[str, Any], display_id: str = "") -> None:
         """Tell the agent of a result of the step; returns when it has heard of it."""
         file = ""
         for kind, suffix in PICTURES.items():
@@ -375,7 +375,7 @@ class Displayed(ZMQDisplayPublisher):
     def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
         super().publish(data, metadata, **more)
         if STEPS.is_mine(self.parent_header):
-            STEPS.tell(data, str((more.get("transient") or {}).get("display_id", "")))
+            STEPS.send_result(data, str((more.get("transient") or {}).get("display_id", "")))
         elif STEPS.viewer:
             STEPS.viewer.show(data)
 
@@ -385,7 +385,7 @@ class Values(ZMQShellDisplayHook):
         data = self.msg["content"]["data"] if self.msg else None
         super().finish_displayhook()
         if data and STEPS.is_mine(self.parent_header):
-            STEPS.tell(data)
+            STEPS.send_result(data)
         elif data and STEPS.viewer:
             STEPS.viewer.show(data)
 

@@ -108,14 +108,14 @@ class Nobody:
         except ValueError:
             return  # of somebody without the key
         kind = asked["header"]["msg_type"]
-        self._tell("status", {"execution_state": "busy"}, asked)
+        self._publish("status", {"execution_state": "busy"}, asked)
         if kind == "execute_request":
-            self._tell("error", REFUSAL, asked)
+            self._publish("error", REFUSAL, asked)
         content = KERNEL if kind == "kernel_info_request" else {"status": "error", "execution_count": 0, **REFUSAL}
         self._session.send(stream, kind.replace("_request", "_reply"), content, parent=asked, ident=whom)
-        self._tell("status", {"execution_state": "idle"}, asked)
+        self._publish("status", {"execution_state": "idle"}, asked)
 
-    def _tell(self, kind: str, content: dict[str, Any], asked: dict[str, Any]) -> None:
+    def _publish(self, kind: str, content: dict[str, Any], asked: dict[str, Any]) -> None:
         self._session.send(self._iopub, kind, content, parent=asked)
 
 

@@ -26,7 +26,7 @@ class Watcher(Protocol):
     def begin(self, step: messages.PlannedStep) -> None:
         """A step begins, or the check."""
 
-    def tell(self, event: messages.AgentEvent) -> None:
+    def on_event(self, event: messages.AgentEvent) -> None:
         """Something happened that is told of the job."""
 
 
@@ -115,7 +115,7 @@ class Outbox:
             self._waiting.append(event)
             self._changed.notify_all()
         for watcher in self._watchers:
-            watcher.tell(event)
+            watcher.on_event(event)
 
     def _send_all(self) -> None:
         try:

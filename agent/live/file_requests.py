@@ -35,7 +35,7 @@ LINE_BYTES = 8 * 2**20
 AGAIN_SECONDS = 0.05
 
 
-class Looks:
+class FileRequestHandler:
     """A queue of looks and the threads that answer them, made before the first step: see Processes.
 
     What the child says is passed on as it is: it may have been made to say anything, by a job that is the same user.

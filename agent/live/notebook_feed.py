@@ -19,7 +19,7 @@ KEPT, KEPT_STEP = 4 * 2**20, 256 * 1024
 LEFT_OUT = "[… what came before is left out here; the job's own record has it …]\n"
 
 
-class Session:
+class NotebookFeed:
     """All that the live notebook has to be told, from the first step on, one JSON object a line.
 
     ``agent.children.lab_server`` reads it.
@@ -41,11 +41,11 @@ class Session:
         name = "The check" if step.number == messages.CHECK else f"Step {step.number}: {step.title}"
         title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
         with self._lock:
-            self._tell(title)
-            self._tell({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
+            self._add_line(title)
+            self._add_line({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
         self.on_change()
 
-    def tell(self, event: messages.AgentEvent) -> None:
+    def on_event(self, event: messages.AgentEvent) -> None:
         """Something happened that is told of the job."""
         with self._lock:
             self._take(event)
@@ -76,7 +76,7 @@ class Session:
             return b"", position
 
     def _output(self, step: int, output: dict[str, Any], **more: str) -> None:
-        self._tell({"cell": _cell(step), "output": output, **more}, step)
+        self._add_line({"cell": _cell(step), "output": output, **more}, step)
         while self._size > KEPT:
             self._cut(next(iter(self._outputs)))
 
@@ -87,9 +87,9 @@ class Session:
             self._lines[position] = b""
         self._printed[step] = 0
         left_out = {"output_type": "stream", "name": "stdout", "text": LEFT_OUT}
-        self._tell({"cell": _cell(step), "instead": left_out}, step)
+        self._add_line({"cell": _cell(step), "instead": left_out}, step)
 
-    def _tell(self, content: dict[str, Any], output_of: int | None = None) -> None:
+    def _add_line(self, content: dict[str, Any], output_of: int | None = None) -> None:
         line = json.dumps(content).encode() + b"\n"
         if output_of is not None:
             self._outputs.setdefault(output_of, []).append(len(self._lines))

@@ -32,7 +32,7 @@ class Transcript:
             self._title = f"\x1b]0;{plain}\x07".encode()
         self._add(self._title + f"{PLAIN}{BOLD}▶ {plain}{PLAIN}\n".encode())
 
-    def tell(self, event: messages.AgentEvent) -> None:
+    def on_event(self, event: messages.AgentEvent) -> None:
         """Something happened that is told of the job."""
         if isinstance(event, messages.Output):
             self._add(event.text.encode("utf-8", "replace"))

@@ -21,7 +21,7 @@ from typing import Any
 
 from agent.link.client import Link, LinkLost, Refused
 from agent.live import services
-from agent.live.notebook_feed import Session
+from agent.live.notebook_feed import NotebookFeed
 from agent.live.transcript import Transcript
 from agent.runtime.processes import FRONT, Processes, Stopped, memory_file, memory_left
 from protocol import messages
@@ -60,14 +60,14 @@ class Front:
     ready: bool = False
 
 
-class Views:
+class ViewerServices:
     """The services of one job. Its two threads exist before the first step, see Processes.
 
     One starts the services and watches them; the other tells the orchestrator of them, so that a link that is down
     holds up no program that looks for a screen.
     """
 
-    def __init__(self, link: Link, processes: Processes, transcript: Transcript, session: Session) -> None:
+    def __init__(self, link: Link, processes: Processes, transcript: Transcript, session: NotebookFeed) -> None:
         self._link, self._processes, self._transcript, self._session = link, processes, transcript, session
         self._wanted: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[messages.Shown] = queue.SimpleQueue()
@@ -89,7 +89,7 @@ class Views:
         self._fronts: dict[messages.Service, Front] = {}
         transcript.on_change = session.on_change = self._ring
         threading.Thread(target=self._run, name="views", daemon=True).start()
-        threading.Thread(target=self._tell_all, name="views-news", daemon=True).start()
+        threading.Thread(target=self._send_reports, name="views-news", daemon=True).start()
 
     def want(self, view: dict[str, Any]) -> None:
         """Have a service run, as a ``messages.View`` says. When this returns, the orchestrator has heard it."""
@@ -129,7 +129,7 @@ class Views:
         service: messages.Service = view["service"]
         if front := self._fronts.get(service):
             if front.ready:
-                self._tell(service, "ready")
+                self._report(service, "ready")
             return
         try:
             if service == "desktop":
@@ -142,7 +142,7 @@ class Views:
                 self._start_notebook()
             self._start_front(service)
         except Stopped:
-            self._tell(service, "ended")
+            self._report(service, "ended")
         except MemoryError:
             self._end(service, "Its container has too little memory left for it (limits.memory).")
         except TooFew:
@@ -286,7 +286,7 @@ class Views:
         front = self._fronts.get(service)
         if process.stdout.readline() and front and front.process is process:
             front.ready = True
-            self._tell(service, "ready")
+            self._report(service, "ready")
         process.stdout.close()
 
     def _end(self, service: messages.Service, why: str = "", of: subprocess.Popen[bytes] | None = None) -> None:
@@ -304,7 +304,7 @@ class Views:
         if service == "notebook" and self._notebook:
             self._notebook.kill()
         if front or why:
-            self._tell(service, "failed" if why else "ended", why)
+            self._report(service, "failed" if why else "ended", why)
 
     # ── what all of them share ───────────────────────────────────────────────────────────────────────────────────
 
@@ -331,10 +331,10 @@ class Views:
         self._selector.register(watch, selectors.EVENT_READ, ended)
         return process
 
-    def _tell(self, service: messages.Service, state: Any, detail: str = "") -> None:
+    def _report(self, service: messages.Service, state: Any, detail: str = "") -> None:
         self._news.put(messages.Shown(service, state, detail))
 
-    def _tell_all(self) -> None:
+    def _send_reports(self) -> None:
         while True:
             news = self._news.get()
             with suppress(LinkLost, Refused):  # the thread that hears commands meets the same, and ends the job

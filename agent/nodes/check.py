@@ -7,7 +7,7 @@ import time
 from pocketflow import Node
 
 from agent.job import Job
-from agent.nodes.steps import Result, report, run
+from agent.nodes.steps import StepOutcome, report, run
 from protocol import messages
 
 #: Exit codes of a shell whose command could not be run, or is not there.
@@ -29,7 +29,7 @@ class Check(Node):
         )
         return shared
 
-    def exec(self, prep_res: Job) -> Result:
+    def exec(self, prep_res: Job) -> StepOutcome:
         order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
         seconds = order.seconds if order.check_given else min(order.seconds, order.step_seconds)
@@ -37,7 +37,7 @@ class Check(Node):
         prep_res.deadline += time.monotonic() - begun  # it has a time of its own
         return result
 
-    def post(self, shared: Job, prep_res: Job, exec_res: Result) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: StepOutcome) -> str:
         if exec_res.reason == "step_failed":
             exec_res.reason = "check_failed"
         shared.doubt = ""

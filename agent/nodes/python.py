@@ -7,8 +7,8 @@ import sys
 
 from agent.job import Job
 from agent.nodes.steps import (
-    Result,
     StepNode,
+    StepOutcome,
     describe,
     not_started,
     output_of,
@@ -37,7 +37,7 @@ OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
 class PythonStep(StepNode):
     """Code for the kernel, or a script that is in the workspace."""
 
-    def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> Result | None:
+    def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> StepOutcome | None:
         job, step = prep_res
         if step.background or step.path or is_script(job, step):
             return super().exec(prep_res)
@@ -86,7 +86,7 @@ def _is_print(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
 
 
-def run_cell(job: Job, step: messages.PlannedStep) -> Result:
+def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
     """Run a step in the job's kernel, which is started where there is none."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, step.number)
     deadline, whose = time_limit(job, step.number, step.seconds)
@@ -101,7 +101,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> Result:
         else:
             job.kernel = Kernel(job.processes, output, lambda cell: viewed(job, cell))
     except Stopped:
-        return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
+        return StepOutcome("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
         return not_started(step, error)
     used = job.kernel
@@ -132,7 +132,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> Result:
     if ended and ended.error and ended.error[0] != "SystemExit":
         job.outbox.result(step.number, {}, error=ended.error)
     if broken and not job.processes.stopped:
-        return Result("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
+        return StepOutcome("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
     result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose, step.source)
     if ended is None and result.reason == "step_failed":
         result.detail = f"The kernel's process has ended. {result.detail}"
@@ -170,7 +170,7 @@ class Shown:
         self._job, self._number, self._output = job, number, output
         self._count = 0
 
-    def show(self, result: kernel.Result) -> None:
+    def show(self, result: kernel.CellResult) -> None:
         """Pass a result on, in order with what is printed; of too many, and of too large ones, it is said."""
         self._count += 1
         if self._count > messages.RESULTS_STEP:

@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 @dataclass
-class Result:
+class CellResult:
     """A figure, a table, a value: something that a step has shown. The parts say the same in different ways."""
 
     data: dict[messages.ResultKind, str]
@@ -99,10 +99,10 @@ class Kernel:
         self._received = bytearray()
         self._ended: Ended | None = None
         self._broken: Broken | None = None
-        self._show: Callable[[Result], None] = lambda result: None
+        self._show: Callable[[CellResult], None] = lambda result: None
         self.processes.watch(self._socket.fileno(), self._hear)
 
-    def run(self, number: int, source: str, show: Callable[[Result], None], deadline: float) -> Ended | None:
+    def run(self, number: int, source: str, show: Callable[[CellResult], None], deadline: float) -> Ended | None:
         """Run a step; ``show`` is called with each result, in order with what is printed.
 
         None where the deadline came before its end, or the kernel's own process ended: its exit code is the step's.
@@ -110,7 +110,7 @@ class Kernel:
         """
         self.number, self._show, self.begun = number, show, False
         self._ended = self._broken = None
-        self._tell({"run": number, "source": source})
+        self._send({"run": number, "source": source})
         self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
         for _ in range(LINE // BLOCK):  # what it has said before it ended; a child of its may go on without end
             if self._ended or self._broken or not self._receive():
@@ -128,7 +128,7 @@ class Kernel:
         seconds = min(EXIT_SECONDS, max(LEAST_EXIT_SECONDS, deadline - now))
         self.processes.listen(self.process, output)
         with suppress(Broken):
-            self._tell({"exit": True})
+            self._send({"exit": True})
             if not self.processes.wait(self.process, now + seconds):
                 output.feed(CUT_OFF.format(seconds).encode())
         self.end()
@@ -141,7 +141,7 @@ class Kernel:
         self.processes.forget(self._socket.fileno())
         self._socket.close()
 
-    def _tell(self, content: dict[str, Any]) -> None:
+    def _send(self, content: dict[str, Any]) -> None:
         try:
             self._socket.sendall(json.dumps(content).encode() + b"\n")
         except TimeoutError:
@@ -196,14 +196,14 @@ class Kernel:
         else:
             self.processes.drain(self.process)  # what was printed before comes before
             self._show(result_of(told))
-            self._tell({"heard": True})
+            self._send({"heard": True})
 
 
-def result_of(told: Mapping[str, Any]) -> Result:
+def result_of(told: Mapping[str, Any]) -> CellResult:
     """A result as it may go on: of what a kernel has sent, that which has a known kind and its size."""
     file = told.get("file")
     found = file if isinstance(file, str) and messages.PICTURE_FILE.fullmatch(file) else ""
-    return Result(_data(told.get("result")), found, _text(told.get("id"), messages.DISPLAY_NAME))
+    return CellResult(_data(told.get("result")), found, _text(told.get("id"), messages.DISPLAY_NAME))
 
 
 def viewed_of(told: Mapping[str, Any]) -> Viewed:

@@ -13,8 +13,8 @@ from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
-from orchestrator.files.job_files import Records
-from orchestrator.jobs.service import Scheduler
+from orchestrator.files.job_files import JobFiles
+from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
 from orchestrator.planning.templates import Templates
@@ -25,9 +25,9 @@ from orchestrator.settings import Settings
 class Context:
     settings: Settings
     store: Store
-    scheduler: Scheduler
+    job_service: JobService
     engine: Engine
-    records: Records
+    job_files: JobFiles
     templates: Templates
     diagnosis: Diagnosis
     models: Models

@@ -57,6 +57,6 @@ async def events(
     `id` is the event's number, `event` its kind, and `data` a JSON object. A comment line every 15 s is the heartbeat.
     The stream has no pictures: `file` of a `result` is the picture's path in the workspace.
     """
-    async with aclosing(here.scheduler.following.follow(job.id, last)) as events:
+    async with aclosing(here.job_service.event_feed.follow(job.id, last)) as events:
         async for told in events:
             yield ServerSentEvent(id=str(told.number), event=told.kind, raw_data=told.data)

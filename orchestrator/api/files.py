@@ -60,7 +60,7 @@ async def files(
                 found = seen.found
         else:
             source = "artifact"
-            zipped = here.records.artifact(job.id)
+            zipped = here.job_files.artifact(job.id)
             found = await _in_zip(here, seen, lambda: zip_reader.listing(zipped, below, cursor, limit))
     return schemas.FileList(
         job_id=job.id,
@@ -102,7 +102,7 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
             seen.close()
             raise
     sha256 = (seen.artifact or {}).get("sha256", "")
-    member = await _in_zip(here, seen, lambda: zip_reader.find(here.records.artifact(job.id), path, sha256))
+    member = await _in_zip(here, seen, lambda: zip_reader.find(here.job_files.artifact(job.id), path, sha256))
     if isinstance(member, messages.FoundNone):
         refuse(job.id, path, member)
     if answer := unchanged(request, member.etag):
@@ -113,14 +113,14 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
 
 async def _look(here: Context, job_id: str, **wanted: Any) -> Answer | Job:
     """What a running job's agent found, or the job where it has ended. Raises Unavailable."""
-    job = await here.scheduler.wait(job_id, 0)
+    job = await here.job_service.wait(job_id, 0)
     if job.status not in FINAL and job.phase != "package":
-        answer = await here.scheduler.looks.ask(job_id, **wanted)
+        answer = await here.job_service.file_requests.ask(job_id, **wanted)
         if answer is not None:
             if not (isinstance(answer.found, messages.FoundNone) and answer.found.kind == "ended"):
                 return answer
             answer.close()
-    job = await here.scheduler.wait(job_id, PACKING_SECONDS)
+    job = await here.job_service.wait(job_id, PACKING_SECONDS)
     if job.status not in FINAL:
         raise Unavailable(
             503,

@@ -59,7 +59,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
     refuse_in_clear(secrets_given, _content(again, steps))
-    if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
+    if again.uploads and not await asyncio.to_thread(here.job_files.share_uploads, job.id, again.id):
         raise Gone(
             410,
             "expired",
@@ -68,9 +68,9 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
             f"GET /status/{job.id} has their names.",
         )
     try:
-        await here.scheduler.submit(again, steps, secrets_given)
+        await here.job_service.submit(again, steps, secrets_given)
     except BaseException:
-        await asyncio.to_thread(here.records.remove, again.id)
+        await asyncio.to_thread(here.job_files.remove, again.id)
         raise
     response.headers["Location"] = f"/status/{again.id}"
     return await view(here, again.id)
@@ -105,4 +105,4 @@ def _content(job: Job, steps: list[Step]) -> dict[str, Any]:
 )
 async def delete(job: KnownJob, here: Here) -> None:
     """Delete a job, its record and its ZIP. A running job is cancelled first."""
-    await here.scheduler.delete(job.id)
+    await here.job_service.delete(job.id)

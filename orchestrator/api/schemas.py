@@ -205,7 +205,7 @@ class DesktopView(BaseModel):
     control: str = Field(description="Opens the desktop with keyboard and mouse.")
 
 
-class Views(BaseModel):
+class ViewLinks(BaseModel):
     """Links to watch a running job in a browser. Anyone with a link can open it for VIEW_LINK_SECONDS."""
 
     desktop: DesktopView
@@ -253,7 +253,7 @@ class StatusView(BaseModel):
     thinking: list[Thought] = Field(description="Actions of the model in order: calls, plans, repairs, reviews.")
     summary: str = Field(description="Summary of the results by the model's review.")
     artifact: ArtifactView | None
-    views: Views | None = Field(description="Links to watch the job live; null if it is not running.")
+    views: ViewLinks | None = Field(description="Links to watch the job live; null if it is not running.")
     links: Links
 
 
@@ -319,7 +319,7 @@ def links(job_id: str) -> Links:
 
 
 def status_view(
-    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: Views | None, writing: Call | None
+    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: ViewLinks | None, writing: Call | None
 ) -> StatusView:
     """Return the view of a job. ``writing`` is the call of the model whose answer it is getting now."""
     shown = [_step_view(step) for step in steps if step.number > 0]

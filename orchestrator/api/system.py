@@ -122,7 +122,7 @@ async def _health(here: Context, full: bool = False) -> Health:
     }
     well: Literal["ok", "degraded"] = "ok" if all(check.ok for check in checks.values()) else "degraded"
     return Health(
-        status="draining" if here.scheduler.draining else well,
+        status="draining" if here.job_service.draining else well,
         version=messages.VERSION,
         checks=checks,
         jobs=jobs,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Bell:
+class Notifier:
     """Rings per job. Who listens before looking misses nothing."""
 
     def __init__(self) -> None:

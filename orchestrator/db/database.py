@@ -24,7 +24,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, create_engine
 
-from orchestrator.db.disk_reserve import Spare
+from orchestrator.db.disk_reserve import DiskReserve
 from orchestrator.db.migrations import upgrade
 from orchestrator.errors import RecordFull, SettingsError
 
@@ -70,8 +70,8 @@ class Database:
                 f"The record {path} cannot be opened: {error.orig}. Move it away to begin anew, or set another "
                 "AGENT_OUTPUT_DIR."
             ) from None
-        self._spare = Spare(path.with_suffix(".spare"))
-        self._spare.hold()
+        self._reserve = DiskReserve(path.with_suffix(".spare"))
+        self._reserve.hold()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
         self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
@@ -143,13 +143,13 @@ class Database:
 
     def _write_batch(self, batch: list[Write]) -> None:
         batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # else who asked has gone
-        if not self._spare.hold():
+        if not self._reserve.hold():
             for write in batch:
                 if not write.vital:
                     write.future.set_exception(self._full())
             batch = [write for write in batch if write.vital]
         left = self._try(batch)
-        if left and self._spare.give():
+        if left and self._reserve.give():
             left = self._try(left)
         for write in left:
             write.future.set_exception(self._full())

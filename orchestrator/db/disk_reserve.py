@@ -13,7 +13,7 @@ SPARE_BYTES = 16 * 2**20
 AGAIN_SECONDS = 1.0
 
 
-class Spare:
+class DiskReserve:
     """A file without a meaning, which takes room until that is needed. For one thread; blocks."""
 
     def __init__(self, path: Path) -> None:

@@ -281,7 +281,7 @@ class Store:
         """Another token for a job's sandbox; None where the job does not run, or its agent has had its first word."""
         return await self._update_running(job_id, [col(Job.taken_at).is_(None)], token_sha256=token_sha256)
 
-    async def settle(
+    async def decide_outcome(
         self, job_id: str, outcome: dict[str, Any], judged: dict[str, Any] | None = None, *, replace: bool = False
     ) -> Job | None:
         """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.

@@ -126,11 +126,11 @@ class DockerEngine:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[str] = asyncio.Queue()
 
-        def tell(sandbox_id: str) -> None:
+        def notify(sandbox_id: str) -> None:
             with suppress(RuntimeError):  # the loop has closed
                 loop.call_soon_threadsafe(queue.put_nowait, sandbox_id)
 
-        threading.Thread(target=self._watch, args=(tell,), name="docker-events", daemon=True).start()
+        threading.Thread(target=self._watch, args=(notify,), name="docker-events", daemon=True).start()
         while True:
             yield await queue.get()
 
@@ -307,14 +307,14 @@ class DockerEngine:
         ]
         return self._subnets
 
-    def _watch(self, tell: Callable[[str], None]) -> None:
+    def _watch(self, notify: Callable[[str], None]) -> None:
         filters = {"type": "container", "event": ["die", "destroy"], "label": [f"{OWNER_LABEL}={self._owner}"]}
         while not self._closed.is_set():
             try:
                 self._stream = self._connected().events(filters=filters, decode=True)
-                tell("")
+                notify("")
                 for event in self._stream:
-                    tell(event["Actor"]["Attributes"][SANDBOX_LABEL])
+                    notify(event["Actor"]["Attributes"][SANDBOX_LABEL])
             except Exception as error:
                 log.debug("the engine's event stream ended: %s", error)
             self._closed.wait(RECONNECT_SECONDS)

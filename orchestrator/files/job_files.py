@@ -43,7 +43,7 @@ class Part:
         self.path.unlink(missing_ok=True)
 
 
-class Records:
+class JobFiles:
     """The folder of all jobs. One orchestrator at a time works on it."""
 
     def __init__(self, folder: Path, reserve: int) -> None:

@@ -16,7 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from orchestrator.errors import BadRequest, Unavailable
-from orchestrator.files.job_files import BLOCK, DiskFull, Records
+from orchestrator.files.job_files import BLOCK, DiskFull, JobFiles
 from orchestrator.sizes import show_size
 
 #: Files of one job; bytes of all other fields of a form together.
@@ -54,16 +54,16 @@ def safe_name(given: str) -> str:
     return name
 
 
-class Form:
+class UploadForm:
     """A form as ``multipart/form-data`` (RFC 7578): its fields in memory, its files on disk as they come.
 
     ``fields`` are the texts of the form's fields, ``uploads`` what is kept of each file.
     """
 
-    def __init__(self, boundary: bytes, folder: Path, records: Records, max_upload: int) -> None:
+    def __init__(self, boundary: bytes, folder: Path, job_files: JobFiles, max_upload: int) -> None:
         self.fields: dict[str, str] = {}
         self.uploads: list[dict[str, Any]] = []
-        self._folder, self._records, self._max_upload = folder, records, max_upload
+        self._folder, self._job_files, self._max_upload = folder, job_files, max_upload
         self._size = self._field_size = 0
         self._header, self._value = bytearray(), bytearray()
         self._headers: dict[str, bytes] = {}
@@ -128,7 +128,7 @@ class Form:
             raise _too_large(f"A job takes {MOST_FILES:,} files at most; pack them into an archive.")
         self.uploads.append({"name": name, "bytes": 0, "sha256": "", "sample": False})
         self._digest = hashlib.sha256()
-        self._file = self._records.create_upload(self._folder, len(self.uploads))
+        self._file = self._job_files.create_upload(self._folder, len(self.uploads))
 
     def _part_data(self, data: bytes, begin: int, end: int) -> None:
         if self._file is None:
@@ -139,7 +139,7 @@ class Form:
         if self._size > self._max_upload:
             raise too_much(self._max_upload)
         self._digest.update(data[begin:end])
-        self._records.write(self._file, data[begin:end])
+        self._job_files.write(self._file, data[begin:end])
 
     def _count(self, size: int) -> None:
         """Bound what is held in memory."""
@@ -152,7 +152,7 @@ class Form:
             self.fields[self._name] = _text(self._text, self._name)
             return
         self.uploads[-1] |= {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
-        self._records.finish(self._file)
+        self._job_files.finish(self._file)
         self._file = None
 
     def _ends(self) -> None:
@@ -160,8 +160,8 @@ class Form:
 
 
 async def read_form(
-    content_type: str, body: AsyncIterator[bytes], records: Records, job_id: str, max_upload: int
-) -> Form:
+    content_type: str, body: AsyncIterator[bytes], job_files: JobFiles, job_id: str, max_upload: int
+) -> UploadForm:
     """Read a form whose files become those of a job; raises BadRequest, and Unavailable where the disk is full.
 
     Where it raises, nothing is left on disk.
@@ -171,7 +171,7 @@ async def read_form(
         detail = f"The form's Content-Type names no boundary, or one longer than {BOUNDARY_BYTES} characters."
         raise BadRequest(400, "bad-form", "Bad form", detail)
     try:
-        form = Form(boundary, await to_thread.run_sync(records.uploads_folder, job_id), records, max_upload)
+        form = UploadForm(boundary, await to_thread.run_sync(job_files.uploads_folder, job_id), job_files, max_upload)
         waiting = bytearray()
         async for chunk in body:
             waiting += chunk
@@ -181,27 +181,27 @@ async def read_form(
         await to_thread.run_sync(form.feed, bytes(waiting))
         await to_thread.run_sync(form.close)
         # a form without files leaves no folder: a template's sample may have it yet
-        await to_thread.run_sync(records.keep_uploads if form.uploads else records.remove, job_id)
+        await to_thread.run_sync(job_files.keep_uploads if form.uploads else job_files.remove, job_id)
         return form
     except BaseException as error:
-        await to_thread.run_sync(records.remove, job_id)
+        await to_thread.run_sync(job_files.remove, job_id)
         if isinstance(error, DiskFull | OSError):
             raise Unavailable(507, "disk-full", "Disk full", f"The files could not be stored: {error}") from error
         raise
 
 
-def keep_files(paths: list[Path], records: Records, job_id: str) -> list[dict[str, Any]]:
+def keep_files(paths: list[Path], job_files: JobFiles, job_id: str) -> list[dict[str, Any]]:
     """Give a job files of this machine, a template's sample, as if they had been uploaded. Blocks. Raises DiskFull."""
-    folder = records.uploads_folder(job_id)
+    folder = job_files.uploads_folder(job_id)
     uploads = []
     for number, path in enumerate(paths, 1):
         content = path.read_bytes()
-        file = records.create_upload(folder, number)
-        records.write(file, content)
-        records.finish(file)
+        file = job_files.create_upload(folder, number)
+        job_files.write(file, content)
+        job_files.finish(file)
         digest = hashlib.sha256(content).hexdigest()
         uploads.append({"name": path.name, "bytes": len(content), "sha256": digest, "sample": True})
-    records.keep_uploads(job_id)
+    job_files.keep_uploads(job_id)
     return uploads
 
 

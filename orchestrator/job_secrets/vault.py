@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from orchestrator.db.models import Job
-from orchestrator.files.job_files import Records
+from orchestrator.files.job_files import JobFiles
 from protocol.redaction import Needles
 
 if TYPE_CHECKING:  # a tenth of a second to import: done where there is a secret
@@ -29,18 +29,18 @@ class Lost(Exception):
 class Vault:
     """Keeps secrets (name → value). All of it blocks. Making it raises SettingsError where there can be no key."""
 
-    def __init__(self, records: Records) -> None:
-        self._records, self._key = records, records.key("secrets")
+    def __init__(self, job_files: JobFiles) -> None:
+        self._job_files, self._key = job_files, job_files.key("secrets")
 
     def keep(self, job_id: str, secrets: dict[str, str]) -> None:
         """Keep the secrets of a new job: they are on disk when this returns. Raises OSError."""
-        self._records.seal(job_id, self._fernet().encrypt(json.dumps(secrets).encode()))
+        self._job_files.seal(job_id, self._fernet().encrypt(json.dumps(secrets).encode()))
 
     def open(self, job_id: str) -> dict[str, str]:
         """The secrets of a job; raises Lost."""
         from cryptography.fernet import InvalidToken
 
-        sealed = self._records.sealed(job_id)
+        sealed = self._job_files.sealed(job_id)
         if sealed is None:
             raise Lost("their file is gone")
         try:
@@ -50,11 +50,11 @@ class Vault:
 
     def forget(self, job_id: str) -> None:
         """The job ends: nobody can read them any more."""
-        self._records.unseal(job_id)
+        self._job_files.unseal(job_id)
 
     def kept(self) -> list[str]:
         """The ids of jobs whose secrets are there."""
-        return self._records.with_sealed()
+        return self._job_files.with_sealed()
 
     def _fernet(self) -> Fernet:
         from cryptography.fernet import Fernet

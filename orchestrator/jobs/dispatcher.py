@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Going, Tasks
-from orchestrator.concurrency.notifier import Bell, heard_within
+from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
-from orchestrator.files.job_files import Records
-from orchestrator.jobs.finalizer import Closing
+from orchestrator.files.job_files import JobFiles
+from orchestrator.jobs.finalizer import Finalizer
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ ENGINE_SECONDS, DISK_SECONDS = 5.0, 5.0
 IDLE_SECONDS = 60.0
 
 
-class Starting:
+class Dispatcher:
     """Claims jobs, oldest first, and starts their sandboxes."""
 
     def __init__(
@@ -41,13 +41,13 @@ class Starting:
         settings: Settings,
         store: Store,
         engine: Engine,
-        records: Records,
-        closing: Closing,
-        bell: Bell,
+        job_files: JobFiles,
+        finalizer: Finalizer,
+        notifier: Notifier,
         tasks: Tasks,
     ) -> None:
-        self._settings, self._store, self._engine, self._records = settings, store, engine, records
-        self._closing, self._bell, self._tasks = closing, bell, tasks
+        self._settings, self._store, self._engine, self._job_files = settings, store, engine, job_files
+        self._finalizer, self._notifier, self._tasks = finalizer, notifier, tasks
         self._work = asyncio.Event()
         self._starting: set[str] = set()
         self._going = Going()
@@ -85,7 +85,7 @@ class Starting:
     async def _start_waiting(self) -> float:
         """Start jobs while there are slots; returns the seconds until the next look."""
         for job in await self._store.to_cancel():  # asked for before a restart
-            self._closing.begin(job, "cancelled", None, "The job was cancelled before it started.")
+            self._finalizer.begin(job, "cancelled", None, "The job was cancelled before it started.")
         while not self.stopped and await self._store.first_scheduled():
             image_id, obstacle = await self._look_for_obstacle()
             if obstacle:
@@ -108,20 +108,20 @@ class Starting:
             )
             if claimed is None:
                 break
-            self._bell.ring(claimed.id)
+            self._notifier.ring(claimed.id)
             self._begin(claimed, token)
         return IDLE_SECONDS
 
     async def _wait_for(self, what: str, detail: str) -> None:
         for job_id in await self._store.wait_for(what, detail):
-            self._bell.ring(job_id)
+            self._notifier.ring(job_id)
 
     async def _look_for_obstacle(self) -> tuple[str, tuple[str, str] | None]:
         """The image's id, and what no job can start without and a sentence about it."""
         try:
             short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
         except TimeoutError:
-            short = f"The disk of {self._records.folder} does not answer within {DISK_SECONDS:g} s."
+            short = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
         if short:
             return "", ("disk", short)
         try:
@@ -136,10 +136,10 @@ class Starting:
 
     async def _disk_short(self) -> str | None:
         """A sentence where the disk has too little room, also after old files are gone."""
-        if not await asyncio.to_thread(self._records.disk_short):
+        if not await asyncio.to_thread(self._job_files.disk_short):
             return None
         await self.make_room()
-        return await asyncio.to_thread(self._records.disk_short)
+        return await asyncio.to_thread(self._job_files.disk_short)
 
     async def _image(self) -> str:
         return await self._engine.image(self._settings.agent_image)
@@ -167,7 +167,7 @@ class Starting:
                 await self._engine.stop(job.sandbox_id)
         except EngineError as error:
             detail = f"The engine could not start the job's container. In its own words: {error}"
-            await self._closing.close(job, "failed", "engine_error", detail)
+            await self._finalizer.close(job, "failed", "engine_error", detail)
         finally:
             self._starting.discard(job.id)
             self._on_started(job.sandbox_id)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from orchestrator.concurrency.notifier import Bell
+from orchestrator.concurrency.notifier import Notifier
 from orchestrator.db.models import Event
 from orchestrator.db.store import Store
 from orchestrator.reports.documents import iso
@@ -30,17 +30,17 @@ class Told(NamedTuple):
     data: str
 
 
-class Following:
+class EventFeed:
     """Tells the events of jobs to those who follow them."""
 
-    def __init__(self, store: Store, bell: Bell) -> None:
-        self._store, self._bell = store, bell
+    def __init__(self, store: Store, notifier: Notifier) -> None:
+        self._store, self._notifier = store, notifier
         self._feeds: WeakValueDictionary[str, _Feed] = WeakValueDictionary()  # who follows has his job's
 
     async def follow(self, job_id: str, last: int) -> AsyncGenerator[Told]:
         """A job's events after a number, each as it happens; ends after the final one, or where the system stops."""
-        with self._bell.listening(job_id) as heard:
-            feed = self._feeds.setdefault(job_id, _Feed(job_id, self._store, self._bell))
+        with self._notifier.listening(job_id) as heard:
+            feed = self._feeds.setdefault(job_id, _Feed(job_id, self._store, self._notifier))
             while True:
                 heard.clear()
                 told, over = await feed.after(last)
@@ -51,7 +51,7 @@ class Following:
                     return
                 if len(told) == PAGE:
                     continue
-                if self._bell.closed:
+                if self._notifier.closed:
                     return  # the follower comes back with Last-Event-ID
                 await heard.wait()
 
@@ -59,14 +59,14 @@ class Following:
 class _Feed:
     """What was read of a job's events since its bell rang last."""
 
-    def __init__(self, job_id: str, store: Store, bell: Bell) -> None:
-        self._job_id, self._store, self._bell = job_id, store, bell
+    def __init__(self, job_id: str, store: Store, notifier: Notifier) -> None:
+        self._job_id, self._store, self._notifier = job_id, store, notifier
         self._rings = 0
         self._pages: dict[int, asyncio.Task[tuple[list[Told], bool]]] = {}
 
     async def after(self, last: int) -> tuple[list[Told], bool]:
         """The events after a number, and whether none will ever come after them."""
-        rings = self._bell.rings(self._job_id)
+        rings = self._notifier.rings(self._job_id)
         if rings != self._rings:  # where it has not rung, they are as they were
             self._rings = rings
             self._pages.clear()

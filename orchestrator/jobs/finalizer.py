@@ -1,7 +1,7 @@
 """The end of a job: a ZIP on disk first, then the final state, then the sandbox is removed.
 
-The agent makes the ZIP where it can (``settle``, ``receive``); where it cannot, it is made here of what the engine
-still has (``close``).
+The agent makes the ZIP where it can (``settle_from_agent``, ``receive``); where it cannot, it is made here of what the
+engine still has (``close``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from orchestrator import logs
-from orchestrator.concurrency.notifier import Bell
+from orchestrator.concurrency.notifier import Notifier
 from orchestrator.db.models import FINAL, MODEL, Event, Job, Step
 from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineDown, EngineError
-from orchestrator.files.job_files import DiskFull, Records
+from orchestrator.files.job_files import DiskFull, JobFiles
 from orchestrator.files.salvage import write_zip
 from orchestrator.job_secrets.vault import Hiding
 from orchestrator.reports import documents
@@ -52,14 +52,14 @@ DISK_IS_FULL = "the host's disk is full"
 ENGINE_RETRY_SECONDS = 2.0
 
 
-class Closing:
+class Finalizer:
     """Brings jobs to their final state, each once."""
 
     def __init__(
-        self, store: Store, engine: Engine, records: Records, hiding: Hiding, settings: Settings, bell: Bell
+        self, store: Store, engine: Engine, job_files: JobFiles, hiding: Hiding, settings: Settings, notifier: Notifier
     ) -> None:
-        self._store, self._engine, self._records, self._hiding = store, engine, records, hiding
-        self._settings, self._bell = settings, bell
+        self._store, self._engine, self._job_files, self._hiding = store, engine, job_files, hiding
+        self._settings, self._notifier = settings, notifier
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -70,16 +70,16 @@ class Closing:
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
-    async def settle(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
+    async def settle_from_agent(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
         if self.on_settle:
             await self.on_settle(job.id)
         told = asdict(hidden.structure(outcome))
-        settled = await self._store.settle(job.id, told, await self._judged(job.id, outcome))
+        settled = await self._store.decide_outcome(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
-        self._bell.ring(job.id)
+        self._notifier.ring(job.id)
         manifest, texts = await self._documents(settled)
         ending = settled.outcome
         return messages.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
@@ -109,7 +109,7 @@ class Closing:
     async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
         """Store the agent's ZIP and finish the job; None where it has ended meanwhile. Raises TooBig, DiskFull."""
         try:
-            part = await self._records.receive(job.id, chunks, job.zip_bytes + DOCUMENTS_BYTES)
+            part = await self._job_files.receive(job.id, chunks, job.zip_bytes + DOCUMENTS_BYTES)
         except DiskFull as error:
             self.begin(job, "failed", "disk_full", str(error))
             raise
@@ -118,7 +118,7 @@ class Closing:
             if now is None or now.status != "running" or now.outcome is None or "packed" not in now.outcome:
                 await asyncio.to_thread(part.discard)
                 return None
-            await asyncio.to_thread(self._records.keep, part)
+            await asyncio.to_thread(self._job_files.keep, part)
             await self._finish(now, {"bytes": part.size, "sha256": part.sha256, **_told(now.outcome)})
             return messages.Stored(part.size, part.sha256)
 
@@ -200,7 +200,7 @@ class Closing:
         if job.outcome is not None:
             log.warning("it ended before its ZIP had come: %s", outcome["detail"])
             outcome = {name: told for name, told in job.outcome.items() if name != "packed"}
-        settled = await self._store.settle(job.id, outcome, replace=job.outcome is not None)
+        settled = await self._store.decide_outcome(job.id, outcome, replace=job.outcome is not None)
         return settled or job
 
     async def _salvage(self, job: Job, unpacked: dict[str, Any], with_workspace: bool) -> dict[str, Any]:
@@ -228,11 +228,11 @@ class Closing:
 
             def write(file: BinaryIO) -> None:
                 deadline = time.monotonic() + self._settings.package_seconds
-                budget = min(job.zip_bytes, self._records.room()) if with_workspace else job.zip_bytes
+                budget = min(job.zip_bytes, self._job_files.room()) if with_workspace else job.zip_bytes
                 full = DISK_IS_FULL if budget < job.zip_bytes else ""
                 facts.update(write_zip(file, blocks, why, budget, deadline, job.outputs, paper, secrets, full))
 
-            size, sha256 = await asyncio.to_thread(self._records.make, job.id, write)
+            size, sha256 = await asyncio.to_thread(self._job_files.make, job.id, write)
         return {"bytes": size, "sha256": sha256, **facts}
 
     # ── both ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +246,7 @@ class Closing:
         if ended is None:
             return
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
-        self._bell.ring(job.id)
+        self._notifier.ring(job.id)
         self._locks.pop(job.id, None)
         self.on_end(job.id)
         self.on_free()
@@ -273,13 +273,13 @@ class Closing:
 
     def _facts(self, job: Job) -> dict[str, Any] | None:
         """What the status tells of a ZIP that is there; with one of ours, the job ends as that one says."""
-        measured, outcome = self._records.measure(job.id), job.outcome
+        measured, outcome = self._job_files.measure(job.id), job.outcome
         if measured is None or outcome is None:
             return None
         size = {"bytes": measured[0], "sha256": measured[1]}
         if "packed" in outcome:
             return {**size, **_told(outcome)}  # the agent's ZIP, which may be anything: it is not opened
-        with zipfile.ZipFile(self._records.artifact(job.id)) as archive:
+        with zipfile.ZipFile(self._job_files.artifact(job.id)) as archive:
             manifest = json.loads(archive.read("manifest.json"))
         job.outcome = {name: manifest[name] for name in ("status", "reason", "detail")}
         left_out = [item for item in manifest["left_out"] if not item["reason"].startswith("junk")]

@@ -17,8 +17,8 @@ from orchestrator.db.models import Job
 from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine, Exit, Sandbox
 from orchestrator.errors import EngineError
-from orchestrator.jobs.dispatcher import Starting
-from orchestrator.jobs.finalizer import Closing
+from orchestrator.jobs.dispatcher import Dispatcher
+from orchestrator.jobs.finalizer import Finalizer
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,23 @@ LATE_SECONDS = 5.0
 KILLED = 137
 
 
-class Watching:
+class Monitor:
     """Ends what must be ended from outside."""
 
     def __init__(
-        self, settings: Settings, store: Store, engine: Engine, closing: Closing, starting: Starting, tasks: Tasks
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        finalizer: Finalizer,
+        dispatcher: Dispatcher,
+        tasks: Tasks,
     ) -> None:
         self._settings, self._store, self._engine = settings, store, engine
-        self._closing, self._starting, self._tasks = closing, starting, tasks
+        self._finalizer, self._dispatcher, self._tasks = finalizer, dispatcher, tasks
         self._started_at = time.time()
         self._early: set[str] = set()  # sandboxes that ended before their start was through
-        starting.call_when_started(self._look_if_early)
+        dispatcher.call_when_started(self._look_if_early)
 
     async def run(self) -> None:
         """Hear of sandboxes that end, for as long as the system runs."""
@@ -53,14 +59,14 @@ class Watching:
                 self._tasks.spawn(self._look_at_sandbox(sandbox_id))
             else:
                 await self.reconcile_quietly()
-                self._starting.look()
+                self._dispatcher.look()
 
     async def _look_at_sandbox(self, sandbox_id: str) -> None:
         job = await self._store.job_of_sandbox(sandbox_id)
         if job is None or job.status != "running":
             return
         logs.concerns(job.id, sandbox_id)
-        if self._starting.is_starting(job.id):
+        if self._dispatcher.is_starting(job.id):
             self._early.add(sandbox_id)
             return
         try:
@@ -77,20 +83,20 @@ class Watching:
         said = f" It last printed:\n{exit.last_lines}" if exit.last_lines else ""
         how = "is gone" if exit.code == -1 else f"ended with exit code {exit.code}"
         if job.cancel_requested_at and not job.settled_at:
-            await self._closing.close(job, "cancelled", None, "The job was cancelled.")
+            await self._finalizer.close(job, "cancelled", None, "The job was cancelled.")
         elif exit.out_of_memory and exit.code == KILLED:  # the engine says so also where a child alone was killed
             detail = "The container's memory was used up. Ask for more with limits.memory."
-            await self._closing.close(job, "failed", "out_of_memory", detail)
+            await self._finalizer.close(job, "failed", "out_of_memory", detail)
         elif job.taken_at is None and self._too_late_to_speak(job):
             said = said or " It printed nothing."
             detail = f"The agent did not say a word within {self._settings.start_seconds:g} s (START_SECONDS).{said}"
-            await self._closing.close(job, "failed", "engine_error", detail)
+            await self._finalizer.close(job, "failed", "engine_error", detail)
         elif job.taken_at is None:
             detail = f"The container {how} before the agent said a word.{said}"
-            await self._closing.close(job, "failed", "engine_error", detail)
+            await self._finalizer.close(job, "failed", "engine_error", detail)
         else:
             detail = f"The container {how} in phase {job.phase}, before the job did.{said}"
-            await self._closing.close(job, "failed", "agent_lost", detail)
+            await self._finalizer.close(job, "failed", "agent_lost", detail)
 
     async def reconcile_quietly(self) -> None:
         """As ``reconcile``; what goes wrong is logged, and tried again."""
@@ -115,10 +121,10 @@ class Watching:
             lost = self._without(lost, await self._engine.sandboxes())
         for sandbox_id, job in lost.items():
             logs.concerns(job.id, sandbox_id)
-            if self._closing.is_closing(job.id) or await self._closing.finish_stored(job):
+            if self._finalizer.is_closing(job.id) or await self._finalizer.finish_stored(job):
                 continue
-            if job.taken_at is None and not job.cancel_requested_at and not self._starting.stopped:
-                await self._starting.again(job)
+            if job.taken_at is None and not job.cancel_requested_at and not self._dispatcher.stopped:
+                await self._dispatcher.again(job)
             else:
                 await self._look_at_sandbox(sandbox_id)
 
@@ -129,8 +135,8 @@ class Watching:
             sandbox_id: job
             for sandbox_id, job in jobs.items()
             if sandbox_id not in running
-            and not self._starting.is_starting(job.id)
-            and not self._closing.is_closing(job.id)
+            and not self._dispatcher.is_starting(job.id)
+            and not self._finalizer.is_closing(job.id)
         }
 
     async def remove_all(self) -> None:
@@ -143,7 +149,7 @@ class Watching:
         now = time.time()
         for job in await self._store.running():
             logs.concerns(job.id, job.sandbox_id)
-            if self._starting.is_starting(job.id) or self._closing.is_closing(job.id):
+            if self._dispatcher.is_starting(job.id) or self._finalizer.is_closing(job.id):
                 continue
             packaging = job.packaging_at or job.settled_at
             if job.taken_at is None:
@@ -152,12 +158,12 @@ class Watching:
             elif packaging:
                 if now > self._since(packaging) + self._settings.package_seconds + LATE_SECONDS:
                     detail = f"Packaging took longer than {self._settings.package_seconds:g} s (PACKAGE_SECONDS)."
-                    self._closing.begin(job, "failed", "agent_lost", detail)
+                    self._finalizer.begin(job, "failed", "agent_lost", detail)
             elif job.cancel_requested_at and now > job.cancel_requested_at + CANCEL_SECONDS:
-                self._closing.begin(job, "cancelled", None, "The job was cancelled.")
+                self._finalizer.begin(job, "cancelled", None, "The job was cancelled.")
             elif now > self._since(job.taken_at) + self._longest(job) + LATE_SECONDS:
                 detail = f"The job was ended from outside at its time limit of {job.seconds:g} s."
-                self._closing.begin(job, "failed", "timed_out", detail)
+                self._finalizer.begin(job, "failed", "timed_out", detail)
 
     def _longest(self, job: Job) -> float:
         """The seconds of all steps together, and anew those of each check: a repaired plan has its check once more.
@@ -187,13 +193,13 @@ class Watching:
         job = await self._store.job(job_id)
         logs.concerns(job_id, job.sandbox_id if job else None)
         if job and job.taken_at is None:
-            await self._closing.close(job, "cancelled", None, "The job was cancelled while its container started.")
+            await self._finalizer.close(job, "cancelled", None, "The job was cancelled while its container started.")
             return
         await asyncio.sleep(CANCEL_SECONDS)
         job = await self._store.job(job_id)
         if job and job.status == "running" and not job.packaging_at and not job.settled_at:
             log.warning("its agent did not end it in time, so its container is ended")
-            await self._closing.close(job, "cancelled", None, "The job was cancelled.")
+            await self._finalizer.close(job, "cancelled", None, "The job was cancelled.")
 
     def _look_if_early(self, sandbox_id: str) -> None:
         if sandbox_id in self._early:

@@ -1,7 +1,7 @@
 """The life of a job, from accepted to settled. Whoever changes a job calls this.
 
-``starting`` brings a job into its sandbox, ``watching`` ends what must be ended from outside, ``closing`` brings it to
-its final state. What is decided is in the store before it is done, so a restart goes on where the last one ended.
+``dispatcher`` brings a job into its sandbox, ``monitor`` ends what must be ended from outside, ``finalizer`` brings it
+to its final state. What is decided is in the store before it is done, so a restart goes on where the last one ended.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Tasks
-from orchestrator.concurrency.notifier import Bell, heard_within
+from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL, MODEL, Job, Step
 from orchestrator.db.store import Report, Store
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
-from orchestrator.files.job_files import Records
+from orchestrator.files.job_files import JobFiles
 from orchestrator.files.uploads import tar
 from orchestrator.job_secrets.validation import keys
 from orchestrator.job_secrets.vault import Hiding, Lost, Vault
-from orchestrator.jobs.dispatcher import Starting, digest
-from orchestrator.jobs.event_feed import Following
-from orchestrator.jobs.finalizer import Closing
-from orchestrator.jobs.monitor import LATE_SECONDS, Watching
-from orchestrator.live.file_requests import Looks
+from orchestrator.jobs.dispatcher import Dispatcher, digest
+from orchestrator.jobs.event_feed import EventFeed
+from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.monitor import LATE_SECONDS, Monitor
+from orchestrator.live.file_requests import FileRequests
 from orchestrator.live.grants import Signer
-from orchestrator.live.viewers import Views
+from orchestrator.live.viewers import Viewers
 from orchestrator.llm import Models
 from orchestrator.planning.step_rows import planned_step
 from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.model_calls import Call
-from orchestrator.reasoning.model_session import Thinking
+from orchestrator.reasoning.model_session import ModelSession
 from orchestrator.reasoning.named_files import columns_of
 from orchestrator.settings import Settings
 from protocol import messages
@@ -56,7 +56,7 @@ STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/
 COMMAND_SECONDS = 25.0
 
 
-class Scheduler:
+class JobService:
     """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
 
     def __init__(
@@ -64,32 +64,34 @@ class Scheduler:
         settings: Settings,
         store: Store,
         engine: Engine,
-        records: Records,
+        job_files: JobFiles,
         vault: Vault,
         models: Models,
         signer: Signer,
     ) -> None:
-        self._settings, self._store, self._records, self._vault = settings, store, records, vault
-        self.bell = Bell()
-        self.looks = Looks(store, self.bell)
-        self.following = Following(store, self.bell)
-        self.views = Views(store, self.bell, signer)
+        self._settings, self._store, self._job_files, self._vault = settings, store, job_files, vault
+        self.notifier = Notifier()
+        self.file_requests = FileRequests(store, self.notifier)
+        self.event_feed = EventFeed(store, self.notifier)
+        self.viewers = Viewers(store, self.notifier, signer)
         self._tasks = Tasks()
         self._hiding = Hiding(vault, keys(settings))
-        self._closing = Closing(store, engine, records, self._hiding, settings, self.bell)
-        self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
-        self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
-        self._closing.on_free = self._starting.look
-        self._starting.make_room = self.expire
-        self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models, records.upload)
-        self._closing.on_settle = self._thinking.end
-        self._closing.on_end = self._forget
+        self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier)
+        self._dispatcher = Dispatcher(settings, store, engine, job_files, self._finalizer, self.notifier, self._tasks)
+        self._monitor = Monitor(settings, store, engine, self._finalizer, self._dispatcher, self._tasks)
+        self._finalizer.on_free = self._dispatcher.look
+        self._dispatcher.make_room = self.expire
+        self._model_session = ModelSession(
+            settings, store, self.notifier, self._tasks, self._hiding, models, job_files.upload
+        )
+        self._finalizer.on_settle = self._model_session.end
+        self._finalizer.on_end = self._forget
         self._clock = AsyncIOScheduler()
 
     @property
     def draining(self) -> bool:
         """Whether the system is being stopped: no job is taken or started any more."""
-        return self._starting.stopped
+        return self._dispatcher.stopped
 
     # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,7 +121,7 @@ class Scheduler:
                 {"Retry-After": "10"},
             )
         log.info("accepted, planned by %s", job.planned_by)
-        self._starting.look()
+        self._dispatcher.look()
 
     async def cancel(self, job_id: str, why: str = "") -> Job:
         """Stop a job, whatever phase it is in; returns it as it is then. Of one that has ended: nothing.
@@ -129,12 +131,12 @@ class Scheduler:
         job = await self._store.request_cancel(job_id, why)
         if job is None:
             raise no_such_job(job_id)
-        self.bell.ring(job_id)
+        self.notifier.ring(job_id)
         if job.status == "scheduled":
-            await self._closing.close(job, "cancelled", None, "The job was cancelled before it started.")
+            await self._finalizer.close(job, "cancelled", None, "The job was cancelled before it started.")
         elif job.status == "running" and job.settled_at is None and job.cancel_requested_at:
             log.info("cancellation asked for in phase %s", job.phase)
-            self._tasks.spawn(self._watching.enforce_cancel(job_id))
+            self._tasks.spawn(self._monitor.enforce_cancel(job_id))
         return await self._store.job(job_id) or job
 
     async def delete(self, job_id: str) -> None:
@@ -149,22 +151,22 @@ class Scheduler:
                 f"Job {job_id} was cancelled but has not ended yet: its files are still being saved. Try again later.",
                 {"Retry-After": "10"},
             )
-        await asyncio.to_thread(self._records.remove, job_id)
+        await asyncio.to_thread(self._job_files.remove, job_id)
         await self._store.delete(job_id)
-        self.bell.ring(job_id)
+        self.notifier.ring(job_id)
         log.info("deleted")
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job as it is when it has ended, or after so many seconds."""
         end = time.monotonic() + seconds
-        with self.bell.listening(job_id) as heard:
+        with self.notifier.listening(job_id) as heard:
             while True:
                 heard.clear()
                 job = await self._store.job(job_id)
                 if job is None:
                     raise no_such_job(job_id)
                 left = end - time.monotonic()
-                if job.status in FINAL or left <= 0 or self.bell.closed:
+                if job.status in FINAL or left <= 0 or self.notifier.closed:
                     return job
                 await heard_within(heard, left)
 
@@ -183,11 +185,11 @@ class Scheduler:
         taken = await self._store.take(job.id)
         if taken is None:
             return None
-        self.bell.ring(job.id)
+        self.notifier.ring(job.id)
         try:
             given = await asyncio.to_thread(self._vault.open, job.id) if job.secrets else {}
         except Lost as error:
-            self._closing.begin(job, "failed", "secrets_lost", f"The secrets of the job cannot be read: {error}.")
+            self._finalizer.begin(job, "failed", "secrets_lost", f"The secrets of the job cannot be read: {error}.")
             return None
         steps = await self._store.steps(job.id)
         planned = [planned_step(step) for step in steps if step.number != messages.CHECK]
@@ -217,57 +219,57 @@ class Scheduler:
 
     async def refuse(self, job: Job, detail: str) -> None:
         """End a job whose agent cannot be worked with."""
-        self._closing.begin(job, "failed", "engine_error", detail)
+        self._finalizer.begin(job, "failed", "engine_error", detail)
 
     async def record(self, job: Job, reports: list[Report]) -> int:
         """Store what the agent reports; returns the number of its last report that is on disk."""
         last = await self._store.record(job.id, (await self._hiding.of(job)).structure(reports))
-        self.bell.ring(job.id)
+        self.notifier.ring(job.id)
         return last
 
     async def commands(self, job: Job) -> messages.Commands:
         """What is wanted of the agent; held until there is something, or for a while."""
         end = time.monotonic() + COMMAND_SECONDS
-        with self.bell.listening(job.id) as heard:
+        with self.notifier.listening(job.id) as heard:
             while True:
                 heard.clear()
                 now = await self._store.job(job.id)
                 if now is None or now.status != "running" or now.cancel_requested_at:
                     return messages.Commands(["cancel"])
-                looks, views = self.looks.unheard(job.id), self.views.unheard(now)
+                looks, views = self.file_requests.unheard(job.id), self.viewers.unheard(now)
                 if looks or views:
                     return messages.Commands(looks=looks, views=views)
                 left = end - time.monotonic()
-                if left <= 0 or self.bell.closed or not await heard_within(heard, left):
+                if left <= 0 or self.notifier.closed or not await heard_within(heard, left):
                     return messages.Commands()
 
     def _forget(self, job_id: str) -> None:
-        self._thinking.forget(job_id)
-        self.views.forget(job_id)
+        self._model_session.forget(job_id)
+        self.viewers.forget(job_id)
 
     def uploads(self, job: Job) -> Iterator[bytes]:
         """The files that came with a job, as a tar stream. Blocks."""
-        return tar(job.uploads, partial(self._records.upload, job.id))
+        return tar(job.uploads, partial(self._job_files.upload, job.id))
 
     async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
         """What the model says to the agent's question. None where the job has ended meanwhile."""
-        return await self._thinking.answer(job, ask)
+        return await self._model_session.answer(job, ask)
 
     async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
         """How a question is doing. None where the job has ended meanwhile."""
-        return await self._thinking.hear(job, question)
+        return await self._model_session.hear(job, question)
 
     def writing(self, job_id: str) -> Call | None:
         """Return the call of the model whose answer a job is getting now."""
-        return self._thinking.writing(job_id)
+        return self._model_session.writing(job_id)
 
-    async def settle(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
+    async def accept_outcome(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""
-        return await self._closing.settle(job, outcome)
+        return await self._finalizer.settle_from_agent(job, outcome)
 
     async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
         """Store a job's ZIP and finish the job. None where it has ended meanwhile."""
-        return await self._closing.receive(job, chunks)
+        return await self._finalizer.receive(job, chunks)
 
     # ── starting and stopping ────────────────────────────────────────────────────────────────────────────────────
 
@@ -277,25 +279,25 @@ class Scheduler:
             await self._take_up()
         except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
             log.exception("not all that the last end broke off could be taken up")
-        self._tasks.spawn(self._watching.run())
-        self._tasks.spawn(self._starting.run())
-        self._every(TICK_SECONDS, self._watching.tick)
-        self._every(RECONCILE_SECONDS, self._watching.reconcile_quietly)
+        self._tasks.spawn(self._monitor.run())
+        self._tasks.spawn(self._dispatcher.run())
+        self._every(TICK_SECONDS, self._monitor.tick)
+        self._every(RECONCILE_SECONDS, self._monitor.reconcile_quietly)
         self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
         self._clock.start()
 
     async def _take_up(self) -> None:
         """Put in order what a sudden end left half done."""
-        for job_id in await asyncio.to_thread(self._records.with_uploads_alone):
+        for job_id in await asyncio.to_thread(self._job_files.with_uploads_alone):
             if await self._store.job(job_id) is None:  # it came before the job was taken
-                await asyncio.to_thread(self._records.remove, job_id)
+                await asyncio.to_thread(self._job_files.remove, job_id)
         for job_id in await asyncio.to_thread(self._vault.kept):
             known = await self._store.job(job_id)
             if known is None:  # likewise
-                await asyncio.to_thread(self._records.remove, job_id)
+                await asyncio.to_thread(self._job_files.remove, job_id)
             elif known.status in FINAL:
                 await asyncio.to_thread(self._vault.forget, job_id)
-        await self._thinking.take_up()
+        await self._model_session.take_up()
 
     def _every(self, seconds: float, call: Callable[[], Awaitable[None]], **options: object) -> None:
         again = logs.Again(log)
@@ -315,47 +317,47 @@ class Scheduler:
         """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        for job in await self._store.first_to_go() if await asyncio.to_thread(self._records.disk_short) else ():
+        for job in await self._store.first_to_go() if await asyncio.to_thread(self._job_files.disk_short) else ():
             await self._expire(job, "the disk is short")
-            if not await asyncio.to_thread(self._records.disk_short):
+            if not await asyncio.to_thread(self._job_files.disk_short):
                 break
 
     async def _expire(self, job: Job, why: str) -> None:
         with logs.about(job.id):
             await self._store.expire(job.id)
-            await asyncio.to_thread(self._records.remove, job.id)
+            await asyncio.to_thread(self._job_files.remove, job.id)
             log.info("its files are removed: %s", why)
 
     async def stop(self) -> None:
         """Let running jobs end for a while, cancel the rest, and remove every sandbox. Waiting jobs stay."""
-        self._starting.stopped = True
+        self._dispatcher.stopped = True
         if not await self._idle_within(self._settings.drain_seconds):
             for job in await self._store.running():
                 with logs.about(job.id, job.sandbox_id):
                     await self.cancel(job.id, STOPPED.format(job_id=job.id))
             await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
-        await self._watching.reconcile_quietly()
+        await self._monitor.reconcile_quietly()
         self._clock.shutdown(wait=False)
-        await self._closing.wait()
-        self.bell.close()
+        await self._finalizer.wait()
+        self.notifier.close()
         await self._tasks.cancel()
 
     async def record_gone(self) -> str:
         """Return, with a sentence, where the record is taken away from under us: then nothing can be kept any more."""
         while True:
-            if said := await asyncio.to_thread(self._records.gone):
+            if said := await asyncio.to_thread(self._job_files.gone):
                 return said
             await asyncio.sleep(TICK_SECONDS)
 
     async def abandon(self) -> None:
         """Stop where the record is gone, and all jobs with it: no sandbox stays, and who waits is let go."""
-        self._starting.stopped = True
+        self._dispatcher.stopped = True
         self._clock.shutdown(wait=False)
         try:
-            await self._watching.remove_all()
+            await self._monitor.remove_all()
         except EngineError as error:
             log.warning("the sandboxes could not be removed: %s", error)
-        self.bell.close()
+        self.notifier.close()
         await self._tasks.cancel()
 
     async def _idle_within(self, seconds: float) -> bool:

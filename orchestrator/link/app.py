@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from orchestrator.db.models import MODEL, Job
 from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
 from orchestrator.files.job_files import DiskFull, TooBig
-from orchestrator.jobs.service import Scheduler
+from orchestrator.jobs.service import JobService
 from orchestrator.link import message_parser
 from orchestrator.link.guard import Guard
 from orchestrator.web.problems import on_crash, on_problem, on_record_full
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MESSAGE_SECONDS = 30.0
 
 
-def create_link(scheduler: Scheduler) -> ASGIApp:
+def create_link(job_service: JobService) -> ASGIApp:
     """The application that listens on the link's socket."""
 
     def caller(request: Request) -> Job:
@@ -44,41 +44,41 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
         version = message_parser.take(await _body(request)).version
         if version != messages.VERSION:
             detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {messages.VERSION!r}."
-            await scheduler.refuse(job, f"{detail} Build both with `docker compose build`.")
+            await job_service.refuse(job, f"{detail} Build both with `docker compose build`.")
             raise Conflict(409, "version", "Versions differ", detail)
-        return _answer(await scheduler.take(job))
+        return _answer(await job_service.take(job))
 
     async def uploads(request: Request) -> StreamingResponse:
-        return StreamingResponse(scheduler.uploads(caller(request)), media_type="application/x-tar")
+        return StreamingResponse(job_service.uploads(caller(request)), media_type="application/x-tar")
 
     async def events(request: Request) -> JSONResponse:
         job = caller(request)
         reports = message_parser.batch(await _body(request), job.steps_count, time.time())
-        return _answer(messages.Acknowledged(await scheduler.record(job, reports)))
+        return _answer(messages.Acknowledged(await job_service.record(job, reports)))
 
     async def commands(request: Request) -> JSONResponse:
-        return _answer(await scheduler.commands(caller(request)))
+        return _answer(await job_service.commands(caller(request)))
 
     async def ask(request: Request) -> JSONResponse:
         job = caller(request)
         question = message_parser.ask(await _body(request))
         _check_thinks(job)
-        return _answer(await scheduler.answer(job, question))
+        return _answer(await job_service.answer(job, question))
 
     async def hear(request: Request) -> JSONResponse:
         job = caller(request)
         question = message_parser.hear(await _body(request))
         _check_thinks(job)
-        return _answer(await scheduler.hear(job, question))
+        return _answer(await job_service.hear(job, question))
 
     async def outcome(request: Request) -> JSONResponse:
         job = caller(request)
-        return _answer(await scheduler.settle(job, message_parser.outcome(await _body(request))))
+        return _answer(await job_service.accept_outcome(job, message_parser.outcome(await _body(request))))
 
     async def artifact(request: Request) -> JSONResponse:
         job = caller(request)
         try:
-            return _answer(await scheduler.receive(job, _stream(request)))
+            return _answer(await job_service.receive(job, _stream(request)))
         except TooBig as error:
             raise BadRequest(413, "zip-too-big", "ZIP too big", str(error)) from error
         except DiskFull as error:
@@ -89,11 +89,11 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
 
     async def look(request: Request) -> JSONResponse:
         job = caller(request)
-        with scheduler.looks.answering(job.id, request.path_params["look_id"]) as answer:
+        with job_service.file_requests.answering(job.id, request.path_params["look_id"]) as answer:
             try:
                 async with asyncio.timeout_at(answer.over):
                     line, blocks = await _line(_stream(request))
-                    scheduler.looks.tell(answer, message_parser.found(line, answer.look))
+                    job_service.file_requests.deliver(answer, message_parser.found(line, answer.look))
                     await answer.fill(blocks)
             except (TimeoutError, ClientDisconnect, BrokenResourceError, ClosedResourceError):
                 pass  # it took too long, or one of the two sides has gone: there is nobody to tell
@@ -101,7 +101,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
 
     async def views(request: Request) -> JSONResponse:
         job = caller(request)
-        scheduler.views.tell(job.id, message_parser.shown(await _body(request)))
+        job_service.viewers.report(job.id, message_parser.shown(await _body(request)))
         return JSONResponse(None)
 
     routes = [
@@ -118,7 +118,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
     app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
-    return Guard(app, scheduler)
+    return Guard(app, job_service)
 
 
 def _check_thinks(job: Job) -> None:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from orchestrator.concurrency.notifier import Bell, heard_within
+from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL
 from orchestrator.db.store import Store
 from orchestrator.errors import NotFound, Unavailable, no_such_job
@@ -77,11 +77,11 @@ class Answer:
             self.blocks.close()
 
 
-class Looks:
+class FileRequests:
     """The looks that are wanted, and those that are being answered."""
 
-    def __init__(self, store: Store, bell: Bell) -> None:
-        self._store, self._bell = store, bell
+    def __init__(self, store: Store, notifier: Notifier) -> None:
+        self._store, self._notifier = store, notifier
         self._asked: dict[str, Answer] = {}  # that no agent answers yet
         self._unheard: dict[str, list[messages.Look]] = {}  # by job: that no agent has heard of yet
         self._all = asyncio.Semaphore(LOOKS)
@@ -108,7 +108,7 @@ class Looks:
         """Wait for an answer; False where the job has ended."""
         job_id, loop = answer.job_id, asyncio.get_running_loop()
         end = loop.time() + messages.LOOK_BEGIN_SECONDS
-        with self._bell.listening(job_id) as heard:
+        with self._notifier.listening(job_id) as heard:
             while answer.found is None:
                 heard.clear()
                 job = await self._store.job(job_id)
@@ -117,7 +117,7 @@ class Looks:
                 if job.status in FINAL:
                     return False
                 left = end - loop.time()
-                if answer.found is None and (left <= 0 or self._bell.closed):
+                if answer.found is None and (left <= 0 or self._notifier.closed):
                     raise Unavailable(
                         504,
                         "no-answer",
@@ -151,7 +151,7 @@ class Looks:
         look = messages.Look(secrets.token_hex(8), **wanted)
         answer = self._asked[look.id] = Answer(job_id, look, partial(self._closed, job_id, look, gate))
         self._unheard.setdefault(job_id, []).append(look)
-        self._bell.ring(job_id)
+        self._notifier.ring(job_id)
         return answer
 
     def _closed(self, job_id: str, look: messages.Look, gate: asyncio.Semaphore) -> None:
@@ -181,10 +181,10 @@ class Looks:
             yield answer
         finally:
             if answer.found is None:
-                self.tell(answer, messages.FoundNone("failed", "what its sandbox answered was not understood"))
+                self.deliver(answer, messages.FoundNone("failed", "what its sandbox answered was not understood"))
             answer.filled()
 
-    def tell(self, answer: Answer, found: messages.Found) -> None:
+    def deliver(self, answer: Answer, found: messages.Found) -> None:
         """Say what there is to who asked."""
         answer.found = found
-        self._bell.ring(answer.job_id)
+        self._notifier.ring(answer.job_id)

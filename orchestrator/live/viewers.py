@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Literal
 
-from orchestrator.concurrency.notifier import Bell, heard_within
+from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
 from orchestrator.errors import Gone, NotFound, Unavailable
@@ -30,11 +30,11 @@ class Service:
         self.detail = ""
 
 
-class Views:
+class Viewers:
     """The services of all jobs that somebody has wanted to see."""
 
-    def __init__(self, store: Store, bell: Bell, signer: Signer) -> None:
-        self._store, self._bell, self._signer = store, bell, signer
+    def __init__(self, store: Store, notifier: Notifier, signer: Signer) -> None:
+        self._store, self._notifier, self._signer = store, notifier, signer
         self._services: dict[str, dict[messages.Service, Service]] = {}
 
     # ── for the live gateway ─────────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +46,7 @@ class Views:
         if service is None or service.state in ("ended", "failed"):
             service = services[name] = Service()
             log.info("its %s is wanted", name)
-            self._bell.ring(job_id)
+            self._notifier.ring(job_id)
         return service
 
     async def reach(self, job_id: str, name: messages.Service) -> Job:
@@ -54,7 +54,7 @@ class Views:
         loop = asyncio.get_running_loop()
         end = loop.time() + REACH_SECONDS
         service: Service | None = None
-        with self._bell.listening(job_id) as heard:
+        with self._notifier.listening(job_id) as heard:
             while True:
                 heard.clear()
                 job = showable(await self._store.job(job_id), job_id)
@@ -66,7 +66,7 @@ class Views:
                     detail = f"The {name} of job {job_id} could not be started: {service.detail or 'it ended.'}"
                     raise Unavailable(503, "no-view", "It cannot be shown", detail)
                 left = end - loop.time()
-                if left <= 0 or self._bell.closed or not await heard_within(heard, left):
+                if left <= 0 or self._notifier.closed or not await heard_within(heard, left):
                     detail = f"The {name} of job {job_id} did not start in time: it has too little CPU or memory."
                     raise Unavailable(504, "no-view", "It does not start", detail)
 
@@ -80,13 +80,13 @@ class Views:
         wanted = [name for name, service in self._services.get(job.id, {}).items() if service.state == "wanted"]
         return [messages.View(name, control, watch) if name == "desktop" else messages.View(name) for name in wanted]
 
-    def tell(self, job_id: str, shown: messages.Shown) -> None:
+    def report(self, job_id: str, shown: messages.Shown) -> None:
         """An agent says how a service is doing; of one that nobody has wanted, nothing is kept."""
         service = self._services.get(job_id, {}).get(shown.service)
         if service is not None:
             service.state, service.detail = shown.state, shown.detail
             log.info("its %s: %s %s", shown.service, shown.state, shown.detail)
-            self._bell.ring(job_id)
+            self._notifier.ring(job_id)
 
     def forget(self, job_id: str) -> None:
         """A job has ended."""

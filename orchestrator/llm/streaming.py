@@ -56,25 +56,25 @@ class Writing:
         """Take a piece of the answer; raises Repeats."""
         if text:
             for piece in self._sieve.take(text):
-                self._tell(Part(piece.text, piece.reasoning, piece.restart))
+                self._emit(Part(piece.text, piece.reasoning, piece.restart))
             self._look(text, False)
 
     def thought(self, text: str) -> None:
         """Take a piece of what the server itself calls a thought; raises Repeats."""
         if text:
             self._thoughts.append(text)
-            self._tell(Part(text, True))
+            self._emit(Part(text, True))
             self._look(text, True)
 
     def end(self, cut: bool) -> bool:
         """The call is over; returns whether the text was ``cut`` while it repeated itself."""
         for piece in self._sieve.end():
-            self._tell(Part(piece.text, piece.reasoning, piece.restart))
+            self._emit(Part(piece.text, piece.reasoning, piece.restart))
         if cut and not self._loop:
             self._loop = repetition.period(self._tail)
         return self._loop > 0
 
-    def _tell(self, part: Part) -> None:
+    def _emit(self, part: Part) -> None:
         if self._on_part:
             self.shown = True
             self._on_part(part)

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Tasks
-from orchestrator.concurrency.notifier import Bell, heard_within
+from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import Job, Step, Turn
 from orchestrator.db.store import Store
 from orchestrator.errors import (
@@ -115,20 +115,20 @@ class Asked:
         return self.queued + now
 
 
-class Thinking:
+class ModelSession:
     """Asks the model for running jobs."""
 
     def __init__(
         self,
         settings: Settings,
         store: Store,
-        bell: Bell,
+        notifier: Notifier,
         tasks: Tasks,
         hiding: Hiding,
         models: Models,
         upload: Callable[[str, int], Path],
     ) -> None:
-        self._settings, self._store, self._bell, self._tasks = settings, store, bell, tasks
+        self._settings, self._store, self._notifier, self._tasks = settings, store, notifier, tasks
         self._hiding, self._models, self._upload = hiding, models, upload
         self._asked: dict[str, Asked] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
@@ -150,7 +150,7 @@ class Thinking:
         now = await self._store.job(job.id)
         if now is None or now.status != "running" or now.settled_at or job.id in self._over:
             return None
-        if not now.cancel_requested_at and not self._bell.closed:
+        if not now.cancel_requested_at and not self._notifier.closed:
             self._begin(now, ask)
         return await self.hear(job, messages.Hear(ask.number, 0, ask.left))
 
@@ -158,13 +158,13 @@ class Thinking:
         """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
         begun = time.monotonic()
         end = begun + min(HOLD_SECONDS, max(0.5, question.left))
-        with self._bell.listening(job.id) as heard:
+        with self._notifier.listening(job.id) as heard:
             while True:
                 heard.clear()
                 now = await self._store.job(job.id)
                 if now is None or now.status != "running" or now.settled_at:
                     return None
-                if now.cancel_requested_at or self._bell.closed:
+                if now.cancel_requested_at or self._notifier.closed:
                     await self.end(job.id)
                     return messages.Answered("waiting")
                 if job.id in self._over:
@@ -219,7 +219,7 @@ class Thinking:
         self._break_off(job.id)
         asked = self._asked[job.id] = Asked(ask.number, ask.purpose)
         asked.task = asyncio.create_task(self._think(job, ask, asked))
-        asked.task.add_done_callback(lambda _: self._bell.ring(job.id))
+        asked.task.add_done_callback(lambda _: self._notifier.ring(job.id))
 
     async def _think(self, job: Job, ask: messages.Ask, asked: Asked) -> messages.Answered:
         logs.concerns(job.id, job.sandbox_id)
@@ -248,7 +248,7 @@ class Thinking:
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
         talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
         outputs = await self._store.outputs(job_id)
-        talk.tell(model_prompts.question(job, steps, outputs, ask, self.loops(model)))
+        talk.add_question(model_prompts.question(job, steps, outputs, ask, self.loops(model)))
         given = Given(
             named=model_prompts.names_of(job),
             uploads=[one["name"] for one in job.uploads],
@@ -274,7 +274,7 @@ class Thinking:
                 if cuts:
                     break
                 cuts, temperature = 1, HOTTER[0] if loops else temperature
-                talk.tell(model_prompts.cut_off(said))
+                talk.add_question(model_prompts.cut_off(said))
                 continue
             try:
                 reading = await asyncio.to_thread(read, talk.last, given)
@@ -298,7 +298,7 @@ class Thinking:
                     failed = "The review found it wanting.\n"
                 if unusable == TRIES:
                     break
-                talk.tell(model_prompts.unusable(str(error)))
+                talk.add_question(model_prompts.unusable(str(error)))
         await talk.keep()
         if ask.purpose == "syntax":
             return messages.Answered("accepted")  # the plan runs as it is, and the step fails with the same message
@@ -407,7 +407,7 @@ class Thinking:
 
         if await _kept(replan) is None:
             raise Ended(None, "The job has ended meanwhile.")
-        self._bell.ring(job.id)
+        self._notifier.ring(job.id)
         told = [planned_step(row) for row in rows()]
         done = reading.done is not False or ask.purpose == "review"
         return messages.Answered("planned", told, outputs, check, done=done)
@@ -426,7 +426,7 @@ class Thinking:
         call = Call(talk.ask_.purpose, talk.model.name)
         error: ModelError | None = None
         await _kept(lambda: self._store.asks(job_id, call.purpose, call.model))
-        self._bell.ring(job_id)
+        self._notifier.ring(job_id)
         asked.call = call
         writing = asked.writing = Writing(talk.hidden, await self._may_show(job_id))
         told, noted = list[asyncio.Task[None]](), list[asyncio.Task[None]]()
@@ -434,7 +434,7 @@ class Thinking:
         def hear(part: Part) -> None:
             writing.hear(part)
             if due := writing.due():
-                told[:] = [asyncio.create_task(self._tell(job_id, call.purpose, due, told[:]))]
+                told[:] = [asyncio.create_task(self._record_thoughts(job_id, call.purpose, due, told[:]))]
 
         def queue(waits: bool) -> None:
             if waits:
@@ -460,10 +460,10 @@ class Thinking:
             if asked.queued_since is not None:  # broken off while it waited
                 queue(False)
         await asyncio.gather(*told, return_exceptions=True)
-        await self._tell(job_id, call.purpose, writing.rest(), [])
+        await self._record_thoughts(job_id, call.purpose, writing.rest(), [])
         event = call.event()
         used = await _kept(lambda: self._store.called(job_id, event, call.calls, call.tokens, call.cost or 0.0))
-        self._bell.ring(job_id)
+        self._notifier.ring(job_id)
         if isinstance(error, ModelAway | ModelBusy | ModelDenied):
             raise Ended("model_unavailable", str(error)) from None
         if error:
@@ -494,7 +494,7 @@ class Thinking:
             self._shown[job_id] = await self._store.room_for_thoughts(job_id)
         return self._shown[job_id]
 
-    async def _tell(
+    async def _record_thoughts(
         self, job_id: str, purpose: str, parts: Sequence[tuple[bool, str]], before: Sequence[asyncio.Task[None]]
     ) -> None:
         """Put what the model writes into the job's events, in order."""
@@ -503,7 +503,7 @@ class Thinking:
             with contextlib.suppress(RecordFull):  # it is shown, and not needed
                 await self._store.thinks(job_id, {"purpose": purpose, "reasoning": reasoning, "text": text})
         if parts:
-            self._bell.ring(job_id)
+            self._notifier.ring(job_id)
 
     def _waits_for(self, job_id: str, seconds: float, why: str) -> None:
         self._waits(job_id, f"{why} It is asked again in {seconds:.0f} s.")
@@ -514,14 +514,14 @@ class Thinking:
     async def _note_wait(self, job_id: str, detail: str) -> None:
         with contextlib.suppress(RecordFull):
             await self._store.model_waits(job_id, detail)
-        self._bell.ring(job_id)
+        self._notifier.ring(job_id)
 
     async def _note_turn(self, job_id: str, waits: bool, before: Sequence[asyncio.Task[None]]) -> None:
         """Note in the record that a question waits for its turn, or that it has it, in order."""
         await asyncio.gather(*before, return_exceptions=True)
         with contextlib.suppress(RecordFull):
             await (self._store.waits_for_turn(job_id, TURN) if waits else self._store.has_turn(job_id))
-        self._bell.ring(job_id)
+        self._notifier.ring(job_id)
 
 
 class _Talk:
@@ -529,7 +529,7 @@ class _Talk:
 
     def __init__(
         self,
-        thinking: Thinking,
+        model_session: ModelSession,
         job: Job,
         ask: messages.Ask,
         asked: Asked,
@@ -537,15 +537,15 @@ class _Talk:
         hidden: Needles,
         turns: list[Turn],
     ) -> None:
-        self._thinking, self.job, self.ask_, self.asked, self.model = thinking, job, ask, asked, model
+        self._model_session, self.job, self.ask_, self.asked, self.model = model_session, job, ask, asked, model
         self.hidden, self._turns = hidden, turns
         self._new: list[Turn] = []
         self._beside = "\0"
-        self._system = hidden.text(thinking.system(job, model))
+        self._system = hidden.text(model_session.system(job, model))
         self._pictures = [Picture(one.media_type, base64.b64decode(one.data), one.name) for one in ask.pictures]
         self.last = ""
 
-    def tell(self, text: str) -> None:
+    def add_question(self, text: str) -> None:
         """Say something."""
         self._new.append(self._turn("user", self.hidden.text(text)))
 
@@ -562,21 +562,21 @@ class _Talk:
         while self._new and self._new[-1].role == "user":
             self._new.pop()
         if self._new:
-            await self._thinking.say(self.job.id, self._new)
+            await self._model_session.say(self.job.id, self._new)
             self._turns += self._new
             self._new = []
 
     async def ask(self, temperature: float | None) -> Answer:
         """Ask, and add the answer to the conversation. Raises ModelError and Ended."""
-        room = self._thinking.room(self.model)
+        room = self._model_session.room(self.model)
         question = self._question(room, temperature)
         try:
-            answer = await self._thinking.call(self, question)
+            answer = await self._model_session.call(self, question)
         except ModelRejected:  # mostly it is too long
             shorter = self._question(room // 2, temperature)
             if shorter == question:
                 raise
-            answer = await self._thinking.call(self, shorter)
+            answer = await self._model_session.call(self, shorter)
         self.last = self.hidden.text(answer.text)  # a server could send a key back
         self._new.append(self._turn("assistant", self.last))
         return answer
