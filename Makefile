@@ -4,7 +4,7 @@
 export PIP_CERT ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
 help: ## list all targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: chosen up ## start the system and run one job from its prompt to its ZIP; with DEMO_MODEL=1, use a model
 	scripts/tools.sh python3
@@ -23,9 +23,13 @@ doctor: ## check everything that the system needs, and print the remedies; chang
 model: ## run a local model and use it for prompts: make model MODEL_FILE=some.gguf
 	scripts/model.sh
 
-test: .venv/made images ## run all tests on a real Docker engine
+test: .venv/made images ## run all tests on a real Docker engine, and report coverage
 	scripts/tools.sh curl unzip chromium
-	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
+	.venv/bin/pytest tests --numprocesses 3 --dist loadfile --cov --cov-report=
+	.venv/bin/python -m tests.support.coverage_report
+
+test-fast: .venv/made ## run the tests that need no Docker engine
+	.venv/bin/pytest tests -m "not docker" --numprocesses auto --dist loadfile
 
 bench: .venv/made images ## time jobs over the API against bare docker run
 	.venv/bin/python -m bench
@@ -55,4 +59,4 @@ images: engine
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch .venv/made
 
-.PHONY: help demo up down doctor model test bench skill lint chosen engine images
+.PHONY: help demo up down doctor model test test-fast bench skill lint chosen engine images

@@ -9,14 +9,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, env_example
-from test_settings import COMPOSE_ALONE
 
 from orchestrator.api.schemas import ScheduleForm
 from orchestrator.db import models
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
 from protocol import messages
+from tests.support.system import COMPOSE_ALONE, ROOT, System, env_example
 
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs/api.md").read_text()

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, System
+
+from tests.support.system import ROOT, System
 
 #: Words of a sentence, at most. Write for 25; a list of names may need more.
 MOST_WORDS = 35
@@ -143,7 +144,7 @@ def test_the_comments_of_the_settings_and_of_compose_are_plain_english(name: str
 
 
 def test_make_help_is_plain_english() -> None:
-    texts = re.findall(r"^[a-z]+:.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    texts = re.findall(r"^[a-z-]+:.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert len(texts) > 8
     assert not [line for text in texts for line in wrong(text)]
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, System, free_port
-from test_compose import Checkout
+
+from tests.support.checkout import Checkout
+from tests.support.system import ROOT, System, free_port
 
 ALIAS = "Some-Coder-1.5B_Q4"
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import System
-from providers import OpenAIServer, Turn
+
+from tests.support.providers import OpenAIServer, Turn
+from tests.support.system import System
 
 KEY = "sk-diagnosis-5b1e"
 
@@ -19,10 +20,10 @@ def full(system: System) -> dict[str, Any]:
 
 
 def test_it_tells_how_long_the_answer_took_and_asks_again_only_after_a_minute(
-    make_system: Callable[..., System],
+    make_parked: Callable[..., System],
 ) -> None:
     with OpenAIServer([Turn("ready")], KEY) as server:
-        system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **server.settings).start()
+        system = make_parked(**server.settings).start()
         assert system.http.get("/health").json()["checks"]["model"]["result"] == "ok" and not server.asked
         check = full(system)
         assert check["result"] == "ok" and server.asked[0].limit == 16
@@ -42,10 +43,10 @@ def test_it_tells_how_long_the_answer_took_and_asks_again_only_after_a_minute(
     ids=["denied", "busy", "away", "cut"],
 )
 def test_an_answer_that_fails_is_told_at_once_and_is_no_failure_of_the_system(
-    make_system: Callable[..., System], turn: Turn, result: str, words: str
+    make_parked: Callable[..., System], turn: Turn, result: str, words: str
 ) -> None:
     with OpenAIServer([turn], KEY) as server:
-        system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **server.settings).start()
+        system = make_parked(**server.settings).start()
         check = full(system)
         assert (check["result"], check["ok"], bool(check["to_do"])) == (result, True, result == "warning"), check
         assert words in check["detail"] and KEY not in str(check)

@@ -13,10 +13,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from answers import problem
-from conftest import ROOT, System
-from providers import AnthropicServer, OpenAIServer, Server, Turn
-from test_models import KEY, QUESTION, SAID, SERVERS, Asker
 
 from orchestrator import errors
 from orchestrator.diagnosis import settings
@@ -25,6 +21,10 @@ from orchestrator.errors import SettingsError
 from orchestrator.llm import Models, choose, prices
 from orchestrator.llm.base import Answer, Provider
 from orchestrator.settings import Settings, load
+from tests.support.answers import problem
+from tests.support.asker import KEY, QUESTION, SAID, SERVERS, Asker
+from tests.support.providers import AnthropicServer, OpenAIServer, Server, Turn
+from tests.support.system import ROOT, System
 
 # ── which one ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,12 +166,11 @@ def test_the_import_of_an_sdk_holds_up_nobody(kind: str) -> None:
     """In a process of its own, because here they are imported already."""
     code = f"""
 import asyncio, sys
-sys.path[:0] = ["tests"]
-import test_models
-from providers import Turn
+from tests.support import asker
+from tests.support.providers import Turn
 
 async def main(model):
-    ask = asyncio.create_task(model.ask(test_models.QUESTION))
+    ask = asyncio.create_task(model.ask(asker.QUESTION))
     turns = 0
     while not server.asked:
         await asyncio.sleep(0.001)
@@ -179,9 +178,9 @@ async def main(model):
     await ask
     print(turns)
 
-with test_models.SERVERS[{kind!r}]([Turn(text=test_models.SAID)], test_models.KEY) as server:
+with asker.SERVERS[{kind!r}]([Turn(text=asker.SAID)], asker.KEY) as server:
     assert not {{"openai", "anthropic", "google.genai"}} & set(sys.modules)
-    test_models.Asker(server).run(main)
+    asker.Asker(server).run(main)
 """
     run = [sys.executable, "-c", code]
     found = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
@@ -263,9 +262,9 @@ def test_where_none_answers_the_error_names_them_all() -> None:
 # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_health_says_which_model_there_is_and_asks_nobody(make_system: Callable[..., System]) -> None:
+def test_health_says_which_model_there_is_and_asks_nobody(make_parked: Callable[..., System]) -> None:
     with OpenAIServer((), KEY) as server:
-        system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **server.settings).start()
+        system = make_parked(**server.settings).start()
         check = system.http.get("/health").json()["checks"]["model"]
         detail = f"openai: {server.default_model} at {server.host}; not asked yet."
         assert check == {"ok": True, "result": "ok", "detail": detail, "to_do": ""}
@@ -274,7 +273,7 @@ def test_health_says_which_model_there_is_and_asks_nobody(make_system: Callable[
         assert KEY not in system.log.read_text()
 
 
-def test_health_says_of_each_model_how_it_is(make_system: Callable[..., System]) -> None:
+def test_health_says_of_each_model_how_it_is(make_parked: Callable[..., System]) -> None:
     more = {
         "LLM_MODELS": "small, gemini/g",
         "GEMINI_API_KEY": "k",
@@ -282,16 +281,16 @@ def test_health_says_of_each_model_how_it_is(make_system: Callable[..., System])
         "LLM_FALLBACK": "openai/last",
     }
     with OpenAIServer((), KEY) as server:
-        system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **server.settings, **more).start()
+        system = make_parked(**server.settings, **more).start()
         detail = system.http.get("/health").json()["checks"]["model"]["detail"]
         assert detail.count("not asked yet.") == 4
         assert f"openai: {server.default_model} at {server.host}; not asked yet. openai: small at" in detail
         assert "gemini: g at generativelanguage.googleapis.com; not asked yet." in detail
 
 
-def test_a_job_is_for_the_model_that_it_names(make_system: Callable[..., System]) -> None:
+def test_a_job_is_for_the_model_that_it_names(make_parked: Callable[..., System]) -> None:
     settings = {"GEMINI_API_KEY": "k", "LLM_MODELS": "gemini/strong"}
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock", **settings).start()
+    system = make_parked(**settings).start()
     for name in ("strong", "gemini/strong"):
         job = system.submit(prompt="Do it.", model=name)
         assert system.status(job)["wanted_model"] == "gemini/strong"

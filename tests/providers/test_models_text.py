@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PATIENCE, ROOT
 
 from orchestrator.llm import repetition
 from orchestrator.llm.thoughts import Sieve
+from tests.support.system import PATIENCE, ROOT
 
 CODE = "Use this:\n\n```html\n<p>\n</think>\n</p>\n```\n"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import nothing_stored, problem, raw
-from conftest import System, docker
+
+from tests.support.answers import nothing_stored, problem, raw
+from tests.support.system import NO_ENGINE, System, docker
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose, with a key
 KEY = "a key of ours: schlüssel"
@@ -20,7 +21,7 @@ EVERYWHERE = ("/", "/health", "/jobs", "/docs", "/openapi.json", "/nothing")
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[System]:
     """A system that others can reach: it listens on every address, and has a key."""
-    one = System(HOST=ANY, ALLOWED_HOSTS="box.example, OTHER.example", DOCKER_HOST="unix:///nonexistent.sock")
+    one = System(HOST=ANY, ALLOWED_HOSTS="box.example, OTHER.example", DOCKER_HOST=NO_ENGINE)
     one.settings["API_KEY"] = KEY
     one.http.headers.update(keyed())
     try:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from box import CALLS, NOTHING, Box, boxed
+
+from tests.support.box import CALLS, NOTHING, Box, boxed
 
 #: Starts a program of the job in place of the children.
 LIAR = """
@@ -15,7 +16,7 @@ judging.sys.executable = "/workspace/liar"
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[Box]:
+def box(engine: None) -> Iterator[Box]:
     with boxed() as one:
         yield one
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import problem, raw
-from conftest import IMAGE, PATIENCE, System, docker, until
-from test_link import Caller
 
 from protocol import messages
+from tests.support.answers import problem, raw
+from tests.support.link import Caller
+from tests.support.system import IMAGE, PATIENCE, System, docker, until
 
 FILE: dict[str, Any] = {"kind": "file", "size": 5, "modified": 1e9, "begin": 0, "end": 5}
 ENTRY: dict[str, Any] = {"path": "a", "kind": "file", "size": 1, "modified": 1e9}
@@ -79,7 +79,7 @@ class Impostor:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[System]:
+def site(engine: None) -> Iterator[System]:
     image = "containerized-agent-sleeping"
     container = docker("create", IMAGE)
     docker("commit", "--change", 'ENTRYPOINT ["sleep", "600"]', container, image)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import System
-from test_notebook import ended
-from test_steps import python
+
+from tests.support.notebook import ended
+from tests.support.steps import python
+from tests.support.system import System
 
 #: A step can find the kernel's own socket to the agent.
 AGENTS_SOCKET = """\

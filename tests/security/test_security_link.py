@@ -19,14 +19,14 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import System, docker, until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from providers import OpenAIServer, Turn
-from test_link import STEP_ENDED, Caller
 
 from orchestrator.link.guard import REQUESTS
 from orchestrator.web.connection_limits import SILENT
+from tests.support.link import STEP_ENDED, Caller
+from tests.support.providers import OpenAIServer, Turn
+from tests.support.system import System, docker, until
 
 MiB = 2**20
 PACKED = {"files": 0, "bytes": 0, "left_out": 0, "partial": False}
@@ -51,7 +51,7 @@ by_machine = settings(
 
 
 @pytest.fixture(scope="module")
-def target() -> Iterator[System]:
+def target(engine: None) -> Iterator[System]:
     """A system of our own: what it held before is known."""
     one = System(MAX_CONCURRENT_JOBS="4", PACKAGE_SECONDS="2")
     try:

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Artifact, System, docker
-from providers import GeminiServer, OpenAIServer, Server
-from test_loop import accept, plan, shell, step
-from test_redaction import SECRETS
-from test_security import SPY, TOOLS, container, found_by, give, inspect
 
 from protocol.redaction import mark
+from tests.support.attack import SPY, TOOLS, container, found_by, give, inspect
+from tests.support.plans import accept, plan, shell, step
+from tests.support.providers import GeminiServer, OpenAIServer, Server
+from tests.support.secret_values import SECRETS
+from tests.support.system import Artifact, System, docker
 
 SERVERS: dict[str, type[Server]] = {"gemini": GeminiServer, "openai": OpenAIServer}
 
@@ -117,7 +117,7 @@ class Session:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def session(request: pytest.FixtureRequest) -> Iterator[Session]:
+def session(engine: None, request: pytest.FixtureRequest) -> Iterator[Session]:
     """A plan that fails, is mended into one that looks everywhere, and is reviewed."""
     keys = {"API_KEY": canary(), "PROVIDER": canary()}
     spy = [step("file", TOOLS + SPY, "spy.py"), shell("python spy.py", title="Look")]

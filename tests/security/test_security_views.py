@@ -14,15 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import System, docker, until
 from playwright.sync_api import Browser
-from test_security import TOOLS
-from test_steps import python, shell
-from test_views import password, views
-from viewing import GATE, container, get, go_on, opened, origin, web_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from orchestrator.live.grants import Grant, Signer
+from tests.support.attack import TOOLS
+from tests.support.steps import python, shell
+from tests.support.system import System, docker, until
+from tests.support.viewing import GATE, container, get, go_on, opened, origin, password, views, web_socket
 
 # ── a job, and what listens for its viewers ──────────────────────────────────────────────────────────────────────────
 

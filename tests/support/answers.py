@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from conftest import System
+
+from tests.support.system import System
 
 
 def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:

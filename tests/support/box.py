@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from conftest import IMAGE, docker
+from tests.support.system import IMAGE, docker
 
 #: Makes files as the job's user, runs the agent's code, and prints its ``answer``.
 DRIVER = """

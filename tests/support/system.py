@@ -1,7 +1,6 @@
 """What the tests stand on: the real orchestrator as a process of its own, on the real Docker engine.
 
-Each system has its own record, run folder and port, and is stopped as a user would stop it. At the end of a session no
-container may be left; where a test fails, the log of its system and the state of its containers are shown.
+Each system has its own record, run folder and port, and is stopped as a user would stop it.
 """
 
 from __future__ import annotations
@@ -18,21 +17,17 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 
-from orchestrator.db.disk_reserve import SPARE_BYTES
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("TEST_AGENT_IMAGE", "containerized-agent:latest")
 GATEWAY_IMAGE = os.environ.get("TEST_GATEWAY_IMAGE", "containerized-agent-novnc:latest")
+NO_ENGINE = "unix:///nonexistent.sock"
 FINAL = ("completed", "failed", "cancelled")
 
 #: Seconds that any condition may take on a machine of two busy cores.
@@ -91,6 +86,9 @@ def env_example() -> dict[str, str]:
     return {name: value for name, value in found}
 
 
+#: What .env has for compose and the scripts alone.
+COMPOSE_ALONE = {"BASE_IMAGE", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
+
 #: Settings that a test's system must change, because the user's own system may run with their defaults.
 OWN = ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT", "RUN_DIR")
 
@@ -131,7 +129,7 @@ class System:
     # ── its process ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def launch(self) -> None:
-        known = ("PATH", "HOME", "LANG")
+        known = ("PATH", "HOME", "LANG", "DOCKER_HOST", "COVERAGE_PROCESS_CONFIG")
         env = {**{name: os.environ[name] for name in known if name in os.environ}, **self.settings}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "orchestrator"], cwd=ROOT, env=env, stderr=log)
@@ -204,6 +202,8 @@ class System:
 
     def containers(self) -> list[str]:
         """The names of its sandboxes, running or not."""
+        if self.settings.get("DOCKER_HOST") == NO_ENGINE:
+            return []
         label = f"label=containerized-agent.run-dir={self.run_dir}"
         return docker("ps", "-a", "--filter", label, "--format", "{{.Names}}").split()
 
@@ -343,102 +343,3 @@ def parse_events(text: str) -> list[dict[str, Any]]:
         if "id" in fields:
             found.append({"id": int(fields["id"]), "event": fields["event"], "data": json.loads(fields["data"])})
     return found
-
-
-@pytest.fixture(scope="session")
-def system() -> Iterator[System]:
-    """A system for all tests that do not change it."""
-    shared = System()
-    try:
-        yield shared.start()
-    finally:
-        shared.close()
-
-
-@pytest.fixture(scope="module")
-def parked() -> Iterator[System]:
-    """A system without an engine: it stores jobs, and starts none."""
-    one = System(DOCKER_HOST="unix:///nonexistent.sock")
-    try:
-        yield one.start()
-    finally:
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[System]:
-    """A system with the live gateway, and room for jobs that wait to be looked at."""
-    one = System(MAX_CONCURRENT_JOBS="5")
-    try:
-        yield one.start().with_gateway()
-    finally:
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, for a module: while it is there, no other event loop can run on this thread."""
-    from playwright.sync_api import sync_playwright
-
-    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", *quiet]
-        )
-        try:
-            yield one
-        finally:
-            one.close()
-
-
-@pytest.fixture(autouse=True)
-def no_job_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that failed in the middle does not hold up those after it."""
-    yield
-    for name in {"system", "watched"} & set(request.fixturenames):
-        shared: System = request.getfixturevalue(name)
-        for job in shared.http.get("/jobs", params={"status": ["scheduled", "running"]}).json()["jobs"]:
-            shared.cancel(job["job_id"])
-            shared.ended(job["job_id"])
-
-
-@pytest.fixture
-def make_system() -> Iterator[Callable[..., System]]:
-    """Systems of a test's own, with settings of its own."""
-    made: list[System] = []
-
-    def make(**settings: str) -> System:
-        made.append(System(**settings))
-        return made[-1]
-
-    try:
-        yield make
-    finally:
-        for one in made:
-            if one.process is None:
-                shutil.rmtree(one.folder, ignore_errors=True)
-            else:
-                one.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MiB, beside what the record holds back."""
-    size = (64 << 20) + SPARE_BYTES
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)], check=True)
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show what a failed test's systems logged and which containers they have."""
-    report = yield
-    if report.when == "call" and report.failed:  # type: ignore[attr-defined]
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, System) and value.log.exists():
-                report.sections.append(("orchestrator's log", value.log.read_text()[-6000:]))  # type: ignore[attr-defined]
-                report.sections.append(("its containers", "\n".join(value.containers())))  # type: ignore[attr-defined]
-    return report

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
-from conftest import PATIENCE, System, docker, until
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from playwright.sync_api import Page
 from websockets.sync.client import connect
+
+from tests.support.system import PATIENCE, System, docker, until
 
 Colour = tuple[int, int, int]
 
@@ -314,3 +315,14 @@ class Vnc:
             self._buffer += data
         found, self._buffer = self._buffer[:size], self._buffer[size:]
         return found
+
+
+def views(system: System, job: str) -> Any:
+    """The links of a running job."""
+    return until(lambda: system.status(job)["views"], "the status has links")
+
+
+def password(link: str, cookie: str) -> str:
+    """The desktop's password, as its page has it."""
+    text = get(origin(link) + "/", Cookie=cookie).text
+    return text.partition('data-password="')[2].partition('"')[0]

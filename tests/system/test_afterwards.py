@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import COUNTING, System, until
+
+from tests.support.system import COUNTING, System, until
 
 
 def test_a_retry_is_a_new_job_with_the_same_plan(system: System) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from answers import problem, raw
-from conftest import System, free_port, until
 
 from orchestrator.server import listen
 from orchestrator.settings import Settings
+from tests.support.answers import problem, raw
+from tests.support.system import System, free_port, until
 
 HELLO = "Hello world"
 ENDLESS = "echo ready; sleep 600"

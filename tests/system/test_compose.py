@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -13,84 +11,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import OWN, PATIENCE, ROOT, System, check_own, docker, env_example, free_port, parse_events, until
 
-#: The image of each service, under a tag of the tests' own.
-IMAGES = {
-    "orchestrator": f"containerized-agent-orchestrator:test-{os.getpid()}",
-    "agent-builder": f"containerized-agent:test-{os.getpid()}",
-    "novnc": f"containerized-agent-novnc:test-{os.getpid()}",
-    "model": f"containerized-agent-model:test-{os.getpid()}",
-}
-
-#: What a checkout has not, or not yet.
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "demo-*.zip", "__pycache__", ".*_cache")
-
-
-def not_copied(folder: str, names: list[str]) -> set[str]:
-    """Also the record, which is at the top: ``orchestrator/jobs`` is a package."""
-    return NOT_COPIED(folder, names) | ({"jobs"} if Path(folder) == ROOT else set())
-
-
-class Checkout:
-    """A checkout with a .env of its own, and names that nobody else uses."""
-
-    def __init__(self, folder: Path) -> None:
-        self.place, self.port = folder / "checkout", free_port()
-        shutil.copytree(ROOT, self.place, ignore=not_copied, symlinks=True)
-        (self.place / "jobs").mkdir()
-        self.settings = {
-            **env_example(),
-            "PORT": str(self.port),
-            "DESKTOP_PORT": str(free_port()),
-            "NOTEBOOK_PORT": str(free_port()),
-            "MODEL_PORT": str(free_port()),
-            "RUN_DIR": f"{folder}/run",
-            "AGENT_IMAGE": IMAGES["agent-builder"],
-            "DRAIN_SECONDS": "1",
-            "BASE_IMAGE": base_image(),
-        }
-        check_own(self.settings, *OWN, "MODEL_PORT", "AGENT_IMAGE")
-        (self.place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
-        images = "".join(f"  {service}:\n    image: {image}\n" for service, image in IMAGES.items())
-        (self.place / "own.yml").write_text(f"services:\n{images}")
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ.get("HOME", "/root"),
-            "COMPOSE_FILE": "docker-compose.yml:own.yml",
-            "COMPOSE_PROJECT_NAME": f"ca-test-{os.getpid()}",
-        }
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
-
-    def run(self, *command: str) -> str:
-        done = subprocess.run(
-            command, cwd=self.place, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-        return done.stdout + done.stderr
-
-    def container(self, service: str) -> dict[str, object]:
-        """What the engine says of a service's container; also of one that has ended."""
-        filters = [f"--filter=label=com.docker.compose.{name}" for name in (
-            f"project={self.env['COMPOSE_PROJECT_NAME']}", f"service={service}",
-        )]  # fmt: skip
-        found: dict[str, object] = json.loads(docker("inspect", docker("ps", "--all", "--quiet", *filters)))[0]
-        return found
-
-    def sandboxes(self) -> str:
-        return docker("ps", "-aq", "--filter", f"label=containerized-agent.run-dir={self.place.parent}/run")
-
-
-def base_image() -> str:
-    """The image that `make` built the others from."""
-    dotenv = ROOT / ".env"
-    found = re.findall(r"^BASE_IMAGE=(.+)$", dotenv.read_text(), re.MULTILINE) if dotenv.exists() else []
-    made = subprocess.run(["docker", "image", "inspect", "containerized-agent-base"], capture_output=True)
-    return found[-1] if found else "debian:trixie-slim" if made.returncode else "containerized-agent-base"
+from tests.support.checkout import IMAGES, Checkout
+from tests.support.system import (
+    OWN,
+    ROOT,
+    System,
+    docker,
+    env_example,
+    parse_events,
+    until,
+)
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
+def checkout(engine: None, tmp_path: Path) -> Iterator[Checkout]:
     one = Checkout(tmp_path)
     try:
         yield one

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import System, until
-from providers import OpenAIServer, Turn
 
 from orchestrator.db.models import Turn as Row
 from orchestrator.reasoning.conversation import LEFT_OUT, question_messages
+from tests.support.providers import OpenAIServer, Turn
+from tests.support.system import System, until
+from tests.support.talk import file, purposes, run, says, submit
 
 Talk = Callable[..., System]
 
@@ -19,23 +20,11 @@ GOOD = "def add(a, b):\n    return a + b\n"
 BAD = "def add(a, b):\n    return a - b\n"
 
 
-def file(name: str, content: str) -> str:
-    return f"### file {name}\n```\n{content}```\n\n"
-
-
-def run(script: str, language: str = "bash", heading: str = "run") -> str:
-    return f"### {heading}\n```{language}\n{script}\n```\n\n"
-
-
-def says(*parts: str, **more: Any) -> Turn:
-    return Turn(text="".join(parts), **more)
-
-
 DONE = says("All is there: the numbers are right.\n\nDone: yes\n")
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[System, OpenAIServer]]:
+def shared(engine: None) -> Iterator[tuple[System, OpenAIServer]]:
     with OpenAIServer(()) as server:
         system = System(**server.settings, MODEL_STEP_SECONDS="3", AGENT_LOOP="loop")
         try:
@@ -63,19 +52,6 @@ def talk(shared: tuple[System, OpenAIServer]) -> Callable[..., OpenAIServer]:
 @pytest.fixture
 def one(shared: tuple[System, OpenAIServer]) -> System:
     return shared[0]
-
-
-def submit(system: System, prompt: str, *files: tuple[str, bytes], **fields: Any) -> str:
-    if not files:
-        return system.submit(prompt=prompt, **fields)
-    answer = system.http.post("/schedule", data={"prompt": prompt}, files=[("files", one) for one in files])
-    assert answer.status_code == 202, answer.text
-    job_id: str = answer.json()["job_id"]
-    return job_id
-
-
-def purposes(found: dict[str, Any]) -> list[str]:
-    return [one["data"]["purpose"] for one in found["thinking"] if one["kind"] == "model_call"]
 
 
 # ── one conversation ─────────────────────────────────────────────────────────────────────────────────────────────────

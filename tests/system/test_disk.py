@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from answers import problem
-from conftest import ROOT, System, docker, touch, until
-from providers import Asked, OpenAIServer, Turn
 
 from orchestrator.db.disk_reserve import SPARE_BYTES
+from tests.support.answers import problem
+from tests.support.providers import Asked, OpenAIServer, Turn
+from tests.support.system import ROOT, System, docker, touch, until
 
-HOOKS = str(ROOT / "tests/hooks")
+HOOKS = str(ROOT / "tests/support/hooks")
 
 
 @pytest.fixture

@@ -22,9 +22,6 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
-from conftest import IMAGE, OWN, ROOT, System, check_own, docker, free_port, until
-from providers import GeminiServer, Turn
-from test_engine import ENTRYPOINTS, LABEL, derive
 
 from orchestrator.db.store import Store
 from orchestrator.diagnosis import base, record
@@ -33,6 +30,9 @@ from orchestrator.files.job_files import JobFiles
 from orchestrator.live.grants import Signer
 from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES, Settings
 from protocol.messages import VERSION
+from tests.support.images import ENTRYPOINTS, LABEL, derive
+from tests.support.providers import GeminiServer, Turn
+from tests.support.system import IMAGE, OWN, ROOT, System, check_own, docker, free_port, until
 
 ALL = [
     "engine", "image", "versions", "sandbox", "link", "ports", "views", "gateway", "disk", "database", "clock", "model",
@@ -65,7 +65,7 @@ def full(system: System, *others: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def bold() -> Iterator[System]:
+def bold(engine: None) -> Iterator[System]:
     """A system with settings that are allowed, but worth a warning each."""
     with GeminiServer(lambda asked: Turn("ready"), "gemini-key-9d27-never-told") as server:
         one = System(
@@ -78,7 +78,7 @@ def bold() -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def system_with_gateway() -> Iterator[System]:
+def system_with_gateway(engine: None) -> Iterator[System]:
     one = System()
     try:
         yield one.start().with_gateway()
@@ -212,7 +212,7 @@ class Answering(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Iterator[StandIn]:
+def stand_in(engine: None, tmp_path: Path) -> Iterator[StandIn]:
     engine = StandIn(tmp_path / "engine.sock")
     try:
         yield engine
@@ -267,7 +267,7 @@ def test_of_an_engine_that_cannot_do_it_all_that_is_said(of_stand_in: System, st
 
 
 @pytest.fixture(scope="module")
-def tag() -> Iterator[str]:
+def tag(engine: None) -> Iterator[str]:
     name = f"containerized-agent-doctor-{os.getpid()}"
     try:
         yield name
@@ -455,7 +455,7 @@ def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(engine: None, tmp_path: Path) -> Path:
     """A checkout of its own, without a .env."""
     place = tmp_path / "checkout"
     for name in ("scripts", "certs"):

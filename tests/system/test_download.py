@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import problem
-from conftest import System, until
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.api.file_response import Contents
+from tests.support.answers import problem
+from tests.support.system import System, until
 
 #: Random bytes, so that the ZIP is larger than what is read and sent at once.
 SCRIPT = "head -c 300000 /dev/urandom > random.bin"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COUNTING, System, docker, touch, until
+
+from tests.support.system import COUNTING, System, docker, touch, until
 
 #: A job that ignores what can be ignored, daemons included, and shows that it lives.
 STUBBORN = """
@@ -310,7 +311,7 @@ def test_a_declared_output_that_does_not_fit_fails_the_job(system: System) -> No
 
 
 def test_odd_names_large_files_and_many_files_are_handled(system: System) -> None:
-    """One job with what the workspace can hold; ``tests/test_packing.py`` has each by itself."""
+    """One job with what the workspace can hold; ``tests/unit/test_packing.py`` has each by itself."""
     code = """
 import os
 for name in ['with space', 'ünïcode ☃', 'new\\nline', '.hidden', '-dash', 'back\\\\slash', 'a' * 200]:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from answers import problem
-from conftest import IMAGE, System, docker, until
 
 from protocol.messages import VERSION
+from tests.support.answers import problem
+from tests.support.images import ENTRYPOINTS, LABEL, MARK, derive
+from tests.support.system import IMAGE, System, docker, until
 
 HELLO = "Hello world"
-LABEL = "containerized-agent.version"
-MARK = f"containerized-agent-test={os.getpid()}"
-ENTRYPOINTS = {
-    "dies": '["sh", "-c", "echo first; echo boom >&2; exit 7"]',
-    "silent": '["sleep", "600"]',
-    "chatty": '["sh", "-c", "echo still here; exec sleep 600"]',
-    "missing": '["/no/such/program"]',
-}
 
 
 @pytest.fixture(scope="module")
-def tag() -> Iterator[str]:
+def tag(engine: None) -> Iterator[str]:
     """A name for images of this module; what was built is removed at the end."""
     name = f"containerized-agent-test-{os.getpid()}"
     try:
@@ -44,14 +36,6 @@ def picky(tag: str) -> Iterator[System]:
         yield one.start()
     finally:
         one.close()
-
-
-def derive(name: str, *lines: str) -> str:
-    """Build an image from the agent's with some more lines; returns its name."""
-    dockerfile = "\n".join((f"FROM {IMAGE}", f"LABEL {MARK}", *lines))
-    build = ["docker", "build", "--quiet", "--tag", name, "-"]
-    subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)
-    return name
 
 
 def waits_for(system: System, job_id: str, what: str) -> dict[str, Any]:
@@ -88,9 +72,9 @@ def failed_to_start(system: System, job_id: str) -> str:
 
 
 def test_without_an_engine_jobs_are_taken_and_wait_and_the_status_says_what_to_do(
-    make_system: Callable[..., System],
+    make_parked: Callable[..., System],
 ) -> None:
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock").start()
+    system = make_parked().start()
     job_id = system.submit(prompt=HELLO)
     found = waits_for(system, job_id, "engine")
     for text in (found["detail"], unhealthy(system, "engine")):

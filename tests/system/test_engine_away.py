@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import System, docker, touch, until
-from gate import Gate
+
+from tests.support.gate import Gate
+from tests.support.system import System, docker, touch, until
 
 
 @pytest.fixture

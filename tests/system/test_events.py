@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import problem
-from conftest import FINAL, PATIENCE, System, parse_events, until
 from playwright.sync_api import Browser
-from test_states import Known, report, rows
 
 from orchestrator.concurrency.notifier import Notifier
 from orchestrator.db.store import Page, Store
 from orchestrator.jobs.event_feed import EventFeed
+from tests.support.answers import problem
+from tests.support.record import Known, report, rows
+from tests.support.system import FINAL, PATIENCE, System, parse_events, until
 
 FOLLOWERS = 100
 
@@ -195,8 +195,8 @@ def test_followers_of_a_job_share_what_is_read_and_each_is_told_all(tmp_path: Pa
     assert store.reads < 3 * many, "not for each of the followers"
 
 
-def test_followers_that_go_away_leave_nothing_behind(make_system: Callable[..., System]) -> None:
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_followers_that_go_away_leave_nothing_behind(make_parked: Callable[..., System]) -> None:
+    system = make_parked().start()
     job_id = system.submit(prompt="Hello world")
     with contextlib.ExitStack() as stack:
         followers = [stack.enter_context(follow(system, job_id)) for _ in range(FOLLOWERS)]
@@ -208,8 +208,8 @@ def test_followers_that_go_away_leave_nothing_behind(make_system: Callable[..., 
     assert "running task" not in system.log.read_text()  # what uvicorn says of calls that did not end by themselves
 
 
-def test_a_stop_ends_streams_and_waits_that_are_open(make_system: Callable[..., System]) -> None:
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_a_stop_ends_streams_and_waits_that_are_open(make_parked: Callable[..., System]) -> None:
+    system = make_parked().start()
     job_id = system.submit(prompt="Hello world")
     with follow(system, job_id) as follower, ask(system, f"/status/{job_id}?wait=600") as wait:
         assert system.status(job_id)["status"] == "scheduled"

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from box import BOMBS, CALLS, HELPERS, NOTHING, Box, boxed
+
+from tests.support.box import BOMBS, CALLS, HELPERS, NOTHING, Box, boxed
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[Box]:
+def box(engine: None) -> Iterator[Box]:
     with boxed() as one:
         yield one
 

@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from answers import problem, raw
-from conftest import System, docker, until
+
+from tests.support.answers import problem, raw
+from tests.support.system import System, docker, until
 
 DEEP = "/".join(["d"] * 200)
 
@@ -56,7 +57,7 @@ time.sleep(600)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[System]:
+def site(engine: None) -> Iterator[System]:
     """A system whose jobs run for longer than one test."""
     one = System(MAX_CONCURRENT_JOBS="8")
     try:
@@ -228,8 +229,8 @@ def test_before_it_runs_a_job_has_no_files(parked: System) -> None:
     problem(get(parked, job, "a.txt"), 404)
 
 
-def test_files_that_have_expired_are_gone(make_system: Callable[..., System]) -> None:
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock", RETENTION_DAYS="0.0000001", API_KEY="a-key-of-ours")
+def test_files_that_have_expired_are_gone(make_parked: Callable[..., System]) -> None:
+    system = make_parked(RETENTION_DAYS="0.0000001", API_KEY="a-key-of-ours")
     job = system.start().shell("true")
     system.cancel(job)
     for path in (f"/jobs/{job}/files", f"/jobs/{job}/files/a.txt"):

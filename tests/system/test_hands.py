@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import System
-from providers import OpenAIServer
-from test_loop import accept, plan, step
-from test_steps import file, python, shell
+
+from tests.support.plans import accept, plan, step
+from tests.support.providers import OpenAIServer
+from tests.support.steps import file, python, shell
+from tests.support.system import System
 
 #: A page that turns green when its button is clicked.
 BUTTON = """<title>A button</title>

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from conftest import ROOT, System, docker, until
+
+from tests.support.system import ROOT, System, docker, until
 
 KEY, GEMINI, CLAUDE = "key-that-opens-all-3f1c", "gemini-key-9d27-never-told", "claude-key-41b0-never-told"
 
@@ -25,7 +26,7 @@ FORGED = (
 
 
 @pytest.fixture(scope="module")
-def logged() -> Iterator[System]:
+def logged(engine: None) -> Iterator[System]:
     """A system with keys, of which all is logged."""
     one = System(
         API_KEY=KEY, GEMINI_API_KEY=GEMINI, ANTHROPIC_API_KEY=CLAUDE, LOG_LEVEL="debug", MAX_CONCURRENT_JOBS="2"
@@ -182,8 +183,8 @@ def test_no_secret_is_in_the_log_at_level_debug(logged: System) -> None:
 # ── what is worth a line ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_polls_are_not_logged_at_level_info_but_changes_and_refusals_are(make_system: Callable[..., System]) -> None:
-    system = make_system(LOG_LEVEL="info", DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_polls_are_not_logged_at_level_info_but_changes_and_refusals_are(make_parked: Callable[..., System]) -> None:
+    system = make_parked(LOG_LEVEL="info").start()
     job = system.submit(prompt="Hello world")
     for path in ("/health", "/", "/jobs", f"/status/{job}"):
         system.http.get(path)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import problem
-from conftest import ROOT, System, docker, until
-from providers import AnthropicServer, Asked, GeminiServer, OpenAIServer, Server, Turn
+
+from tests.support.answers import problem
+from tests.support.plans import accept, plan, shell, step
+from tests.support.providers import AnthropicServer, Asked, GeminiServer, OpenAIServer, Server, Turn
+from tests.support.system import ROOT, System, docker, until
 
 KEY = "sk-Vb3-nobody-may-see-this-2qT"
 SERVERS: dict[str, type[Server]] = {"gemini": GeminiServer, "openai": OpenAIServer, "anthropic": AnthropicServer}
@@ -22,28 +24,12 @@ Asking = Callable[..., tuple[System, Server]]
 SALES = b"month,amount\n1,10\n2,20\n3,15\n"
 
 
-def step(kind: str, source: str, path: str = "", title: str = "a step") -> dict[str, str]:
-    return {"kind": kind, "title": title, "source": source, "path": path}
-
-
-def shell(source: str, title: str = "a step") -> dict[str, str]:
-    return step("shell", source, title=title)
-
-
-def plan(*steps: dict[str, str], outputs: tuple[str, ...] = (), check: str = "", missing: str = "") -> Turn:
-    return Turn({"missing": missing, "steps": list(steps), "outputs": list(outputs), "check": check})
-
-
-def accept(summary: str = "All is there.") -> Turn:
-    return Turn({"accept": True, "summary": summary, "steps": []})
-
-
 def more(*steps: dict[str, str], summary: str = "Something is missing.") -> Turn:
     return Turn({"accept": False, "summary": summary, "steps": list(steps)})
 
 
 @pytest.fixture(scope="module")
-def systems() -> Iterator[dict[str, tuple[System, Server]]]:
+def systems(engine: None) -> Iterator[dict[str, tuple[System, Server]]]:
     """A system for each kind of provider; its server follows the script of the test."""
     with contextlib.ExitStack() as stack:
         found = {}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from conftest import ROOT, System
 from sqlmodel import SQLModel, create_engine
 
 from orchestrator.db import models
 from orchestrator.db.database import Database
+from tests.support.system import ROOT, System
 
 #: A record as version 0.1.0 wrote it before there were migrations: one job that completed, and one that failed.
 FIRST_RECORD = ROOT / "tests/data/record-0.1.0.sql"

@@ -11,25 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import System, docker, touch, until
-from test_steps import file, python, shell
 
 from protocol import messages
-
-
-def cells(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The cells of a notebook by their ids."""
-    return {cell["id"]: cell for cell in found["cells"]}
-
-
-def session(system: System, job: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(system.zip(job).read("session.ipynb"))
-    return found
-
-
-def ended(system: System, *steps: dict[str, Any], **more: Any) -> tuple[str, dict[str, Any]]:
-    job = system.submit(steps=list(steps), **more)
-    return job, system.ended(job)
+from tests.support.notebook import cells, ended, session
+from tests.support.steps import file, python, shell
+from tests.support.system import System, docker, touch, until
 
 
 def kernels(system: System, job: str) -> list[str]:

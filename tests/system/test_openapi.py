@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from conftest import COUNTING, ROOT, System
+
+from tests.support.system import COUNTING, ROOT, System
 
 KEY = "a-key-of-the-tests"
 
@@ -49,7 +50,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(engine: None) -> Iterator[Place]:
     system = System(API_KEY=KEY, MAX_CONCURRENT_JOBS="1")
     try:
         yield Place(system.start())

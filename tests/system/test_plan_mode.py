@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import System
-from providers import OpenAIServer
-from test_conversation import file, purposes, run, says, submit
+
+from tests.support.providers import OpenAIServer
+from tests.support.system import System
+from tests.support.talk import file, purposes, run, says, submit
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[System, OpenAIServer]]:
+def shared(engine: None) -> Iterator[tuple[System, OpenAIServer]]:
     with OpenAIServer(()) as server:
         system = System(**server.settings)
         try:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import nothing_stored, problem
-from conftest import System
+
+from tests.support.answers import nothing_stored, problem
+from tests.support.system import System
 
 HELLO = "Create a Python script that prints hello world"
 FIBONACCI = "Create a Python script that calculates fibonacci numbers"
@@ -213,8 +214,8 @@ def test_the_answer_names_the_nearest_phrase(parked: System) -> None:
     assert "nearest" not in no_plan(parked, "Fix my printer")["detail"]
 
 
-def test_with_a_model_a_prompt_is_for_it_and_its_key_is_told_to_nobody(make_system: Callable[..., System]) -> None:
-    system = make_system(GEMINI_API_KEY="key-of-nobody", DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_with_a_model_a_prompt_is_for_it_and_its_key_is_told_to_nobody(make_parked: Callable[..., System]) -> None:
+    system = make_parked(GEMINI_API_KEY="key-of-nobody").start()
     job_id = system.submit(prompt=HELLO)
     assert system.status(job_id)["planned_by"] == "model"
     by_name = system.http.post("/schedule", json={"template": "hello-world"}).json()

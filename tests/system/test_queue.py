@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
 
-from answers import problem
-from conftest import System, docker, until
+from tests.support.answers import problem
+from tests.support.system import System, docker, until
 
 HELLO = "Hello world"
 
@@ -33,8 +33,8 @@ def test_jobs_start_in_the_order_in_which_they_came(make_system: Callable[..., S
         assert waited.total_seconds() < 10, "it starts when the slot is free, not when the queue is looked at again"
 
 
-def test_a_full_queue_refuses_one_more_and_loses_none(make_system: Callable[..., System]) -> None:
-    system = make_system(MAX_QUEUED_JOBS="3", DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_a_full_queue_refuses_one_more_and_loses_none(make_parked: Callable[..., System]) -> None:
+    system = make_parked(MAX_QUEUED_JOBS="3").start()
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: system.http.post("/schedule", json={"prompt": HELLO}), range(20)))
     queued = {answer.json()["job_id"] for answer in answers if answer.status_code == 202}

@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import nothing_stored, problem
-from conftest import System
+
+from tests.support.answers import nothing_stored, problem
+from tests.support.system import System
 
 HELLO = "Hello world"
 

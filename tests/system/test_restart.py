@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FINAL, ROOT, System, docker, touch, until
-from test_link import Caller
+
+from tests.support.link import Caller
+from tests.support.system import FINAL, ROOT, System, docker, touch, until
 
 PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
 
@@ -121,7 +122,7 @@ def test_kill_9_while_the_zip_is_on_the_way(make_system: Callable[..., System]) 
 @pytest.mark.parametrize("before", ["replace", "fsync of a folder"], ids=["its name", "its final state"])
 def test_kill_9_between_a_settled_end_and(make_system: Callable[..., System], before: str, container: str) -> None:
     """When all of the ZIP is there, before it has its name; and with its name, before the job has its final state."""
-    system = make_system(PYTHONPATH=str(ROOT / "tests/hooks")).start()
+    system = make_system(PYTHONPATH=str(ROOT / "tests/support/hooks")).start()
     hangs = system.folder / "hangs"
     hangs.write_text(before)
     job = system.shell("echo kept > kept.txt", outputs=["kept.txt"])

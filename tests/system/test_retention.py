@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import System, until
+
+from tests.support.system import System, until
 
 #: Less than any test takes, and more than any takes: days.
 AT_ONCE, LONG = 1e-7, 30

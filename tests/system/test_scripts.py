@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import System, docker
-from test_notebook import cells, ended, session
-from test_steps import file, python, shell
+
+from tests.support.notebook import cells, ended, session
+from tests.support.steps import file, python, shell
+from tests.support.system import System, docker
 
 #: What a script does, what it prints, and its exit code. Each runs after another step, so in the kernel.
 LIKE_SCRIPTS: dict[str, tuple[str, str, int]] = {

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import IMAGE, System
-from providers import OpenAIServer, Turn
 
 from skill import alone
 from skill.__main__ import do, judged
@@ -18,6 +16,8 @@ from skill.product import Product
 from skill.report import page
 from skill.task import Script, written
 from skill.tasks import GROUPS, TASKS
+from tests.support.providers import OpenAIServer, Turn
+from tests.support.system import IMAGE, System
 
 #: The first test that needs the verdicts waits for all of them.
 pytestmark = pytest.mark.timeout(300)
@@ -27,7 +27,7 @@ IMPOSSIBLE = {name: task for name, task in TASKS.items() if task.need}
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[tuple[str, str], Verdict]:
+def verdicts(engine: None) -> dict[tuple[str, str], Verdict]:
     """Of every task the verdict on its reference, on its uploads alone and on each wrong result; one container."""
     cases = {}
     for name, task in JUDGED.items():

@@ -7,8 +7,11 @@ import subprocess
 from typing import Any
 
 import pytest
-from conftest import IMAGE, System
-from test_steps import python
+
+from tests.support.steps import python
+from tests.support.system import IMAGE, System
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 OPERATORS = "-" * 100_000
 

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from conftest import System
 
 from protocol import messages
-
-
-def shell(script: str, **more: Any) -> dict[str, Any]:
-    return {"kind": "shell", "script": script, **more}
-
-
-def python(code: str, **more: Any) -> dict[str, Any]:
-    return {"kind": "python", "code": code, **more}
-
-
-def file(path: str, content: str) -> dict[str, Any]:
-    return {"kind": "file", "path": path, "content": content}
+from tests.support.steps import file, python, shell
+from tests.support.system import System
 
 
 def test_steps_run_one_after_the_other_and_see_each_others_files(system: System) -> None:

@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from conftest import ROOT, Artifact, System
-from test_security import bridge_address
 
 from orchestrator.planning.templates import Templates
+from tests.support.attack import bridge_address
+from tests.support.system import ROOT, Artifact, System
 
 SAMPLES = ROOT / "templates"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from answers import nothing_stored, problem
-from conftest import System
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import BadRequest
 from orchestrator.files.uploads import safe_name
+from tests.support.answers import nothing_stored, problem
+from tests.support.system import System
 
 by_machine = settings(
     derandomize=True,

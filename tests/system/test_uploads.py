@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import nothing_stored, problem
-from conftest import System, docker, until
+
+from tests.support.answers import nothing_stored, problem
+from tests.support.system import System, docker, until
 
 SALES = b"month,amount\n1,10\n2,20\n"
 TRUE = '[{"kind": "shell", "script": "true"}]'
@@ -281,8 +282,8 @@ def test_a_form_that_is_none_is_refused(parked: System, body: bytes, content_typ
     problem(parked.http.post("/schedule", content=body, headers={"Content-Type": content_type}), 400, words)
 
 
-def test_more_than_max_upload_is_refused_and_leaves_nothing(make_system: Callable[..., System]) -> None:
-    system = make_system(MAX_UPLOAD="1m", DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_more_than_max_upload_is_refused_and_leaves_nothing(make_parked: Callable[..., System]) -> None:
+    system = make_parked(MAX_UPLOAD="1m").start()
     fits = post(system, [("a", b"x" * 2**19), ("b", b"x" * 2**19)])
     assert fits.status_code == 202
     too_much = [("a", b"x" * 2**19), ("b", b"x" * (2**19 + 1))]
@@ -313,8 +314,8 @@ def test_who_goes_away_in_the_middle_leaves_nothing(parked: System) -> None:
         until(lambda: kept(parked) == before, "they are removed")
 
 
-def test_a_sudden_end_leaves_no_files_of_a_job_that_was_never_taken(make_system: Callable[..., System]) -> None:
-    system = make_system(DOCKER_HOST="unix:///nonexistent.sock").start()
+def test_a_sudden_end_leaves_no_files_of_a_job_that_was_never_taken(make_parked: Callable[..., System]) -> None:
+    system = make_parked().start()
     waiting = submit(system, [("a.csv", SALES)])
     never_taken = system.record / "0123456789abcdef" / "uploads"
     never_taken.mkdir(parents=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from conftest import System, until
 from playwright.sync_api import Browser, Page
-from test_steps import file, shell
-from viewing import (
+
+from tests.support.steps import file, shell
+from tests.support.system import System, until
+from tests.support.viewing import (
     CYAN,
     GATE,
     MAGENTA,
@@ -25,8 +25,10 @@ from viewing import (
     many,
     opened,
     origin,
+    password,
     screen,
     services,
+    views,
 )
 
 #: What a step's own programs look like, and nothing else.
@@ -50,17 +52,6 @@ def desktop(page: Page, link: str) -> Page:
     page.goto(link)
     page.wait_for_selector("body[data-state=connected]")
     return page
-
-
-def views(system: System, job: str) -> Any:
-    """The links of a running job."""
-    return until(lambda: system.status(job)["views"], "the status has links")
-
-
-def password(link: str, cookie: str) -> str:
-    """The desktop's password, as its page has it."""
-    text = get(origin(link) + "/", Cookie=cookie).text
-    return text.partition('data-password="')[2].partition('"')[0]
 
 
 def client(link: str) -> Vnc:

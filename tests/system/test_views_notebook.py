@@ -8,12 +8,12 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from conftest import PATIENCE, System, until
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
-from test_notebook import cells, session
-from test_steps import file, python, shell
-from test_views import views
-from viewing import GATE, get, go_on, inside, opened, origin, services
+
+from tests.support.notebook import cells, session
+from tests.support.steps import file, python, shell
+from tests.support.system import PATIENCE, System, until
+from tests.support.viewing import GATE, get, go_on, inside, opened, origin, services, views
 
 #: The live notebook, below the workspace.
 LIVE = "live-session.ipynb"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from box import Box, boxed
 
 from orchestrator.reasoning.named_files import tests_of as uploaded_tests
 from orchestrator.reasoning.prompt_examples import examples_of
+from tests.support.box import Box, boxed
 
 SESSION = '''Complete this function in solution.py:
 
@@ -111,7 +111,7 @@ def test_uploaded_tests_are_run_if_the_prompt_is_about_tests(prompt: str, expect
 
 
 @pytest.fixture(scope="module")
-def box() -> Iterator[Box]:
+def box(engine: None) -> Iterator[Box]:
     with boxed() as one:
         yield one
 

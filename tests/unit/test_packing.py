@@ -25,6 +25,7 @@ import pytest
 from agent.children.pack import matches, pack
 from protocol.artifact import CHUNK, TIME_OVER, Artifact
 from protocol.file_names import LONGEST_NAME, TOO_LONG
+from tests.support.system import ROOT
 
 USER = 10001
 AS_USER: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
@@ -44,7 +45,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.code = folder / "code"
         for package in ("agent", "protocol"):
-            shutil.copytree(Path(__file__).parents[1] / package, self.code / package)
+            shutil.copytree(ROOT / package, self.code / package)
         self.root = folder / "workspace"
         self.root.mkdir()
         self.zip = folder / "job.zip"

@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import ROOT
+
+from tests.support.system import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="to be the agent needs root, as it is in its container")
 

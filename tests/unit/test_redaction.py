@@ -24,7 +24,6 @@ import markupsafe
 import pytest
 import requests
 import yaml
-from conftest import System, touch, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,13 +31,9 @@ from agent.runtime.output import Budget, StepOutput
 from orchestrator.job_secrets.validation import ALL_BYTES
 from protocol.artifact import CHUNK, Artifact
 from protocol.redaction import Needles, Scan, Stream, mark
+from tests.support.secret_values import PEM, QUOTED, SECRETS, TOKEN
+from tests.support.system import System, touch, until
 
-TOKEN = "tok-Kq4/Zw+9s=Lm2 #7"
-QUOTED = 'it\'s "p&q" \\ 100%, ü'
-PEM = "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n".format(
-    "\n".join(base64.b64encode(random.Random(1).randbytes(48)).decode()[:64] for _ in range(3))  # noqa: S311
-)
-SECRETS = {"TOKEN": TOKEN, "QUOTED": QUOTED, "DEPLOY_KEY": PEM}
 NEEDLES = Needles(SECRETS)
 
 by_machine = settings(derandomize=True, database=None, deadline=None, max_examples=300)

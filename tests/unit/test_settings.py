@@ -15,16 +15,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, System, env_example, free_port, until
 
 from orchestrator.settings import KEYS, Settings, load
+from tests.support.system import COMPOSE_ALONE, ROOT, System, env_example, free_port, until
 
 #: A setting that neither .env nor compose passes on: docker-compose reads it for itself, and in the orchestrator's
 #: container the engine's socket is always at its default place.
 ENGINE = "DOCKER_HOST"
-
-#: What .env has for compose and the scripts alone.
-COMPOSE_ALONE = {"BASE_IMAGE", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose, to see it refused
 
@@ -141,9 +138,9 @@ def test_a_record_that_cannot_be_read_is_told_and_left_as_it_is(folder: Path) ->
 
 @pytest.mark.parametrize("shared", ["AGENT_OUTPUT_DIR", "RUN_DIR"])
 def test_a_second_orchestrator_on_the_same_folder_is_refused(
-    make_system: Callable[..., System], folder: Path, shared: str
+    make_parked: Callable[..., System], folder: Path, shared: str
 ) -> None:
-    first = make_system(DOCKER_HOST="unix:///nonexistent.sock").start()
+    first = make_parked().start()
     job_id = first.submit(prompt="Hello world")
     said = refused(folder, **{shared: first.settings[shared]})
     assert "Another orchestrator holds the r" in said
@@ -169,8 +166,8 @@ __main__.main()
     assert found.returncode == 1 and "it went wrong" in found.stderr, found
 
 
-def test_the_health_command_tells_how_a_running_orchestrator_is(make_system: Callable[..., System]) -> None:
-    system = make_system(HOST=ANY, API_KEY="12345678", DOCKER_HOST="unix:///nonexistent.sock")
+def test_the_health_command_tells_how_a_running_orchestrator_is(make_parked: Callable[..., System]) -> None:
+    system = make_parked(HOST=ANY, API_KEY="12345678")
     away = orchestrator(system.settings, "health")
     assert (away.returncode, away.stderr) == (1, "")
     assert f"127.0.0.1:{system.port} does not answer" in away.stdout

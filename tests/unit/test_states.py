@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,47 +25,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.db.models import MOVES, Job, Step
-from orchestrator.db.store import DAY, Report, Store
+from orchestrator.db.models import MOVES, Job
+from orchestrator.db.store import DAY, Store
+from tests.support.record import Known, report, rows
 
 QUEUE = 4
 ENDS = ("completed", "failed", "cancelled")
-
-
-@dataclass
-class Known:
-    """What the model knows of a job."""
-
-    id: str
-    n: int
-    steps: dict[int, str]
-    keep_days: float | None
-    status: str = "scheduled"
-    waiting: tuple[str | None, str] = ("slot", "")
-    cancel_asked: bool = False
-    taken: bool = False
-    outcome: str | None = None
-    acknowledged: int = 0
-    artifact: dict[str, Any] | None = None
-    expired: bool = False
-    deleted: bool = False
-    events: list[tuple[int, str]] = field(default_factory=list)
-    last_event: int = 0
-
-    @property
-    def final(self) -> bool:
-        return not MOVES[self.status]
-
-    def tell(self, kind: str) -> None:
-        self.last_event += 1
-        self.events.append((self.last_event, kind))
-
-    def move(self, status: str) -> bool:
-        if status not in MOVES[self.status] or self.deleted:
-            return False
-        self.status = status
-        self.tell(status)
-        return True
 
 
 LIVING = 4
@@ -357,26 +321,6 @@ class Machine(RuleBasedStateMachine):
 
 async def nothing() -> None:
     """What is called where there is nothing to call."""
-
-
-def rows(known: Known) -> tuple[Job, list[Step]]:
-    job = Job(
-        id=known.id, prompt="", planned_by="request", network="none", seconds=1, memory=1, cpus=1, processes=1,
-        zip_bytes=1, steps_count=len(known.steps), created_at=time.time(), keep_days=known.keep_days,
-    )  # fmt: skip
-    steps = [
-        Step(job_id=known.id, number=number, kind="shell", title="", source="", seconds=1) for number in known.steps
-    ]
-    return job, steps
-
-
-def report(number: int, kind: str, step: int) -> Report:
-    changes = {
-        "phase": {"job": {"phase": "shell"}},
-        "step_started": {"step_number": step, "step": {"status": "running", "started_at": 1.0}},
-        "step_ended": {"step_number": step, "step": {"status": "completed", "ended_at": 2.0}},
-    }
-    return Report(number, time.time(), kind, {"step": step}, **changes.get(kind, {}))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import nothing_stored, problem
-from conftest import ROOT, System
 
 from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.errors import BadRequest, SettingsError
@@ -28,6 +26,8 @@ from orchestrator.planning.template_inputs import (
     UrlInput,
 )
 from orchestrator.planning.templates import Template, Templates
+from tests.support.answers import nothing_stored, problem
+from tests.support.system import ROOT, System
 
 STEP = '[[steps]]\nkind = "shell"\nscript = "true"\n'
 HEAD = 'about = "x"\nphrases = ["Do it"]\n'

@@ -6,9 +6,9 @@ has it, answers by its script, and keeps what it was asked.
 
 from __future__ import annotations
 
-from providers.anthropic import AnthropicServer
-from providers.gemini import GeminiServer
-from providers.openai import OpenAIServer
-from providers.script import Asked, Server, Turn
+from tests.support.providers.anthropic import AnthropicServer
+from tests.support.providers.gemini import GeminiServer
+from tests.support.providers.openai import OpenAIServer
+from tests.support.providers.script import Asked, Server, Turn
 
 __all__ = ["AnthropicServer", "Asked", "GeminiServer", "OpenAIServer", "Server", "Turn"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from providers.script import Asked, Refused, Server, Turn, event, pieces
+from tests.support.providers.script import Asked, Refused, Server, Turn, event, pieces
 
 KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",

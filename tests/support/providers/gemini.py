@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from providers.script import Asked, Refused, Server, Turn, event, pieces
+from tests.support.providers.script import Asked, Refused, Server, Turn, event, pieces
 
 STATUS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",

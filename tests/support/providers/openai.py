@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from providers.script import Asked, Refused, Server, Turn, event, pieces
+from tests.support.providers.script import Asked, Refused, Server, Turn, event, pieces
 
 REQUEST = {
     "model", "messages", "max_completion_tokens", "max_tokens", "temperature", "stream", "stream_options", "store",
