@@ -17,6 +17,7 @@ from orchestrator.api.submission import RETRY_BODY, read_retry
 from orchestrator.errors import BadRequest, Conflict, Gone, SettingsError
 from orchestrator.models import FINAL, MODEL, Job, Step
 from orchestrator.secrecy import plain, refuse_in_clear, refuse_other_names
+from orchestrator.uploads import share_files
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -59,7 +60,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
     refuse_in_clear(secrets_given, _content(again, steps))
-    if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
+    if again.uploads and not await asyncio.to_thread(share_files, here.records, job.id, again.id):
         raise Gone(
             410,
             "expired",
