@@ -10,6 +10,7 @@ until that room is held again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -24,11 +25,13 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, create_engine
 
-from orchestrator.errors import RecordFull, SettingsError
+from orchestrator.errors import RecordClosed, RecordFull, SettingsError
 from orchestrator.migrations import upgrade
 from orchestrator.spare import Spare
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: Writes in one transaction, at most.
 BATCH = 200
@@ -74,16 +77,19 @@ class Database:
         self._spare.hold()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
-        self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
+        self.closed = ""  # a sentence that says why, once nothing is written any more
+        self._writer = threading.Thread(target=self._run_writer, name="database-writer", daemon=True)
         self._writer.start()
 
     async def write(self, work: Callable[[Session], T], *, vital: bool = False) -> T:
         """Run ``work`` in a transaction; what it returned is on disk when this returns.
 
-        Raises RecordFull; what is ``vital`` has some room of its own, since it gives other room back.
+        Raises RecordFull and RecordClosed; what is ``vital`` has some room of its own, since it gives other room back.
         """
         future: Future[T] = Future()
         self._queue.put(Write(work, future, vital))
+        if self.closed:  # the writer sets this before it empties the queue for the last time
+            self._refuse_waiting()
         return await asyncio.wrap_future(future)
 
     async def read(self, work: Callable[[Session], T]) -> T:
@@ -124,6 +130,26 @@ class Database:
         with Session(self._reader_engine, expire_on_commit=False) as session:
             return work(session)
 
+    def _run_writer(self) -> None:
+        why = "the record is closed"
+        try:
+            self._write_all()
+        except BaseException as error:
+            why = f"the thread that writes the record has ended: {error!r}"
+            log.critical("nothing can be stored, because %s", why, exc_info=error)
+        self.closed = f"From now on, nothing can be stored: {why}. Restart the orchestrator."
+        self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        """Fail every write that waits."""
+        while True:
+            try:
+                write = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if write and write.future.set_running_or_notify_cancel():
+                write.future.set_exception(RecordClosed(self.closed))
+
     def _write_all(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
@@ -137,12 +163,22 @@ class Database:
                     stop = True
                 else:
                     batch.append(following)
-            self._write_batch(batch)
+            self._write_guarded(batch)
             if stop:
                 return
 
-    def _write_batch(self, batch: list[Write]) -> None:
+    def _write_guarded(self, batch: list[Write]) -> None:
+        """Run a batch. Whatever goes wrong, each of its writes gets an answer, and this thread lives on."""
         batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # else who asked has gone
+        try:
+            self._write_batch(batch)
+        except BaseException as error:
+            log.exception("writing to the record went wrong")
+            for write in batch:
+                if not write.future.done():
+                    write.future.set_exception(error)
+
+    def _write_batch(self, batch: list[Write]) -> None:
         if not self._spare.hold():
             for write in batch:
                 if not write.vital:
@@ -156,7 +192,7 @@ class Database:
 
     def _try(self, batch: list[Write]) -> list[Write]:
         """Run them in one transaction; returns those that are vital and find no room."""
-        outcomes: list[tuple[Write, Any, Exception | None]] = []
+        outcomes: list[tuple[Write, Any, BaseException | None]] = []
         try:
             with Session(self._writer_engine, expire_on_commit=False) as session, session.begin():
                 for write in batch:
@@ -165,11 +201,11 @@ class Database:
                             result = write.work(session)
                         session.expunge_all()  # what it returned is of this moment: the next write does not change it
                         outcomes.append((write, result, None))
-                    except Exception as error:
+                    except BaseException as error:
                         if _is_full(error):
                             raise
                         outcomes.append((write, None, error))
-        except Exception as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
+        except BaseException as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
             outcomes = [(write, None, error) for write in batch]
         left = []
         for write, result, failed in outcomes:
@@ -181,13 +217,13 @@ class Database:
                 write.future.set_exception(self._full(failed) if _is_full(failed) else failed)
         return left
 
-    def _full(self, cause: Exception | None = None) -> RecordFull:
+    def _full(self, cause: BaseException | None = None) -> RecordFull:
         full = RecordFull(f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again.")
         full.__cause__ = cause
         return full
 
 
-def _is_full(error: Exception) -> bool:
+def _is_full(error: BaseException) -> bool:
     return isinstance(error, DatabaseError) and getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
 
 

@@ -67,6 +67,11 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
+    @property
+    def closed(self) -> str:
+        """A sentence that says why nothing is written any more; empty while writes work."""
+        return self._database.closed
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def job(self, job_id: str) -> Job | None:

@@ -105,7 +105,10 @@ async def jobs(
 
 
 @router.post(
-    "/cancel/{job_id}", response_model=schemas.StatusView, summary="Stop a job", responses={404: PROBLEM, 507: PROBLEM}
+    "/cancel/{job_id}",
+    response_model=schemas.StatusView,
+    summary="Stop a job",
+    responses={code: PROBLEM for code in (404, 503, 507)},
 )
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stops it, whatever phase it is in. Doing it twice, or to a job that has ended, changes nothing."""

@@ -42,7 +42,16 @@ async def disk(case: Case) -> Finding:
     return Finding("ok", detail)
 
 
+def writer(case: Case) -> Finding | None:
+    """What is wrong with the thread that writes the record; None if nothing is."""
+    if not case.store.closed:
+        return None
+    return Finding("failed", case.store.closed, "Restart the orchestrator: `make down`, `make up`. Its log says more.")
+
+
 async def database(case: Case) -> Finding:
+    if failed := writer(case):
+        return failed
     checked = await case.store.check(DATABASE_SECONDS)
     path = case.records.database
     if checked.wrong:

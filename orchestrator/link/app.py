@@ -18,11 +18,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from agent import wire
-from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
+from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordClosed, RecordFull, Unavailable
 from orchestrator.link import messages
 from orchestrator.link.guard import Guard
 from orchestrator.models import MODEL, Job
-from orchestrator.problems import on_crash, on_problem, on_record_full
+from orchestrator.problems import on_crash, on_problem, on_record_closed, on_record_full
 from orchestrator.records import DiskFull, TooBig
 from orchestrator.scheduler import Scheduler
 
@@ -117,7 +117,15 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
         Route("/views", views, methods=["POST"]),
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
-    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            Problem: on_problem,
+            RecordFull: later,
+            RecordClosed: on_record_closed,
+            Exception: on_crash,
+        },
+    )
     return Guard(app, scheduler)
 
 
