@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -41,6 +42,12 @@ BUSY_MS = 30_000
 
 READERS = 4
 
+#: Free pages of the file that stay for the next writes, and pages that are given back in one transaction.
+KEPT_PAGES, GIVEN_PAGES = 1_000, 500
+
+#: ``PRAGMA auto_vacuum``: the file can give free pages back, some at a time.
+INCREMENTAL = 2
+
 
 class Checked(NamedTuple):
     """What SQLite finds in the file."""
@@ -63,6 +70,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        _let_shrink(path)
         self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
         self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
         try:
@@ -91,6 +99,10 @@ class Database:
         if self.closed:  # the writer sets this before it empties the queue for the last time
             self._refuse_waiting()
         return await asyncio.wrap_future(future)
+
+    async def give_back(self) -> bool:
+        """Give some free pages of the file back to the file system; returns whether there are more."""
+        return await self.write(_give_back, vital=True)
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` on what is on disk now."""
@@ -221,6 +233,42 @@ class Database:
         full = RecordFull(f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again.")
         full.__cause__ = cause
         return full
+
+
+def _let_shrink(path: Path) -> None:
+    """Rewrite a record once that cannot give pages back, since SQLite knows this only of a file made for it.
+
+    This must come before any other connection, which would not hear of it. What goes wrong is logged, and the record
+    stays as it is: the next start tries again.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
+                return
+            size = path.stat().st_size
+            if size:
+                log.info("the record is rewritten once, so that it can give room back to the disk")
+            if shutil.disk_usage(path.parent).free < 2 * size:
+                raise OSError(f"{path.parent} has not twice its size free")
+            connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
+            connection.execute("VACUUM")
+    except (sqlite3.Error, OSError) as error:
+        log.warning("the record cannot be rewritten, so it does not shrink for now: %s", error)
+
+
+def _give_back(session: Session) -> bool:
+    cursor = session.connection().connection.cursor()
+
+    def asked(pragma: str) -> int:
+        return int(cursor.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    try:
+        free = asked("freelist_count") - KEPT_PAGES if asked("auto_vacuum") == INCREMENTAL else 0
+        for _ in range(min(free, GIVEN_PAGES)):
+            cursor.execute("PRAGMA incremental_vacuum(1)")  # it frees a page a step, and sqlite3 takes one step
+        return free > GIVEN_PAGES
+    finally:
+        cursor.close()
 
 
 def _is_full(error: BaseException) -> bool:

@@ -36,7 +36,7 @@ from orchestrator.secrecy import keys
 from orchestrator.settings import Settings
 from orchestrator.signing import Signer
 from orchestrator.starting import Starting, digest
-from orchestrator.store import Report, Store
+from orchestrator.store import DAY, Report, Store
 from orchestrator.tasks import Tasks
 from orchestrator.uploads import tar
 from orchestrator.vault import Hiding, Lost, Vault
@@ -315,10 +315,27 @@ class Scheduler:
         """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        for job in await self._store.first_to_go() if await asyncio.to_thread(self._records.disk_short) else ():
+        short = await asyncio.to_thread(self._records.disk_short)
+        for job in await self._store.first_to_go(time.time()) if short else ():
             await self._expire(job, "the disk is short")
             if not await asyncio.to_thread(self._records.disk_short):
                 break
+        await self._forget_ended()
+        while await self._store.give_back():
+            pass  # others may write in between
+
+    async def _forget_ended(self) -> None:
+        """Remove from the record what ended more than RECORD_DAYS ago."""
+        if not self._settings.record_days:
+            return
+        while job_ids := await self._store.to_forget(time.time() - self._settings.record_days * DAY):
+            for job_id in job_ids:
+                await asyncio.to_thread(self._records.remove, job_id)  # what a sudden end may have left
+            while not await self._store.forget(job_ids):
+                pass  # others may write in between
+            for job_id in job_ids:
+                self.bell.ring(job_id)
+            log.info("%d jobs have left the record: they ended more than RECORD_DAYS ago", len(job_ids))
 
     async def _expire(self, job: Job, why: str) -> None:
         with logs.about(job.id):

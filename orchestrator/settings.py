@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
     agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
     retention_days: float = Field(1, gt=0, le=3650, description="Days that a job's files are kept after its end.")
+    record_days: float = Field(
+        90,
+        ge=0,
+        le=36500,
+        description="Days that an ended job stays in the record, at least as long as its files; 0: all.",
+    )
     host: str = Field("127.0.0.1", description="The address to listen on; API_KEY is needed for all but loopback.")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
     api_key: SecretStr | None = Field(None, min_length=8, description="When set, every call needs it as bearer token.")
