@@ -35,9 +35,10 @@ from orchestrator.rows import planned_step
 from orchestrator.secrecy import keys
 from orchestrator.settings import Settings
 from orchestrator.signing import Signer
+from orchestrator.sizes import show_size
 from orchestrator.starting import Starting, digest
 from orchestrator.store import DAY, Report, Store
-from orchestrator.tasks import Tasks
+from orchestrator.tasks import Going, Tasks
 from orchestrator.uploads import tar
 from orchestrator.vault import Hiding, Lost, Vault
 from orchestrator.views import Views
@@ -45,9 +46,12 @@ from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what a clock decides, between two comparisons with the engine, and between two for
-#: what has expired.
-TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
+#: Seconds between two looks for what a clock decides, between two comparisons with the engine, between two for what
+#: has expired, and between two for a disk that is short.
+TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS, ROOM_SECONDS = 1.0, 30.0, 60.0, 5.0
+
+#: Seconds for the engine to say what sandboxes have written.
+WRITTEN_SECONDS = 20.0
 
 #: What is told of the end of a job that was running when the system was stopped.
 STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
@@ -70,11 +74,13 @@ class Scheduler:
         signer: Signer,
     ) -> None:
         self._settings, self._store, self._records, self._vault = settings, store, records, vault
+        self._engine = engine
         self.bell = Bell()
         self.looks = Looks(store, self.bell)
         self.following = Following(store, self.bell)
         self.views = Views(store, self.bell, signer)
-        self._tasks = Tasks()
+        self._tasks, self._going = Tasks(), Going()
+        self._making_room = asyncio.Lock()
         self._hiding = Hiding(vault, keys(settings))
         self._closing = Closing(store, engine, records, self._hiding, settings, self.bell)
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
@@ -281,6 +287,7 @@ class Scheduler:
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)
         self._every(RECONCILE_SECONDS, self._watching.reconcile_quietly)
+        self._every(ROOM_SECONDS, self.make_room)
         self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
         self._clock.start()
 
@@ -312,17 +319,57 @@ class Scheduler:
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
     async def expire(self) -> None:
-        """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
+        """Remove the files of jobs that have been kept long enough, make room, and clear the record."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        short = await asyncio.to_thread(self._records.disk_short)
-        for job in await self._store.first_to_go(time.time()) if short else ():
-            await self._expire(job, "the disk is short")
-            if not await asyncio.to_thread(self._records.disk_short):
-                break
+        await self.make_room()
         await self._forget_ended()
         while await self._store.give_back():
             pass  # others may write in between
+
+    async def make_room(self) -> None:
+        """Where the disk is short, end the jobs that eat it, and then remove the oldest files of ended jobs."""
+        async with self._making_room:
+            if not await self._disk_short() or not await self._end_eaters():
+                return
+            for job in await self._store.first_to_go(time.time() - 60 * self._settings.min_keep_minutes):
+                if not await self._disk_short():
+                    break
+                await self._expire(job, "the disk is short")
+
+    async def _disk_short(self) -> str | None:
+        return await asyncio.to_thread(self._records.disk_short)
+
+    async def _end_eaters(self) -> bool:
+        """End the jobs that have written more than DISK_RESERVE each, the largest first, while the disk is short.
+
+        Returns False if one of them is being packed: it gives its room back soon, and by itself.
+        """
+        try:
+            ask = partial(self._engine.written, self._records.folder)
+            written = await self._going.within("written", ask, WRITTEN_SECONDS)
+        except (EngineError, TimeoutError) as error:
+            log.warning("the disk is short, and what jobs have written is not known: %s", error or "no answer in time")
+            return True
+        for sandbox_id, size in sorted(written.items(), key=lambda item: item[1], reverse=True):
+            short = await self._disk_short()
+            if not short or size <= self._settings.disk_reserve:
+                break
+            job = await self._store.job_of_sandbox(sandbox_id)
+            with logs.about(job.id if job else None, sandbox_id):
+                if job and job.status == "running" and (job.packaging_at or job.settled_at):
+                    log.info(
+                        "the disk is short, and it has written %s: its files go when it is packed", show_size(size)
+                    )
+                    return False
+                if job and job.status == "running":
+                    detail = f"The job had written {show_size(size)} when the disk got short, so it was ended. {short}"
+                    await self._closing.close(job, "failed", "disk_full", detail)
+                try:
+                    await self._engine.stop(sandbox_id)  # its files go with it
+                except EngineError as error:
+                    log.warning("its sandbox could not be removed yet: %s", error)
+        return True
 
     async def _forget_ended(self) -> None:
         """Remove from the record what ended more than RECORD_DAYS ago."""

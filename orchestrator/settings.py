@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
     agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
     retention_days: float = Field(1, gt=0, le=3650, description="Days that a job's files are kept after its end.")
+    min_keep_minutes: float = Field(
+        60, ge=0, le=525_600, description="Minutes after a job's end in which its files are never removed to make room."
+    )
     record_days: float = Field(
         90,
         ge=0,

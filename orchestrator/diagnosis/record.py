@@ -25,7 +25,8 @@ async def disk(case: Case) -> Finding:
     free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
     size = await case.on_thread(lambda: _size(folder))
     detail = f"{show_size(free)} free of which {show_size(reserve)} are reserved; the record has {show_size(size)}."
-    make_room = "Make room, lower RETENTION_DAYS, or delete jobs (DELETE /jobs/{id}); see `docker system df` too."
+    settings = "RETENTION_DAYS or MIN_KEEP_MINUTES"
+    make_room = f"Make room, lower {settings}, or delete jobs (DELETE /jobs/{{id}}); see `docker system df` too."
     try:
         docker = (await case.facts()).folder
         detail += f" Docker's data is in {docker}."
