@@ -48,6 +48,9 @@ KEPT_PAGES, GIVEN_PAGES = 1_000, 500
 #: ``PRAGMA auto_vacuum``: the file can give free pages back, some at a time.
 INCREMENTAL = 2
 
+#: The byte of the file's header that says so, see https://sqlite.org/fileformat.html, section 1.3.
+INCREMENTAL_AT = 67
+
 
 class Checked(NamedTuple):
     """What SQLite finds in the file."""
@@ -242,6 +245,8 @@ def _let_shrink(path: Path) -> None:
     stays as it is: the next start tries again.
     """
     try:
+        if path.exists() and _header(path)[INCREMENTAL_AT]:
+            return  # without a connection, whose end would clear the write-ahead log
         with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
             if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
                 return
@@ -254,6 +259,11 @@ def _let_shrink(path: Path) -> None:
             connection.execute("VACUUM")
     except (sqlite3.Error, OSError) as error:
         log.warning("the record cannot be rewritten, so it does not shrink for now: %s", error)
+
+
+def _header(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(100).ljust(100, b"\0")
 
 
 def _give_back(session: Session) -> bool:
