@@ -17,8 +17,8 @@ from sqlmodel import SQLModel
 from test_migrations import FIRST_RECORD, write
 from test_retention import AT_ONCE, LONG
 
-from orchestrator.models import Job, Step, Turn
-from orchestrator.store import DAY, FORGET_ROWS, Store
+from orchestrator.db.models import Job, Step, Turn
+from orchestrator.db.store import DAY, FORGET_ROWS, Store
 
 NOWHERE = "unix:///nonexistent.sock"
 

@@ -14,7 +14,7 @@ from conftest import ROOT, System, until
 from sqlmodel import Session, text
 from test_disk import fill
 
-from orchestrator.database import Database
+from orchestrator.db.database import Database
 from orchestrator.errors import RecordClosed
 
 NOWHERE = "unix:///nonexistent.sock"
@@ -25,7 +25,7 @@ AT_ONCE = 10.0
 #: Run at the start of Python: the queue of writes raises, as soon as there is a file of that name.
 DYING_WRITER = """
 import pathlib, queue, types
-from orchestrator import database
+from orchestrator.db import database
 
 class Queue:
     def __init__(self):
