@@ -16,7 +16,7 @@ from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.errors import Problem, RecordFull
+from orchestrator.errors import Problem, RecordClosed, RecordFull
 from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
 from orchestrator.job_secrets.vault import Vault
@@ -27,7 +27,15 @@ from orchestrator.llm import choose
 from orchestrator.logs import Access
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.web.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
+from orchestrator.web.problems import (
+    ProblemResponse,
+    answer,
+    on_crash,
+    on_http_error,
+    on_problem,
+    on_record_closed,
+    on_record_full,
+)
 from protocol import messages
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
@@ -95,6 +103,7 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)
+    app.add_exception_handler(RecordClosed, on_record_closed)
     app.add_exception_handler(events.NothingMore, events.on_nothing_more)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -71,6 +71,15 @@ class Settings(BaseSettings):
     agent_image: str = Field("containerized-agent:latest", description="Image of the jobs.")
     agent_output_dir: Path = Field(Path("jobs"), description="Data folder: the database and one folder per job.")
     retention_days: float = Field(1, gt=0, le=3650, description="Retention: days to keep a job's files after its end.")
+    min_keep_minutes: float = Field(
+        60, ge=0, le=525_600, description="Minutes after a job's end in which its files are never removed to make room."
+    )
+    record_days: float = Field(
+        90,
+        ge=0,
+        le=36500,
+        description="Days that an ended job stays in the record, at least as long as its files. 0: for ever.",
+    )
     host: str = Field(
         "127.0.0.1", description="Address to listen on. Any address other than loopback requires API_KEY."
     )

@@ -108,7 +108,7 @@ async def jobs(
     "/cancel/{job_id}",
     response_model=schemas.StatusView,
     summary="Cancel a job",
-    responses={404: PROBLEM, 507: PROBLEM},
+    responses={code: PROBLEM for code in (404, 503, 507)},
 )
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stop a job in any phase. If the job has ended or was cancelled before, nothing changes."""

@@ -15,6 +15,7 @@ from orchestrator.api.jobs import PROBLEM, view
 from orchestrator.api.submission import RETRY_BODY, read_retry
 from orchestrator.db.models import FINAL, MODEL, Job, Step
 from orchestrator.errors import BadRequest, Conflict, Gone, SettingsError
+from orchestrator.files.uploads import share_files
 from orchestrator.job_secrets.validation import plain, refuse_in_clear, refuse_other_names
 from protocol import messages
 
@@ -59,7 +60,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
     refuse_in_clear(secrets_given, _content(again, steps))
-    if again.uploads and not await asyncio.to_thread(here.job_files.share_uploads, job.id, again.id):
+    if again.uploads and not await asyncio.to_thread(share_files, here.job_files, job.id, again.id):
         raise Gone(
             410,
             "expired",

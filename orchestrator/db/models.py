@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index
+from sqlalchemy import JSON, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 #: The states of a job, with a sentence each.
@@ -73,7 +73,11 @@ WAITING_FOR = {
 class Job(SQLModel, table=True):
     """One job. Times are seconds since the epoch."""
 
-    __table_args__ = (Index("by_status", "status", "n"),)
+    __table_args__ = (
+        Index("by_status", "status", "n"),
+        Index("by_expiry", "keep_days", "ended_at", sqlite_where=text("expired_at IS NULL")),
+        Index("by_end", "ended_at", sqlite_where=text("expired_at IS NOT NULL")),
+    )
 
     n: int | None = Field(default=None, primary_key=True)  # in order of arrival
     id: str = Field(unique=True)

@@ -37,6 +37,12 @@ REPAIRS = ("repair", "facts", "review")
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
 
+#: What hangs on a job: the tables whose rows go with it.
+HANGING = (Event, Turn, Step)
+
+#: Jobs, and rows of one of these tables, that leave the record in one transaction.
+FORGET_JOBS, FORGET_ROWS = 50, 100
+
 
 class Page(NamedTuple):
     """Some events of a job, in order; ``over`` where none will ever come after them."""
@@ -66,6 +72,11 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
+
+    @property
+    def closed(self) -> str:
+        """A sentence that says why nothing is written any more; empty while writes work."""
+        return self._database.closed
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,13 +166,24 @@ class Store:
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:
         """Jobs whose files have been kept for as long as they, or else the default, say."""
-        kept = func.coalesce(Job.keep_days, default_days) * DAY
-        query = _with_files().where(col(Job.ended_at) + kept < now)
+        default = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) < now - default_days * DAY)
+        own = _with_files().where(col(Job.keep_days) > 0, col(Job.ended_at) < now - col(Job.keep_days) * DAY)
+        # two queries, because SQLite would visit the whole index for one with an OR
+        return await self._database.read(lambda session: [*session.exec(default), *session.exec(own)])
+
+    async def first_to_go(self, before: float) -> list[Job]:
+        """Jobs with files that ended before a time, the longest ended first: what goes where room is needed.
+
+        Jobs with days of their own stay.
+        """
+        query = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) <= before)
+        query = query.order_by(col(Job.ended_at))
         return await self._database.read(lambda session: list(session.exec(query)))
 
-    async def first_to_go(self) -> list[Job]:
-        """Where room is needed: jobs with files, the longest ended first. Those that say how long stay."""
-        query = _with_files().where(col(Job.keep_days).is_(None)).order_by(col(Job.ended_at))
+    async def to_forget(self, before: float) -> list[str]:
+        """The ids of some jobs that ended before a time and whose files are gone, the longest ended first."""
+        query = select(Job.id).where(col(Job.expired_at).is_not(None), col(Job.ended_at) < before)
+        query = query.order_by(col(Job.ended_at)).limit(FORGET_JOBS)
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def latest(self) -> float:
@@ -491,11 +513,30 @@ class Store:
             job = _job(session, job_id)
             if job is None or job.status not in FINAL:
                 return
-            for table in (Event, Step, Turn):
+            for table in HANGING:
                 session.execute(delete(table).where(col(table.job_id) == job_id))
             session.execute(delete(Job).where(col(Job.id) == job_id))
 
         await self._database.write(work, vital=True)
+
+    async def forget(self, job_ids: Sequence[str]) -> bool:
+        """Remove some rows of jobs that have ended; returns True when the jobs themselves are removed too."""
+
+        def work(session: Session) -> bool:
+            for table in HANGING:
+                rowid: Any = literal_column("rowid")
+                some = select(rowid).select_from(table).where(col(table.job_id).in_(job_ids)).limit(FORGET_ROWS)
+                removed: CursorResult[Any] = session.execute(delete(table).where(rowid.in_(some)))  # type: ignore[assignment]
+                if removed.rowcount == FORGET_ROWS:
+                    return False
+            session.execute(delete(Job).where(col(Job.id).in_(job_ids), col(Job.status).in_(FINAL)))
+            return True
+
+        return await self._database.write(work, vital=True)
+
+    async def give_back(self) -> bool:
+        """Give some free pages of the record back to the file system; returns whether there are more."""
+        return await self._database.give_back()
 
     async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
         def work(session: Session) -> Job | None:
@@ -506,8 +547,8 @@ class Store:
 
 
 def _with_files() -> SelectOfScalar[Job]:
-    ended = select(Job).where(col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None))
-    return ended.limit(500)
+    # only ended jobs have a time of their end; a condition on their status would hide the index of that from SQLite
+    return select(Job).where(col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None)).limit(500)
 
 
 def _job(session: Session, job_id: str) -> Job | None:

@@ -93,6 +93,8 @@ class Diagnosis:
             detail = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
             found["disk"] = Finding("failed", detail, DISK)
         found["model"] = await settings.model(self._case)
+        if failed := record.writer(self._case):
+            found["database"] = failed
         return found
 
     async def full(self) -> dict[str, Finding]:

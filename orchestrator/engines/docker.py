@@ -170,6 +170,16 @@ class DockerEngine:
 
         return await self._call(call)
 
+    async def written(self, folder: Path) -> dict[str, int]:
+        def call(client: APIClient) -> dict[str, int]:
+            if not _same_disk(folder, Path(client.info()["DockerRootDir"])):
+                return {}
+            filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
+            found = client.containers(all=True, size=True, filters=filters)
+            return {each["Labels"][SANDBOX_LABEL]: each.get("SizeRw") or 0 for each in found}
+
+        return await self._call(call)
+
     @asynccontextmanager
     async def salvage(self, sandbox_id: str, path: str) -> AsyncIterator[Iterator[bytes]]:
         stream, _ = await self._call(lambda client: client.get_archive(_name(sandbox_id), path, chunk_size=1 << 18))
@@ -318,6 +328,17 @@ class DockerEngine:
             except Exception as error:
                 log.debug("the engine's event stream ended: %s", error)
             self._closed.wait(RECONNECT_SECONDS)
+
+
+def _same_disk(folder: Path, root: Path) -> bool:
+    """Whether a folder is on the disk of the engine's root folder.
+
+    A container cannot see that folder, but the engine mounts one of its files as /etc/hostname.
+    """
+    for place in (root, Path("/etc/hostname")):
+        with suppress(OSError):
+            return place.stat().st_dev == folder.stat().st_dev
+    return False
 
 
 def _name(sandbox_id: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Going, Tasks
@@ -28,6 +30,9 @@ OBSTACLE_SECONDS = 2.0
 #: Seconds for the engine to say whether the image is there, and for the disk to say what room it has; then jobs are
 #: told to wait for it.
 ENGINE_SECONDS, DISK_SECONDS = 5.0, 5.0
+
+#: Seconds to wait for room that is being made; then jobs are told that there is none.
+ROOM_SECONDS = 5.0
 
 #: Seconds until the queue is looked at again where nothing has rung.
 IDLE_SECONDS = 60.0
@@ -53,7 +58,7 @@ class Dispatcher:
         self._going = Going()
         self._obstacle = True  # as it may have been before a restart
         self._on_started: Callable[[str], None] = lambda sandbox_id: None
-        self.make_room: Callable[[], Awaitable[None]]  # called where the disk is short
+        self.make_room: Callable[[], Coroutine[Any, Any, None]]  # called where the disk is short
         self.stopped = False
 
     def look(self) -> None:
@@ -120,6 +125,10 @@ class Dispatcher:
         """The image's id, and what no job can start without and a sentence about it."""
         try:
             short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
+            if short:
+                with contextlib.suppress(TimeoutError):  # it goes on, and this is asked again
+                    await self._going.within("room", self.make_room, ROOM_SECONDS)
+                short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
         except TimeoutError:
             short = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
         if short:
@@ -135,10 +144,6 @@ class Dispatcher:
             return "", ("engine", str(error))
 
     async def _disk_short(self) -> str | None:
-        """A sentence where the disk has too little room, also after old files are gone."""
-        if not await asyncio.to_thread(self._job_files.disk_short):
-            return None
-        await self.make_room()
         return await asyncio.to_thread(self._job_files.disk_short)
 
     async def _image(self) -> str:

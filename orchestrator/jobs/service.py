@@ -17,10 +17,10 @@ from functools import partial
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from orchestrator import logs
-from orchestrator.concurrency.background import Tasks
+from orchestrator.concurrency.background import Going, Tasks
 from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL, MODEL, Job, Step
-from orchestrator.db.store import Report, Store
+from orchestrator.db.store import DAY, Report, Store
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.files.job_files import JobFiles
@@ -40,13 +40,17 @@ from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reasoning.model_session import ModelSession
 from orchestrator.settings import Settings
+from orchestrator.sizes import show_size
 from protocol import messages
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what a clock decides, between two comparisons with the engine, and between two for
-#: what has expired.
-TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
+#: Seconds between two looks for what a clock decides, between two comparisons with the engine, between two for what
+#: has expired, and between two for a disk that is short.
+TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS, ROOM_SECONDS = 1.0, 30.0, 60.0, 5.0
+
+#: Seconds for the engine to say what sandboxes have written.
+WRITTEN_SECONDS = 20.0
 
 #: What is told of the end of a job that was running when the system was stopped.
 STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
@@ -69,11 +73,13 @@ class JobService:
         signer: Signer,
     ) -> None:
         self._settings, self._store, self._job_files, self._vault = settings, store, job_files, vault
+        self._engine = engine
         self.notifier = Notifier()
         self.file_requests = FileRequests(store, self.notifier)
         self.event_feed = EventFeed(store, self.notifier)
         self.viewers = Viewers(store, self.notifier, signer)
-        self._tasks = Tasks()
+        self._tasks, self._going = Tasks(), Going()
+        self._making_room = asyncio.Lock()
         self._hiding = Hiding(vault, keys(settings))
         self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier)
         self._dispatcher = Dispatcher(settings, store, engine, job_files, self._finalizer, self.notifier, self._tasks)
@@ -280,6 +286,7 @@ class JobService:
         self._tasks.spawn(self._dispatcher.run())
         self._every(TICK_SECONDS, self._monitor.tick)
         self._every(RECONCILE_SECONDS, self._monitor.reconcile_quietly)
+        self._every(ROOM_SECONDS, self.make_room)
         self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
         self._clock.start()
 
@@ -311,13 +318,70 @@ class JobService:
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
     async def expire(self) -> None:
-        """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
+        """Remove the files of jobs that have been kept long enough, make room, and clear the record."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        for job in await self._store.first_to_go() if await asyncio.to_thread(self._job_files.disk_short) else ():
-            await self._expire(job, "the disk is short")
-            if not await asyncio.to_thread(self._job_files.disk_short):
+        await self.make_room()
+        await self._forget_ended()
+        while await self._store.give_back():
+            pass  # others may write in between
+
+    async def make_room(self) -> None:
+        """Where the disk is short, end the jobs that eat it, and then remove the oldest files of ended jobs."""
+        async with self._making_room:
+            if not await self._disk_short() or not await self._end_eaters():
+                return
+            for job in await self._store.first_to_go(time.time() - 60 * self._settings.min_keep_minutes):
+                if not await self._disk_short():
+                    break
+                await self._expire(job, "the disk is short")
+
+    async def _disk_short(self) -> str | None:
+        return await asyncio.to_thread(self._job_files.disk_short)
+
+    async def _end_eaters(self) -> bool:
+        """End the jobs that have written more than DISK_RESERVE each, the largest first, while the disk is short.
+
+        Returns False if one of them is being packed: it gives its room back soon, and by itself.
+        """
+        try:
+            ask = partial(self._engine.written, self._job_files.folder)
+            written = await self._going.within("written", ask, WRITTEN_SECONDS)
+        except (EngineError, TimeoutError) as error:
+            log.warning("the disk is short, and what jobs have written is not known: %s", error or "no answer in time")
+            return True
+        for sandbox_id, size in sorted(written.items(), key=lambda item: item[1], reverse=True):
+            short = await self._disk_short()
+            if not short or size <= self._settings.disk_reserve:
                 break
+            job = await self._store.job_of_sandbox(sandbox_id)
+            with logs.about(job.id if job else None, sandbox_id):
+                if job and job.status == "running" and (job.packaging_at or job.settled_at):
+                    log.info(
+                        "the disk is short, and it has written %s: its files go when it is packed", show_size(size)
+                    )
+                    return False
+                if job and job.status == "running":
+                    detail = f"The job had written {show_size(size)} when the disk got short, so it was ended. {short}"
+                    await self._finalizer.close(job, "failed", "disk_full", detail)
+                try:
+                    await self._engine.stop(sandbox_id)  # its files go with it
+                except EngineError as error:
+                    log.warning("its sandbox could not be removed yet: %s", error)
+        return True
+
+    async def _forget_ended(self) -> None:
+        """Remove from the record what ended more than RECORD_DAYS ago."""
+        if not self._settings.record_days:
+            return
+        while job_ids := await self._store.to_forget(time.time() - self._settings.record_days * DAY):
+            for job_id in job_ids:
+                await asyncio.to_thread(self._job_files.remove, job_id)  # what a sudden end may have left
+            while not await self._store.forget(job_ids):
+                pass  # others may write in between
+            for job_id in job_ids:
+                self.notifier.ring(job_id)
+            log.info("%d jobs have left the record: they ended more than RECORD_DAYS ago", len(job_ids))
 
     async def _expire(self, job: Job, why: str) -> None:
         with logs.about(job.id):

@@ -18,12 +18,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestrator.db.models import MODEL, Job
-from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
+from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordClosed, RecordFull, Unavailable
 from orchestrator.files.job_files import DiskFull, TooBig
 from orchestrator.jobs.service import JobService
 from orchestrator.link import message_parser
 from orchestrator.link.guard import Guard
-from orchestrator.web.problems import on_crash, on_problem, on_record_full
+from orchestrator.web.problems import on_crash, on_problem, on_record_closed, on_record_full
 from protocol import messages
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,15 @@ def create_link(job_service: JobService) -> ASGIApp:
         Route("/views", views, methods=["POST"]),
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
-    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            Problem: on_problem,
+            RecordFull: later,
+            RecordClosed: on_record_closed,
+            Exception: on_crash,
+        },
+    )
     return Guard(app, job_service)
 
 
