@@ -26,12 +26,10 @@ import pytest
 from conftest import ROOT, Artifact, System, docker, until
 
 from agent import wire
+from orchestrator.settings import Settings
 
 USER = 10001
-KEYS = {
-    name: f"canary-{secrets.token_hex(16)}"
-    for name in ("API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY")
-}
+KEYS = {name.upper(): f"canary-{secrets.token_hex(16)}" for name in Settings.secret_names()}
 DENIED = {"EACCES", "EPERM"}
 
 # ── what the jobs run ────────────────────────────────────────────────────────────────────────────────────────────────
