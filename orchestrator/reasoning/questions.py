@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 from agent import wire
 from orchestrator.documents import printed
-from orchestrator.models import Event, Job, Step
+from orchestrator.models import Job, Step
 from orchestrator.notebook import drawn
 from orchestrator.reasoning.hints import hints
 from orchestrator.reasoning.named import about_a_screen, made_files, missing_inputs, named_files
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
+from orchestrator.store import Printed
 
 FOLDER = Path(__file__).parent / "prompts"
 
@@ -60,8 +61,29 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wire.Ask, loop: bool) -> str:
-    """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts."""
+def printed_of(steps: Sequence[Step], purpose: wire.Purpose, events: Iterable[Printed]) -> dict[int, str]:
+    """What the steps that a question tells of have printed, by their numbers."""
+    failed = last_failed(steps)
+    match purpose:
+        case "plan" | "syntax":
+            numbers = []
+        case "repair":
+            numbers = [failed.number] if failed else []
+        case _:
+            ended = [step.number for step in steps if step.status == "completed" and step.number != wire.CHECK]
+            numbers = ended[-3:]
+    texts: dict[int, list[str]] = {number: [] for number in numbers}
+    for event in events if texts else ():
+        if event.data["step"] in texts:
+            texts[event.data["step"]].append(printed(event))
+    return {number: drawn("".join(parts)) for number, parts in texts.items()}
+
+
+def question(job: Job, steps: Sequence[Step], outputs: Mapping[int, str], ask: wire.Ask, loop: bool) -> str:
+    """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts.
+
+    ``outputs`` is what ``printed_of`` gives.
+    """
     workspace = _workspace(ask.workspace, ask.purpose == "plan")
     match ask.purpose:
         case "plan":
@@ -74,20 +96,20 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: wir
             parts = {"failed": "", "printed": "", "workspace": workspace, "rest": ""}
             if failed is not None:
                 parts["failed"] = _failed(failed)
-                text = _printed(outputs, failed.number)
+                text = outputs.get(failed.number, "")
                 parts["failed"] += "".join(f"\n{hint}" for hint in hints(text, steps))
                 parts["printed"] = cut(text, PRINTED).strip() or "(nothing)"
                 parts["rest"] = _rest(steps, failed)
         case "results":
-            parts = {"printed": _all_printed(steps, outputs, PRINTED), "workspace": workspace}
+            parts = {"printed": _all_printed(outputs, PRINTED), "workspace": workspace}
         case "facts":
             told = "\n".join(f"- {cut(fact.detail, DETAIL)}" for fact in ask.facts if not fact.ok)
-            parts = {"facts": told, "printed": _all_printed(steps, outputs, OLDER), "workspace": workspace}
+            parts = {"facts": told, "printed": _all_printed(outputs, OLDER), "workspace": workspace}
         case "review":
             parts = {
                 "check": _check(job, steps),
                 "outputs": _outputs(job, ask.missing),
-                "printed": _all_printed(steps, outputs, PRINTED),
+                "printed": _all_printed(outputs, PRINTED),
                 "workspace": workspace,
             }
     return _tidy(PROMPTS[ask.purpose].safe_substitute(parts))
@@ -244,14 +266,8 @@ def _outputs(job: Job, missing: Sequence[str]) -> str:
     return "\nThe declared outputs:\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def _all_printed(steps: Sequence[Step], outputs: Sequence[Event], most: int) -> str:
-    ended = [step.number for step in steps if step.status == "completed" and step.number != wire.CHECK]
-    text = "".join(_printed(outputs, number) for number in ended[-3:])
-    return _block("The end of what was printed:", cut(text, most))
-
-
-def _printed(outputs: Sequence[Event], number: int) -> str:
-    return drawn("".join(printed(event) for event in outputs if event.data["step"] == number))
+def _all_printed(outputs: Mapping[int, str], most: int) -> str:
+    return _block("The end of what was printed:", cut("".join(outputs.values()), most))
 
 
 def made_by(job: Job) -> list[str]:

@@ -247,8 +247,8 @@ class Thinking:
             often = f"The plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)."
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
         talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
-        outputs = await self._store.outputs(job_id)
-        talk.tell(questions.question(job, steps, outputs, ask, self.loops(model)))
+        printed = await asyncio.to_thread(lambda: questions.printed_of(steps, ask.purpose, self._store.outputs(job_id)))
+        talk.tell(questions.question(job, steps, printed, ask, self.loops(model)))
         given = Given(
             named=questions.names_of(job),
             uploads=[one["name"] for one in job.uploads],
