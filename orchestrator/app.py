@@ -14,6 +14,7 @@ from agent import wire
 from orchestrator.api import afterwards, events, files, jobs, notebook, openapi, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
+from orchestrator.creation import Creation
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordFull
@@ -79,7 +80,8 @@ def create_system(settings: Settings) -> System:
     signer = Signer(records.key("views"))
     scheduler = Scheduler(settings, store, engine, records, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, records, models, signer)
-    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, models, signer)
+    creation = Creation(settings, store, scheduler, records, predefined, models)
+    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, models, signer, creation)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))

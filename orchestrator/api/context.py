@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request
 
 from orchestrator import logs
+from orchestrator.creation import Creation
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
@@ -32,6 +33,7 @@ class Context:
     diagnosis: Diagnosis
     models: Models
     signer: Signer
+    creation: Creation
 
 
 def context(request: Request) -> Context:
