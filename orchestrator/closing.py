@@ -285,7 +285,6 @@ class Closing:
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._bell.ring(job.id)
         self._locks.pop(job.id, None)
-        self._failures.pop(job.id, None)
         self.on_end(job.id)
         self.on_free()
         if job.sandbox_id:
@@ -341,6 +340,8 @@ class Closing:
         self._locks.pop(job_id, None)
         if not task.cancelled() and task.exception():
             log.error("closing it failed, it is tried again", exc_info=task.exception())
+        else:
+            self._failures.pop(job_id, None)
 
 
 def _is_completed(job: Job) -> bool:

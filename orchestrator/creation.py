@@ -20,7 +20,7 @@ from orchestrator.errors import BadRequest, Conflict, Gone, SettingsError
 from orchestrator.llm import Models
 from orchestrator.models import ASKED, FINAL, MODEL, PLANNED, Job, Step
 from orchestrator.plan import Limits
-from orchestrator.planner import Wanted, invalid, plan
+from orchestrator.planner import Plan, Wanted, invalid, plan
 from orchestrator.records import Records
 from orchestrator.rows import rows_of
 from orchestrator.scheduler import Scheduler
@@ -75,7 +75,12 @@ class Creation:
 
     async def create(self, request: Request, job_id: str, uploads: list[dict[str, Any]]) -> Job:
         """Make a job of a request and of the files that are stored under its id. Raises BadRequest and Unavailable."""
-        async with self._all_or_nothing(job_id):
+        planned: Plan | None = None
+
+        def stored() -> bool:
+            return bool(uploads or request.secrets or (planned and planned.sample))
+
+        async with self._all_or_nothing(job_id, stored):
             names = [upload["name"] for upload in uploads]
             given = plain(request.secrets)
             refuse_in_clear(given, {**request.model_dump(exclude={"secrets"}), "files": names})
@@ -154,11 +159,13 @@ class Creation:
         return job
 
     @asynccontextmanager
-    async def _all_or_nothing(self, job_id: str) -> AsyncIterator[None]:
+    async def _all_or_nothing(self, job_id: str, stored: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
+        """Remove the job's folder if it cannot be made; ``stored`` says whether there may be one."""
         try:
             yield
         except BaseException:
-            await asyncio.to_thread(self._records.remove, job_id)
+            if stored():  # else the answer does not wait for the disk
+                await asyncio.to_thread(self._records.remove, job_id)
             raise
 
     def _full_name(self, model: str) -> str:

@@ -119,6 +119,7 @@ def test_the_two_planes_share_the_wire_and_what_makes_a_zip_alone() -> None:
         ("starting.py", ["api", "link", "scheduler", "watching", "app"]),
         ("watching.py", ["api", "link", "scheduler", "app"]),
         ("scheduler.py", ["api", "link", "app"]),
+        ("creation.py", ["api", "link", "app"]),
         ("link", ["api", "app", "engines"]),
         ("gateway", ["api", "link", "app", "engines"]),
         ("views.py", ["api", "link", "gateway", "scheduler", "closing", "app"]),
