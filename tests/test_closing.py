@@ -12,9 +12,9 @@ from answers import problem
 from conftest import System, docker, touch
 from test_states import Known, rows
 
-from orchestrator.closing import ATTEMPTS
-from orchestrator.documents import Api, all_of
-from orchestrator.store import Printed
+from orchestrator.db.store import Printed
+from orchestrator.jobs.finalizer import ATTEMPTS
+from orchestrator.reports.documents import Api, all_of
 
 
 def change(system: System, job: str, statement: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, System
 
-from orchestrator.models import ASKED, DERIVED, PLANNED, RAN, Job, Step
+from orchestrator.db.models import ASKED, DERIVED, PLANNED, RAN, Job, Step
 
 LIMITS = {"seconds": 61, "memory": "100m", "cpus": 0.5, "processes": 99, "zip": "9m", "calls": 3, "tokens": 999}
 COMMON = {

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from test_states import Known, report, rows
 
-from agent.wire import OUTPUT_EVENT_CHARACTERS
-from orchestrator.bell import Bell
-from orchestrator.documents import Api, all_of
-from orchestrator.following import Following
-from orchestrator.models import Job, Step
-from orchestrator.notebook import Shown, notebook
-from orchestrator.store import PRINTED_PAGE, Report, Store
+from orchestrator.concurrency.notifier import Notifier
+from orchestrator.db.models import Job, Step
+from orchestrator.db.store import PRINTED_PAGE, Report, Store
+from orchestrator.jobs.event_feed import EventFeed
+from orchestrator.reports.documents import Api, all_of
+from orchestrator.reports.notebook import Shown, notebook
+from protocol.messages import OUTPUT_EVENT_CHARACTERS
 
 #: Events of one job, and bytes of memory that its documents may take: as rows, the events alone would take 40 MB.
 MANY, MEMORY = 20_000, 15_000_000
@@ -69,20 +69,20 @@ def test_an_event_of_joined_outputs_is_no_longer_than_any_other(store: Store) ->
 
 
 def test_whoever_follows_a_job_reads_joined_outputs_without_a_gap_or_a_repetition(store: Store) -> None:
-    bell = Bell()
-    following = Following(store, bell)
+    notifier = Notifier()
+    event_feed = EventFeed(store, notifier)
 
     async def followed(after: int) -> list[tuple[int, str]]:
-        return [(told.number, told.data) async for told in following.follow("job0", after)]
+        return [(told.number, told.data) async for told in event_feed.follow("job0", after)]
 
     async def work() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
         early = asyncio.create_task(followed(0))
         for first in range(1, 301, 3):
             await store.record("job0", [printed(first + more, 1, f"{first + more},") for more in range(3)])
-            bell.ring("job0")
+            notifier.ring("job0")
             await asyncio.sleep(0)
         await store.finish("job0", "completed", {})
-        bell.ring("job0")
+        notifier.ring("job0")
         whole = await early
         return whole, await followed(whole[49][0])
 

@@ -20,8 +20,9 @@ import pytest
 from conftest import ROOT, System, env_example, free_port, until
 from pydantic import Field, SecretStr
 
-from orchestrator import llm, secrecy
+from orchestrator import llm
 from orchestrator.diagnosis import run
+from orchestrator.job_secrets import validation
 from orchestrator.settings import Settings, load
 
 #: A setting that neither .env nor compose passes on: docker-compose reads it for itself, and in the orchestrator's
@@ -162,9 +163,10 @@ def test_a_second_orchestrator_on_the_same_folder_is_refused(
 
 def test_a_start_that_goes_wrong_ends_with_what_went_wrong(tmp_path: Path) -> None:
     code = """
-from orchestrator import __main__, scheduler
+from orchestrator import __main__
+from orchestrator.jobs import service
 async def start(self): raise RuntimeError("it went wrong")
-scheduler.Scheduler.start = start
+service.JobService.start = start
 __main__.main()
 """
     own = {"AGENT_OUTPUT_DIR": str(tmp_path / "jobs"), "RUN_DIR": str(tmp_path / "run"), "PORT": str(free_port())}
@@ -262,7 +264,7 @@ def test_the_key_of_a_new_provider_is_redacted_because_its_field_is_secret() -> 
         another_api_key: SecretStr | None = Field(None, description="Key for another provider.")
 
     settings = WithAnother(another_api_key=SecretStr("a-new-providers-key"), api_key=SecretStr("the-api-key"))
-    assert secrecy.keys(settings) == {"ANOTHER_API_KEY": "a-new-providers-key", "API_KEY": "the-api-key"}
+    assert validation.keys(settings) == {"ANOTHER_API_KEY": "a-new-providers-key", "API_KEY": "the-api-key"}
     assert set(llm.secrets(settings)) == {"a-new-providers-key", "the-api-key"}
 
 
