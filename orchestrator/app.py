@@ -20,6 +20,7 @@ from orchestrator.errors import Problem, RecordClosed, RecordFull
 from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
 from orchestrator.job_secrets.vault import Vault
+from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
 from orchestrator.live.grants import Signer
@@ -87,7 +88,8 @@ def create_system(settings: Settings) -> System:
     signer = Signer(job_files.key("views"))
     job_service = JobService(settings, store, engine, job_files, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
-    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer)
+    creation = Creation(settings, store, job_service, job_files, predefined, models)
+    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))

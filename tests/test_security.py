@@ -25,13 +25,11 @@ import httpx
 import pytest
 from conftest import ROOT, Artifact, System, docker, until
 
+from orchestrator.settings import Settings
 from protocol import messages
 
 USER = 10001
-KEYS = {
-    name: f"canary-{secrets.token_hex(16)}"
-    for name in ("API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY")
-}
+KEYS = {name.upper(): f"canary-{secrets.token_hex(16)}" for name in Settings.secret_names()}
 DENIED = {"EACCES", "EPERM"}
 
 # ── what the jobs run ────────────────────────────────────────────────────────────────────────────────────────────────

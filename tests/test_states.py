@@ -199,13 +199,16 @@ class Machine(RuleBasedStateMachine):
 
     def record(self, which: int, given: list[tuple[int, str, int]]) -> Coroutine[Any, Any, None]:
         known = self.one(which)
-        reports, number = [], known.acknowledged
+        reports, number, joined = [], known.acknowledged, None
         for shift, kind, step in given:
             number += 1
             reports.append(report(number + shift, kind, step))
             if known.status == "running" and not known.deleted and number + shift == known.acknowledged + 1:
                 known.acknowledged += 1
-                known.tell(kind)
+                joins = kind == "output" and joined == step  # to the event of the output before it
+                joined = step if kind == "output" else None
+                if not joins:
+                    known.tell(kind)
                 if kind.startswith("step_") and step in known.steps:
                     known.steps[step] = "running" if kind == "step_started" else "completed"
         last = 0 if known.deleted else known.acknowledged
@@ -376,7 +379,8 @@ def report(number: int, kind: str, step: int) -> Report:
         "step_started": {"step_number": step, "step": {"status": "running", "started_at": 1.0}},
         "step_ended": {"step_number": step, "step": {"status": "completed", "ended_at": 2.0}},
     }
-    return Report(number, time.time(), kind, {"step": step}, **changes.get(kind, {}))
+    data = {"step": step, "text": f"{number}\n"} if kind == "output" else {"step": step}
+    return Report(number, time.time(), kind, data, **changes.get(kind, {}))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -111,6 +111,10 @@ class Database:
         """Run ``work`` on what is on disk now."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
+    def read_here(self, work: Callable[[Session], T]) -> T:
+        """As ``read``, for a caller on a thread of its own. Blocks."""
+        return self._readers.submit(self._read, work).result()
+
     async def check(self, seconds: float) -> Checked:
         """Look for damage, for so long at most."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._check, seconds)

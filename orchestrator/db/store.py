@@ -6,8 +6,8 @@ Whoever changes a job calls the scheduler; whoever reads asks the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,16 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.db.database import Checked, Database
 from orchestrator.db.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
+from protocol.messages import OUTPUT_EVENT_CHARACTERS
 
 #: Seconds.
 DAY = 86_400
 
 #: The events that have what steps print and show.
 PRINTED = ("output", "result", "viewer_cell")
+
+#: Such events that are read at once. One may have a picture of a megabyte.
+PRINTED_PAGE = 500
 
 #: The events that have what the model does, and the one that has what it writes, as it comes.
 THOUGHTS = ("model_call", "planned", "reviewed")
@@ -49,6 +53,15 @@ class Page(NamedTuple):
 
     events: list[Event]
     over: bool
+
+
+@dataclass(slots=True)
+class Printed:
+    """An event that has what a step printed or showed, or what a viewer ran."""
+
+    number: int
+    kind: str
+    data: dict[str, Any]
 
 
 @dataclass
@@ -149,10 +162,24 @@ class Store:
 
         return await self._database.read(work)
 
-    async def outputs(self, job_id: str) -> list[Event]:
-        """What the steps of a job have printed and shown, and what viewers have run, in order."""
-        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
-        return await self._database.read(lambda session: list(session.exec(query)))
+    def outputs(self, job_id: str) -> Iterator[Printed]:
+        """Read what the steps of a job have printed and shown, and what viewers have run, in order. Blocks.
+
+        Only one page is in memory at a time, because a long job has very many of them.
+        """
+        columns = select(Event.number, Event.kind, Event.data)
+        query = columns.where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
+
+        def page_after(last: int) -> list[Printed]:
+            page = query.where(col(Event.number) > last).limit(PRINTED_PAGE)
+            return self._database.read_here(
+                lambda session: [Printed(n, kind, dict(data)) for n, kind, data in session.exec(page)]
+            )
+
+        last = 0
+        while page := page_after(last):
+            yield from page
+            last = page[-1].number
 
     async def thoughts(self, job_id: str) -> list[Event]:
         """What the model has done for a job, in order: its calls, its plans, its reviews."""
@@ -330,6 +357,7 @@ class Store:
     async def record(self, job_id: str, reports: Sequence[Report]) -> int:
         """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
 
+        What a step printed in one go becomes one event: events have numbers of their own, so none is missing.
         Returns the number of the agent's last report that is on disk: less than the last one given where there is a
         gap, or where the job does not run any more.
         """
@@ -339,10 +367,12 @@ class Store:
             if job is None:
                 return 0
             last = job.acknowledged
+            fresh: list[Report] = []
             for report in reports if job.status == "running" else ():
-                if report.number != last + 1:
-                    continue
-                last = report.number
+                if report.number == last + 1:
+                    last = report.number
+                    fresh.append(report)
+            for report in _coalesced(fresh):
                 if report.job:
                     session.execute(update(Job).where(col(Job.id) == job_id).values(**report.job))
                 if report.step:
@@ -549,6 +579,31 @@ class Store:
 def _with_files() -> SelectOfScalar[Job]:
     # only ended jobs have a time of their end; a condition on their status would hide the index of that from SQLite
     return select(Job).where(col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None)).limit(500)
+
+
+def _coalesced(reports: Sequence[Report]) -> Iterator[Report]:
+    """Join neighbouring outputs of one step into one report, up to the size that an agent's own may have."""
+    waiting: Report | None = None
+    texts: list[str] = []
+    size = 0
+
+    def joined() -> Iterator[Report]:
+        if waiting is not None:
+            yield replace(waiting, data={**waiting.data, "text": "".join(texts)}) if len(texts) > 1 else waiting
+
+    for report in reports:
+        if report.kind != "output":
+            yield from joined()
+            yield report
+            waiting = None
+            continue
+        text = report.data["text"]
+        if waiting is None or waiting.data["step"] != report.data["step"] or size + len(text) > OUTPUT_EVENT_CHARACTERS:
+            yield from joined()
+            waiting, texts, size = report, [], 0
+        texts.append(text)
+        size += len(text)
+    yield from joined()
 
 
 def _job(session: Session, job_id: str) -> Job | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 from orchestrator.errors import BadRequest
-from orchestrator.settings import KEYS, Settings
+from orchestrator.settings import Settings
 from protocol.redaction import FIXED, SHORTEST, Needles, fixed_under, mark
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -109,8 +109,7 @@ Secrets = Annotated[
 
 def keys(settings: Settings) -> dict[str, str]:
     """The keys of the orchestrator itself; what is shorter is none, but given to a server that wants any."""
-    found = {name.upper(): getattr(settings, name) for name in KEYS}
-    return {name: key.get_secret_value() for name, key in found.items() if key and len(key.get_secret_value()) >= KEY}
+    return {name: key for name, key in settings.secrets.items() if len(key) >= KEY}
 
 
 def plain(secrets: Mapping[str, SecretStr]) -> dict[str, str]:

@@ -248,15 +248,17 @@ class ModelSession:
             often = f"The plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)."
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
         talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
-        outputs = await self._store.outputs(job_id)
+        printed = await asyncio.to_thread(
+            lambda: model_prompts.printed_of(steps, ask.purpose, self._store.outputs(job_id))
+        )
         loops, hot = self.loops(model), None
         mends = not loops and ask.purpose in ("repair", "facts") and bool(talk.first)
-        anew = model_prompts.again(talk.first, steps, outputs, ask) if mends else ""
+        anew = model_prompts.again(talk.first, steps, printed, ask) if mends else ""
         if mends and (job.repairs or ask.purpose == "facts"):
             talk.again(anew)
             hot = HOTTER[min(job.repairs, len(HOTTER) - 1)]
         else:
-            talk.add_question(model_prompts.question(job, steps, outputs, ask, loops))
+            talk.add_question(model_prompts.question(job, steps, printed, ask, loops))
         if ask.purpose == "syntax":
             mended, notes = with_imports(steps, ask.problems)
             if mended:
