@@ -45,6 +45,10 @@ class System:
     scheduler: Scheduler
     _context: Context
 
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done, before any door opens."""
+        await self.scheduler.take_up()
+
     async def start(self) -> None:
         await self.scheduler.start()
 

@@ -271,12 +271,19 @@ class Scheduler:
 
     # ── starting and stopping ────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self) -> None:
-        """Take up the work where it was left."""
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done.
+
+        Call it before any door opens: it removes the files and secrets of jobs that are not in the record, as are those
+        of a request that is still coming in.
+        """
         try:
             await self._take_up()
         except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
             log.exception("not all that the last end broke off could be taken up")
+
+    async def start(self) -> None:
+        """Begin to start jobs, and to end what must be ended."""
         self._tasks.spawn(self._watching.run())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)
@@ -285,7 +292,6 @@ class Scheduler:
         self._clock.start()
 
     async def _take_up(self) -> None:
-        """Put in order what a sudden end left half done."""
         for job_id in await asyncio.to_thread(self._records.with_uploads_alone):
             if await self._store.job(job_id) is None:  # it came before the job was taken
                 await asyncio.to_thread(self._records.remove, job_id)
