@@ -62,7 +62,7 @@ class Closing:
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
-        self._removing: set[asyncio.Task[None]] = set()
+        self._removing: dict[str, asyncio.Task[None]] = {}  # by sandbox
         self.on_settle: Callable[[str], Awaitable[None]] | None = None  # called before it is decided how a job ends
         self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
         self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
@@ -151,7 +151,7 @@ class Closing:
 
     async def wait(self) -> None:
         """Return when what was begun is done."""
-        while tasks := [*self._closing.values(), *self._removing]:
+        while tasks := [*self._closing.values(), *self._removing.values()]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
@@ -250,15 +250,19 @@ class Closing:
         self.on_end(job.id)
         self.on_free()
         if job.sandbox_id:
-            task = asyncio.create_task(self._remove(job.sandbox_id))
-            self._removing.add(task)
-            task.add_done_callback(self._removing.discard)
+            self.remove(job.sandbox_id)
+
+    def remove(self, sandbox_id: str) -> None:
+        """Begin to remove a sandbox, unless that goes on already."""
+        if sandbox_id not in self._removing:
+            task = self._removing[sandbox_id] = asyncio.create_task(self._remove(sandbox_id))
+            task.add_done_callback(lambda _: self._removing.pop(sandbox_id))
 
     async def _remove(self, sandbox_id: str) -> None:
         try:
             await self._engine.stop(sandbox_id)
         except EngineError as error:  # the next comparison with the engine finds it
-            log.warning("its sandbox could not be removed yet: %s", error)
+            log.warning("the sandbox %s could not be removed yet: %s", sandbox_id, error)
 
     async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         rows, hidden = await self._rows(job), await self._hiding.of(job)

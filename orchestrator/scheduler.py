@@ -45,9 +45,8 @@ from orchestrator.watching import LATE_SECONDS, Watching
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what a clock decides, between two comparisons with the engine, and between two for
-#: what has expired.
-TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
+#: Seconds between two looks for what a clock decides, and between two for what has expired.
+TICK_SECONDS, EXPIRE_SECONDS = 1.0, 60.0
 
 #: What is told of the end of a job that was running when the system was stopped.
 STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
@@ -285,9 +284,9 @@ class Scheduler:
     async def start(self) -> None:
         """Begin to start jobs, and to end what must be ended."""
         self._tasks.spawn(self._watching.run())
+        self._tasks.spawn(self._watching.compare())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)
-        self._every(RECONCILE_SECONDS, self._watching.reconcile_quietly)
         self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
         self._clock.start()
 
@@ -340,7 +339,7 @@ class Scheduler:
                 with logs.about(job.id, job.sandbox_id):
                     await self.cancel(job.id, STOPPED.format(job_id=job.id))
             await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
-        await self._watching.reconcile_quietly()
+        await asyncio.gather(*await self._watching.reconcile_quietly(), return_exceptions=True)
         self._clock.shutdown(wait=False)
         await self._closing.wait()
         self.bell.close()
