@@ -74,7 +74,7 @@ class Closing:
         hidden = await self._hiding.of(job)
         if self.on_settle:
             await self.on_settle(job.id)
-        told = asdict(hidden.structure(outcome))
+        told = asdict(await asyncio.to_thread(hidden.structure, outcome))
         settled = await self._store.settle(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None

@@ -79,7 +79,11 @@ class _Feed:
 
     async def _read(self, last: int) -> tuple[list[Told], bool]:
         events, over = await self._store.events(self._job_id, last, PAGE)
-        return [Told(e.number, e.kind, json.dumps({"at": iso(e.at), **_told(e)})) for e in events], over
+        return await asyncio.to_thread(_all_told, events), over
+
+
+def _all_told(events: list[Event]) -> list[Told]:
+    return [Told(e.number, e.kind, json.dumps({"at": iso(e.at), **_told(e)})) for e in events]
 
 
 def _told(event: Event) -> dict[str, Any]:

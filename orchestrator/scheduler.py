@@ -220,7 +220,10 @@ class Scheduler:
 
     async def record(self, job: Job, reports: list[Report]) -> int:
         """Store what the agent reports; returns the number of its last report that is on disk."""
-        last = await self._store.record(job.id, (await self._hiding.of(job)).structure(reports))
+        hidden = await self._hiding.of(job)
+        if hidden:  # to look through a large batch takes long
+            reports = await asyncio.to_thread(hidden.structure, reports)
+        last = await self._store.record(job.id, reports)
         self.bell.ring(job.id)
         return last
 

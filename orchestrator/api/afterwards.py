@@ -58,7 +58,7 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
         again.steps_count, steps = 0, [step for step in steps if step.number == wire.CHECK and "check" in job.given]
         again.outputs = job.outputs if "outputs" in job.given else []
         again.check_command = job.check_command if "check" in job.given else ""
-    refuse_in_clear(secrets_given, _content(again, steps))
+    await refuse_in_clear(secrets_given, _content(again, steps))
     if again.uploads and not await asyncio.to_thread(here.records.share_uploads, job.id, again.id):
         raise Gone(
             410,

@@ -47,7 +47,7 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     try:
         names = [upload["name"] for upload in uploads]
         secrets_given = plain(wanted.secrets)
-        refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
+        await refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
         if wanted.model:
             _check_model(wanted.model, here)
         planned = plan(wanted, names, here.templates, here.models.default is not None)
