@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from agent import wire
-from orchestrator.bell import Bell
+from orchestrator.bell import Bell, wait_until
 from orchestrator.documents import iso
 from orchestrator.models import Event
 from orchestrator.store import Store
@@ -39,21 +39,28 @@ class Following:
 
     async def follow(self, job_id: str, last: int) -> AsyncGenerator[Told]:
         """A job's events after a number, each as it happens; ends after the final one, or where the system stops."""
-        with self._bell.listening(job_id) as heard:
+        with self._bell.listening(job_id):  # without a break: the rings are counted for the feed
             feed = self._feeds.setdefault(job_id, _Feed(job_id, self._store, self._bell))
-            while True:
-                heard.clear()
+            all_told = -1  # rings after which nothing more was there
+
+            async def more() -> tuple[list[Told], bool] | None:
+                nonlocal all_told
+                rings = self._bell.rings(job_id)
+                if rings == all_told:
+                    return None
                 told, over = await feed.after(last)
+                if len(told) < PAGE:
+                    all_told = rings
+                return (told, over) if told or over else None
+
+            while page := await wait_until(self._bell, job_id, more):
+                told, over = page
                 for event in told:
                     yield event
                     last = event.number
                 if over:
                     return
-                if len(told) == PAGE:
-                    continue
-                if self._bell.closed:
-                    return  # the follower comes back with Last-Event-ID
-                await heard.wait()
+            # the system stops: the follower comes back with Last-Event-ID
 
 
 class _Feed:

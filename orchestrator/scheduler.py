@@ -18,7 +18,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from agent import wire
 from orchestrator import logs
-from orchestrator.bell import Bell, heard_within
+from orchestrator.bell import Bell, wait_until
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
@@ -155,17 +155,17 @@ class Scheduler:
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job as it is when it has ended, or after so many seconds."""
-        end = time.monotonic() + seconds
-        with self.bell.listening(job_id) as heard:
-            while True:
-                heard.clear()
-                job = await self._store.job(job_id)
-                if job is None:
-                    raise no_such_job(job_id)
-                left = end - time.monotonic()
-                if job.status in FINAL or left <= 0 or self.bell.closed:
-                    return job
-                await heard_within(heard, left)
+        seen: list[Job] = []
+
+        async def ended() -> bool:
+            job = await self._store.job(job_id)
+            if job is None:
+                raise no_such_job(job_id)
+            seen[:] = [job]
+            return job.status in FINAL
+
+        await wait_until(self.bell, job_id, ended, time.monotonic() + seconds)
+        return seen[0]
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,19 +229,16 @@ class Scheduler:
 
     async def commands(self, job: Job) -> wire.Commands:
         """What is wanted of the agent; held until there is something, or for a while."""
-        end = time.monotonic() + COMMAND_SECONDS
-        with self.bell.listening(job.id) as heard:
-            while True:
-                heard.clear()
-                now = await self._store.job(job.id)
-                if now is None or now.status != "running" or now.cancel_requested_at:
-                    return wire.Commands(["cancel"])
-                looks, views = self.looks.unheard(job.id), self.views.unheard(now)
-                if looks or views:
-                    return wire.Commands(looks=looks, views=views)
-                left = end - time.monotonic()
-                if left <= 0 or self.bell.closed or not await heard_within(heard, left):
-                    return wire.Commands()
+
+        async def wanted() -> wire.Commands | None:
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.cancel_requested_at:
+                return wire.Commands(["cancel"])
+            looks, views = self.looks.unheard(job.id), self.views.unheard(now)
+            return wire.Commands(looks=looks, views=views) if looks or views else None
+
+        found = await wait_until(self.bell, job.id, wanted, time.monotonic() + COMMAND_SECONDS)
+        return found or wire.Commands()
 
     def _forget(self, job_id: str) -> None:
         self._thinking.forget(job_id)

@@ -22,7 +22,7 @@ from typing import TypeVar
 from agent import wire
 from agent.redaction import Needles
 from orchestrator import logs
-from orchestrator.bell import Bell, heard_within
+from orchestrator.bell import Bell, wait_until
 from orchestrator.errors import (
     Conflict,
     ModelAway,
@@ -157,30 +157,33 @@ class Thinking:
     async def hear(self, job: Job, question: wire.Hear) -> wire.Answered | None:
         """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
         begun = time.monotonic()
-        end = begun + min(HOLD_SECONDS, max(0.5, question.left))
-        with self._bell.listening(job.id) as heard:
-            while True:
-                heard.clear()
-                now = await self._store.job(job.id)
-                if now is None or now.status != "running" or now.settled_at:
-                    return None
-                if now.cancel_requested_at or self._bell.closed:
-                    await self.end(job.id)
-                    return wire.Answered("waiting")
-                if job.id in self._over:
-                    return None
-                asked = self._asked.get(job.id)
-                if asked is None or asked.number != question.number or asked.task is None:
-                    return wire.Answered("unknown")
-                text = asked.writing.text[question.heard :] if asked.writing else ""
-                if asked.task.done():
-                    answered = asked.task.result()
-                    answered.text, answered.queued = text, asked.waited
-                    return answered
-                left = (begun + TELL_SECONDS if text else end) - time.monotonic()
-                waited = left <= 0 or not await heard_within(heard, left)
-                if waited and (text or time.monotonic() >= end):
-                    return wire.Answered("waiting", text=text, queued=asked.waited)
+        tell, end = begun + TELL_SECONDS, begun + min(HOLD_SECONDS, max(TELL_SECONDS, question.left))
+        last = wire.Answered("waiting")
+
+        async def told() -> tuple[wire.Answered | None] | None:
+            """What is to be told now, if anything; in a tuple, because None says that the job has ended."""
+            nonlocal last
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.settled_at:
+                return (None,)
+            if now.cancel_requested_at or self._bell.closed:
+                await self.end(job.id)
+                return (wire.Answered("waiting"),)
+            if job.id in self._over:
+                return (None,)
+            asked = self._asked.get(job.id)
+            if asked is None or asked.number != question.number or asked.task is None:
+                return (wire.Answered("unknown"),)
+            text = asked.writing.text[question.heard :] if asked.writing else ""
+            if asked.task.done():
+                answered = asked.task.result()
+                answered.text, answered.queued = text, asked.waited
+                return (answered,)
+            last = wire.Answered("waiting", text=text, queued=asked.waited)
+            return (last,) if text and time.monotonic() >= tell else None
+
+        found = await wait_until(self._bell, job.id, told, tell) or await wait_until(self._bell, job.id, told, end)
+        return found[0] if found else last
 
     async def end(self, job_id: str) -> None:
         """Break off what a job asks, and take no further question; the call is in the record when this returns."""
