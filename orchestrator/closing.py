@@ -13,7 +13,7 @@ import logging
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +26,7 @@ from orchestrator import documents, logs
 from orchestrator.bell import Bell
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineDown, EngineError
+from orchestrator.hooks import Hooks
 from orchestrator.models import FINAL, MODEL, Event, Job, Step
 from orchestrator.records import DiskFull, Records
 from orchestrator.salvage import write_zip
@@ -55,25 +56,28 @@ class Closing:
     """Brings jobs to their final state, each once."""
 
     def __init__(
-        self, store: Store, engine: Engine, records: Records, hiding: Hiding, settings: Settings, bell: Bell
+        self,
+        store: Store,
+        engine: Engine,
+        records: Records,
+        hiding: Hiding,
+        settings: Settings,
+        bell: Bell,
+        hooks: Hooks,
     ) -> None:
         self._store, self._engine, self._records, self._hiding = store, engine, records, hiding
-        self._settings, self._bell = settings, bell
+        self._settings, self._bell, self._hooks = settings, bell, hooks
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._removing: dict[str, asyncio.Task[None]] = {}  # by sandbox
-        self.on_settle: Callable[[str], Awaitable[None]] | None = None  # called before it is decided how a job ends
-        self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
-        self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle(self, job: Job, outcome: wire.Outcome) -> wire.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
-        if self.on_settle:
-            await self.on_settle(job.id)
+        await self._hooks.job_settling.emit(job.id)
         told = asdict(await asyncio.to_thread(hidden.structure, outcome))
         settled = await self._store.settle(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
@@ -160,8 +164,7 @@ class Closing:
             now = await self._store.job(job.id)
             if now is None or now.status in FINAL:
                 return
-            if self.on_settle:
-                await self.on_settle(job.id)
+            await self._hooks.job_settling.emit(job.id)
             detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
             settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
             unpacked = _unpacked(reason, detail)
@@ -247,8 +250,7 @@ class Closing:
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._bell.ring(job.id)
         self._locks.pop(job.id, None)
-        self.on_end(job.id)
-        self.on_free()
+        await self._hooks.job_ended.emit(ended)
         if job.sandbox_id:
             self.remove(job.sandbox_id)
 

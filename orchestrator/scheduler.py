@@ -23,6 +23,7 @@ from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.following import Following
+from orchestrator.hooks import Hooks
 from orchestrator.llm import Models
 from orchestrator.looks import Looks
 from orchestrator.models import FINAL, MODEL, Job, Step
@@ -69,20 +70,20 @@ class Scheduler:
         signer: Signer,
     ) -> None:
         self._settings, self._store, self._records, self._vault = settings, store, records, vault
-        self.bell = Bell()
+        self.bell, self.hooks = Bell(), Hooks()
         self.looks = Looks(store, self.bell)
         self.following = Following(store, self.bell)
         self.views = Views(store, self.bell, signer)
         self._tasks = Tasks()
         self._hiding = Hiding(vault, keys(settings))
-        self._closing = Closing(store, engine, records, self._hiding, settings, self.bell)
-        self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks)
-        self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks)
-        self._closing.on_free = self._starting.look
-        self._starting.make_room = self.expire
+        self._closing = Closing(store, engine, records, self._hiding, settings, self.bell, self.hooks)
+        self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks, self.hooks)
+        self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks, self.hooks)
         self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models, records.upload)
-        self._closing.on_settle = self._thinking.end
-        self._closing.on_end = self._forget
+        self.hooks.room_needed.subscribe(self.expire)
+        self.hooks.job_settling.subscribe(self._thinking.end)
+        self.hooks.job_ended.subscribe(self._forget)
+        self.hooks.job_ended.subscribe(lambda job: self._starting.look())  # its slot is free
         self._clock = AsyncIOScheduler()
 
     @property
@@ -240,9 +241,9 @@ class Scheduler:
         found = await wait_until(self.bell, job.id, wanted, time.monotonic() + COMMAND_SECONDS)
         return found or wire.Commands()
 
-    def _forget(self, job_id: str) -> None:
-        self._thinking.forget(job_id)
-        self.views.forget(job_id)
+    def _forget(self, job: Job) -> None:
+        self._thinking.forget(job.id)
+        self.views.forget(job.id)
 
     def uploads(self, job: Job) -> Iterator[bytes]:
         """The files that came with a job, as a tar stream. Blocks."""

@@ -7,13 +7,13 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 
 from orchestrator import logs
 from orchestrator.bell import Bell, heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.hooks import Hooks
 from orchestrator.models import FINAL, Job
 from orchestrator.records import Records
 from orchestrator.settings import Settings
@@ -45,15 +45,14 @@ class Starting:
         closing: Closing,
         bell: Bell,
         tasks: Tasks,
+        hooks: Hooks,
     ) -> None:
         self._settings, self._store, self._engine, self._records = settings, store, engine, records
-        self._closing, self._bell, self._tasks = closing, bell, tasks
+        self._closing, self._bell, self._tasks, self._hooks = closing, bell, tasks, hooks
         self._work = asyncio.Event()
         self._starting: set[str] = set()
         self._going = Going()
         self._obstacle = True  # as it may have been before a restart
-        self._on_started: Callable[[str], None] = lambda sandbox_id: None
-        self.make_room: Callable[[], Awaitable[None]]  # called where the disk is short
         self.stopped = False
 
     def look(self) -> None:
@@ -62,10 +61,6 @@ class Starting:
 
     def is_starting(self, job_id: str) -> bool:
         return job_id in self._starting
-
-    def call_when_started(self, call: Callable[[str], None]) -> None:
-        """Have a function called with the id of each sandbox whose start is through, well or not."""
-        self._on_started = call
 
     async def run(self) -> None:
         """Start jobs, one after the other, for as long as the system runs."""
@@ -138,7 +133,7 @@ class Starting:
         """A sentence where the disk has too little room, also after old files are gone."""
         if not await asyncio.to_thread(self._records.disk_short):
             return None
-        await self.make_room()
+        await self._hooks.room_needed.emit()
         return await asyncio.to_thread(self._records.disk_short)
 
     async def _image(self) -> str:
@@ -170,7 +165,7 @@ class Starting:
             await self._closing.close(job, "failed", "engine_error", detail)
         finally:
             self._starting.discard(job.id)
-            self._on_started(job.sandbox_id)
+            await self._hooks.sandbox_started.emit(job.sandbox_id)
 
     async def _has_ended(self, job_id: str) -> bool:
         job = await self._store.job(job_id)

@@ -17,6 +17,7 @@ from orchestrator.bell import heard_within
 from orchestrator.closing import Closing
 from orchestrator.engines.base import Engine, Exit, Sandbox
 from orchestrator.errors import EngineError
+from orchestrator.hooks import Hooks
 from orchestrator.models import Job
 from orchestrator.settings import Settings
 from orchestrator.starting import Starting
@@ -42,14 +43,21 @@ class Watching:
     """Ends what must be ended from outside."""
 
     def __init__(
-        self, settings: Settings, store: Store, engine: Engine, closing: Closing, starting: Starting, tasks: Tasks
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        closing: Closing,
+        starting: Starting,
+        tasks: Tasks,
+        hooks: Hooks,
     ) -> None:
         self._settings, self._store, self._engine = settings, store, engine
         self._closing, self._starting, self._tasks = closing, starting, tasks
         self._started_at = time.time()
         self._early: set[str] = set()  # sandboxes that ended before their start was through
         self._connected = asyncio.Event()  # to the engine, again: ends may have been missed
-        starting.call_when_started(self._look_if_early)
+        hooks.sandbox_started.subscribe(self._look_if_early)
 
     async def run(self) -> None:
         """Hear of sandboxes that end, for as long as the system runs."""
