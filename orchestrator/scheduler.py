@@ -80,10 +80,11 @@ class Scheduler:
         self._starting = Starting(settings, store, engine, records, self._closing, self.bell, self._tasks, self.hooks)
         self._watching = Watching(settings, store, engine, self._closing, self._starting, self._tasks, self.hooks)
         self._thinking = Thinking(settings, store, self.bell, self._tasks, self._hiding, models, records.upload)
-        self.hooks.room_needed.subscribe(self.expire)
+        self.hooks.room_needed.subscribe(self._expire_alone)
         self.hooks.job_settling.subscribe(self._thinking.end)
         self.hooks.job_ended.subscribe(self._forget)
         self.hooks.job_ended.subscribe(lambda job: self._starting.look())  # its slot is free
+        self._expiring = asyncio.Lock()
         self._clock = AsyncIOScheduler()
 
     @property
@@ -134,7 +135,7 @@ class Scheduler:
             await self._closing.close(job, "cancelled", None, "The job was cancelled before it started.")
         elif job.status == "running" and job.settled_at is None and job.cancel_requested_at:
             log.info("cancellation asked for in phase %s", job.phase)
-            self._tasks.spawn(self._watching.enforce_cancel(job_id))
+            self._tasks.spawn_once(f"cancel {job_id}", partial(self._watching.enforce_cancel, job_id))
         return await self._store.job(job_id) or job
 
     async def delete(self, job_id: str) -> None:
@@ -288,7 +289,7 @@ class Scheduler:
         self._tasks.spawn(self._watching.compare())
         self._tasks.spawn(self._starting.run())
         self._every(TICK_SECONDS, self._watching.tick)
-        self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
+        self._every(EXPIRE_SECONDS, self._expire_alone, next_run_time=datetime.now(UTC))
         self._clock.start()
 
     async def _take_up(self) -> None:
@@ -316,6 +317,11 @@ class Scheduler:
                 again.wrong(error, "what is done every %g s went wrong, and is tried again", seconds)
 
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
+
+    async def _expire_alone(self) -> None:
+        """Expire files once at a time: two at work would each make the room that one needs."""
+        async with self._expiring:
+            await self.expire()
 
     async def expire(self) -> None:
         """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""

@@ -6,6 +6,7 @@ The engine stands in for a real one, because the order of its answers is what is
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -163,6 +164,34 @@ def test_a_reconnection_and_the_clock_together_start_a_sandbox_once(
             before = engine.count("sandboxes")
             await until(lambda: engine.count("sandboxes") > before + 2, "the engine is compared again")
             assert engine.count("start", "box") == 1
+
+    asyncio.run(work())
+
+
+def test_the_clock_and_a_start_that_needs_room_together_remove_no_more_than_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        house = House(tmp_path, LateEngine("box"), monkeypatch)
+        removed, freed = list[str](), threading.Event()
+
+        def remove(job_id: str) -> None:
+            removed.append(job_id)
+            if len(removed) == 1:
+                freed.wait(PATIENCE)  # a large folder: its room comes back at the end
+
+        monkeypatch.setattr(house.records, "disk_short", lambda: None if freed.is_set() else "It is short.")
+        monkeypatch.setattr(house.records, "remove", remove)
+        for job_id in ("old0", "old1"):
+            await house.store.add(*rows(Known(job_id, 0, {}, None)), 9)
+            await house.store.finish(job_id, "cancelled", {})
+        async with house:
+            await until(lambda: removed, "the clock makes room")
+            start = asyncio.create_task(house.scheduler.hooks.room_needed.emit())
+            await house.looks_again(20)
+            freed.set()
+            await start
+            assert removed == ["old0"]
 
     asyncio.run(work())
 
