@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import pytest
 from test_states import Known, report, rows
 
 from agent import wire
@@ -38,8 +39,9 @@ from orchestrator.store import Store
 from orchestrator.templates import Templates
 from orchestrator.vault import Hiding, Vault
 
-#: Of the work's time, what the loop may stand still; and how often both are measured: a machine has its moments.
-SHARE, TRIES = 0.5, 3
+#: Of the work's time, what the loop may stand still. The machine may be busy for a moment: the shortest of several
+#: measurements of the work counts, and the call has several tries. One that does the work on the loop fails them all.
+SHARE, MEASUREMENTS, TRIES = 0.5, 3, 10
 
 #: As many and as long as a job's secrets may be.
 LONG = {f"SECRET_{n}": secrets.token_urlsafe(1500) + '/+"\\' for n in range(32)}
@@ -73,13 +75,12 @@ async def stalls(call: Callable[[], Awaitable[object]]) -> float:
 
 def holds_up_nothing(call: Callable[[], Awaitable[object]], work: Callable[[], object]) -> None:
     """Check that a call does not stop the loop for as long as the work in it takes."""
-    stall = asyncio.run(_least(call))
-    whole = min(took(work) for _ in range(TRIES))
-    assert stall < SHARE * whole, f"the loop stood still for {stall:.3f} s, the work takes {whole:.3f} s"
-
-
-async def _least(call: Callable[[], Awaitable[object]]) -> float:
-    return min([await stalls(call) for _ in range(TRIES)])
+    whole = min(took(work) for _ in range(MEASUREMENTS))
+    for _ in range(TRIES):
+        stall = asyncio.run(stalls(call))
+        if stall < SHARE * whole:
+            return
+    pytest.fail(f"the loop stood still for {stall:.3f} s, the work takes {whole:.3f} s")
 
 
 def test_a_long_answer_on_the_link_does_not_stop_the_loop() -> None:
@@ -144,7 +145,7 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Pat
     finally:
         store.close()
         records.close()
-    assert [answer.status_code for answer in answers] == [202, 422] * TRIES
+    assert [answer.status_code for answer in answers[-2:]] == [202, 422]
     assert "SECRET_3" in answers[-1].text
 
 
