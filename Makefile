@@ -33,10 +33,11 @@ bench: .venv/made images ## time jobs over the API against a bare docker run
 skill: .venv/made images ## measure how many real tasks the configured model does, alone and in the product
 	.venv/bin/python -m skill
 
-lint: .venv/made ## ruff and mypy strict
+lint: .venv/made ## ruff, mypy strict, and the contracts of import-linter
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy --strict orchestrator agent skill
+	.venv/bin/mypy --strict orchestrator agent protocol skill
+	.venv/bin/lint-imports --no-cache
 
 chosen:
 	scripts/model.sh chosen

@@ -9,28 +9,29 @@ import os
 import sys
 import threading
 
-from agent import seccomp, wire
 from agent.job import Job
-from agent.link import Link, LinkLost, Refused, parse_order
-from agent.looks import Looks
-from agent.outbox import Outbox
-from agent.processes import Processes, environment, kill_all
-from agent.redaction import Needles
-from agent.session import Session
-from agent.transcript import Transcript
-from agent.views import Views
+from agent.link.client import Link, LinkLost, Refused, parse_order
+from agent.link.outbox import Outbox
+from agent.live.file_requests import FileRequestHandler
+from agent.live.notebook_feed import NotebookFeed
+from agent.live.transcript import Transcript
+from agent.live.viewers import ViewerServices
+from agent.runtime import seccomp
+from agent.runtime.processes import Processes, environment, kill_all
+from protocol import messages
+from protocol.redaction import Needles
 
 #: Exit codes: the link was lost; the orchestrator refused the agent.
 LOST, REFUSED = 75, 76
 
 
 def main() -> int:
-    token = os.environ.pop(wire.TOKEN_VARIABLE, "")
+    token = os.environ.pop(messages.TOKEN_VARIABLE, "")
     if not token:
-        print(f"{wire.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
+        print(f"{messages.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
         return REFUSED
     seccomp.narrow()  # before the first thread: each has a filter of its own
-    link = Link(wire.SOCKET, token)
+    link = Link(messages.SOCKET, token)
     try:
         work(link)
     except Refused as error:
@@ -46,7 +47,7 @@ def main() -> int:
 
 def work(link: Link) -> None:
     """Take the job and run its graph."""
-    order = parse_order(link.call("POST", "/take", wire.Take(wire.VERSION)))
+    order = parse_order(link.call("POST", "/take", messages.Take(messages.VERSION)))
     link.lost_after = order.link_lost_seconds
     processes = Processes(environment(order.job_id, order.cpus), order.secrets)
 
@@ -55,10 +56,10 @@ def work(link: Link) -> None:
         processes.stop("lost")
 
     # all threads exist before the first step, see Processes
-    needles, transcript, session = Needles(order.secrets), Transcript(), Session()
+    needles, transcript, session = Needles(order.secrets), Transcript(), NotebookFeed()
     outbox = Outbox(link, lost, needles, [transcript, session])
     job = Job(order, link, outbox, processes, remaining=[], transcript=transcript, needles=needles)
-    looks, views = Looks(link, processes, order), Views(link, processes, transcript, session)
+    looks, views = FileRequestHandler(link, processes, order), ViewerServices(link, processes, transcript, session)
     threading.Thread(target=listen, args=(link, processes, looks, views, lost), name="commands", daemon=True).start()
 
     from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile
@@ -66,7 +67,7 @@ def work(link: Link) -> None:
     build().run(job)
 
 
-def listen(link: Link, processes: Processes, looks: Looks, views: Views, lost: object) -> None:
+def listen(link: Link, processes: Processes, looks: FileRequestHandler, views: ViewerServices, lost: object) -> None:
     """Hear the orchestrator's commands and follow them."""
     try:
         while True:

@@ -6,22 +6,22 @@ import time
 from dataclasses import dataclass, field
 from subprocess import Popen
 
-from agent import wire
-from agent.best import Best
-from agent.kernel import Kernel
-from agent.link import Link
-from agent.outbox import Outbox
-from agent.output import Budget, StepOutput
-from agent.processes import Processes, began, users_processes
-from agent.redaction import Needles
-from agent.transcript import Transcript
+from agent.link.client import Link
+from agent.link.outbox import Outbox
+from agent.live.transcript import Transcript
+from agent.runtime.kernel import Kernel
+from agent.runtime.output import Budget, StepOutput
+from agent.runtime.processes import Processes, began, users_processes
+from agent.workspace.best_attempt import Best
+from protocol import messages
+from protocol.redaction import Needles
 
 
 @dataclass
 class Failure:
     """Why the job cannot be completed: the first one counts."""
 
-    reason: wire.Reason
+    reason: messages.Reason
     detail: str
 
 
@@ -29,7 +29,7 @@ class Failure:
 class Running:
     """A step whose process runs, or lasted until packing."""
 
-    step: wire.PlannedStep
+    step: messages.PlannedStep
     process: Popen[bytes]
     output: StepOutput
 
@@ -38,15 +38,15 @@ class Running:
 class Job:
     """The shared store of the graph (PocketFlow's ``shared``)."""
 
-    order: wire.Order
+    order: messages.Order
     link: Link
     outbox: Outbox
     processes: Processes
-    remaining: list[wire.PlannedStep]
+    remaining: list[messages.PlannedStep]
     needles: Needles  # the values of its secrets, which leave it nowhere
     transcript: Transcript = field(default_factory=Transcript)  # for the desktop's terminal
     budget: Budget = field(default_factory=Budget)
-    results: Budget = field(default_factory=lambda: Budget(wire.RESULTS_JOB))
+    results: Budget = field(default_factory=lambda: Budget(messages.RESULTS_JOB))
     kernel: Kernel | None = None  # of the python steps, from the first on
     kernel_lost: bool = False  # there was one, and its variables are gone
     spared: dict[int, int | None] = field(default_factory=dict)  # processes that no step's end ends; pid → ``began``
@@ -56,7 +56,7 @@ class Job:
     aside: dict[str, str] = field(default_factory=dict)  # uploads that were copied before a step wrote to them; → copy
     asked: int = 0  # questions to the model so far
     done: bool = True  # the model does not want to look at the results of these steps before it goes on
-    facts: list[wire.Fact] = field(default_factory=list)  # the last look at the files that are to be made
+    facts: list[messages.Fact] = field(default_factory=list)  # the last look at the files that are to be made
     known: set[str] = field(default_factory=set)  # files whose beginnings the model has seen or written
     rewritten: set[str] = field(default_factory=set)  # uploads that a plan has written over
     told_facts: int = 0  # times that the model was told of facts
@@ -67,12 +67,12 @@ class Job:
     note: str = ""  # what is said at the end of the job beside how it ended
     deadline: float = 0.0  # of all steps (time.monotonic)
 
-    def fail(self, reason: wire.Reason, detail: str) -> None:
+    def fail(self, reason: messages.Reason, detail: str) -> None:
         """Note why the job fails; a later reason does not replace an earlier one."""
         if self.failure is None:
             self.failure = Failure(reason, detail)
 
-    def fail_or_mend(self, reason: wire.Reason, detail: str) -> None:
+    def fail_or_mend(self, reason: messages.Reason, detail: str) -> None:
         """Note what failed: where a model made the plan it is asked to mend it, unless the job was stopped."""
         if self.order.thinks and not self.processes.stopped:
             self.trouble = Failure(reason, detail)

@@ -23,7 +23,7 @@ IMAGE = os.environ.get("GATEWAY_IMAGE", "containerized-agent-novnc:latest")
 MOST = 6
 
 #: Processes that a job has for its viewers alone.
-SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.front", "lab.py")
+SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.children.viewer_proxy", "lab_server.py")
 
 #: True as soon as the desktop shows something other than one colour.
 PIXELS = """() => {

@@ -10,25 +10,25 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from agent import wire
-from orchestrator.api import afterwards, events, files, jobs, notebook, openapi, system, templates
+from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
+from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordFull
+from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
+from orchestrator.job_secrets.vault import Vault
+from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
+from orchestrator.live.grants import Signer
 from orchestrator.llm import choose
 from orchestrator.logs import Access
-from orchestrator.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
-from orchestrator.records import Records
-from orchestrator.scheduler import Scheduler
+from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.templates import Templates
-from orchestrator.vault import Vault
+from orchestrator.web.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
+from protocol import messages
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
 
@@ -42,60 +42,60 @@ class System:
     users: ASGIApp
     link: ASGIApp
     gateway: ASGIApp
-    scheduler: Scheduler
+    job_service: JobService
     _context: Context
 
     async def take_up(self) -> None:
         """Put in order what a sudden end left half done, before any door opens."""
-        await self.scheduler.take_up()
+        await self.job_service.take_up()
 
     async def start(self) -> None:
-        await self.scheduler.start()
+        await self.job_service.start()
 
     async def stop(self) -> None:
         """Drain, cancel, and remove every sandbox, while both doors are open."""
         await self._context.diagnosis.stop()
-        await self.scheduler.stop()
+        await self.job_service.stop()
 
     async def record_gone(self) -> str:
         """Return, with a sentence, where the record was taken away; then ``abandon`` is to be called, not ``stop``."""
-        return await self.scheduler.record_gone()
+        return await self.job_service.record_gone()
 
     async def abandon(self) -> None:
-        await self.scheduler.abandon()
+        await self.job_service.abandon()
 
     async def close(self) -> None:
         """Let go of the engine and of the record, when both doors are closed."""
         await self._context.engine.close()
         await self._context.models.close()
         self._context.store.close()
-        self._context.records.close()
+        self._context.job_files.close()
 
 
 def create_system(settings: Settings) -> System:
     """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
     models = choose(settings)
     predefined = Templates()
-    records = Records(settings.agent_output_dir, settings.disk_reserve)
-    vault = Vault(records)
-    store = Store(records.database)
+    job_files = JobFiles(settings.agent_output_dir, settings.disk_reserve)
+    vault = Vault(job_files)
+    store = Store(job_files.database)
     engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir, settings.live_dir)
-    signer = Signer(records.key("views"))
-    scheduler = Scheduler(settings, store, engine, records, vault, models, signer)
-    diagnosis = Diagnosis(settings, store, engine, records, models, signer)
-    context = Context(settings, store, scheduler, engine, records, predefined, diagnosis, models, signer)
+    signer = Signer(job_files.key("views"))
+    job_service = JobService(settings, store, engine, job_files, vault, models, signer)
+    diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
+    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
-    link = Access(create_link(scheduler), "link", quiet=("GET", "POST", "PUT"))
-    gateway = Access(create_gateway(settings, store, scheduler, signer), "gateway", quiet=("GET", "POST"))
-    return System(users, link, gateway, scheduler, context)
+    link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))
+    gateway = Access(create_gateway(settings, store, job_service, signer), "gateway", quiet=("GET", "POST"))
+    return System(users, link, gateway, job_service, context)
 
 
 def create_app(context: Context) -> FastAPI:
     """The users' door, without its guard."""
-    app = FastAPIOffline(title="containerized-agent", version=wire.VERSION, description=ABOUT, redoc_url=None)
+    app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, notebook, afterwards, templates, system):
+    for module in (jobs, events, files, notebook, retry, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)

@@ -41,7 +41,7 @@ def begin(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     # uvicorn gives its messages in colour too
     handler.setFormatter(
-        Form(rename_fields={"exc_info": "exception"}, reserved_attrs=[*RESERVED_ATTRS, "color_message"])
+        LogFormatter(rename_fields={"exc_info": "exception"}, reserved_attrs=[*RESERVED_ATTRS, "color_message"])
     )
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.captureWarnings(True)
@@ -82,7 +82,7 @@ class Again:
         self._said = str(error)
 
 
-class Form(JsonFormatter):
+class LogFormatter(JsonFormatter):
     """A record as JSON in ASCII: what comes from outside can neither begin a line nor steer a terminal."""
 
     def add_fields(

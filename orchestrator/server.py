@@ -16,10 +16,10 @@ import uvicorn
 
 from orchestrator import logs
 from orchestrator.app import System, create_system
-from orchestrator.connections import bounded
 from orchestrator.errors import RecordGone, SettingsError
-from orchestrator.records import hold
+from orchestrator.files.job_files import hold
 from orchestrator.settings import Settings
+from orchestrator.web.connection_limits import bounded
 
 log = logging.getLogger("orchestrator")
 

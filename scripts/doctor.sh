@@ -17,7 +17,7 @@ status=       # of the answer of what listens at our port: an HTTP status, or no
 engine_words= # the engine's version and its folder, where it answers
 
 main() {
-    version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' agent/wire.py)
+    version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' protocol/messages.py)
     ask_system
     engine
     compose_command

@@ -16,14 +16,16 @@ from conftest import IMAGE, docker
 #: Makes files as the job's user, runs the agent's code, and prints its ``answer``.
 DRIVER = """
 import dataclasses, json, os, subprocess, sys, time
-from agent import judging, keeping, wire
+from agent.workspace import inspection, snapshots
+from protocol import messages
 from agent.job import Job
-from agent.processes import Processes, environment, users_processes
-from agent.redaction import Needles
+from agent.runtime.processes import Processes, environment, users_processes
+from protocol.redaction import Needles
 
 told = json.load(sys.stdin)
 env = environment("job", 1)
-order = wire.Order("job", "model", True, [], told["uploads"], [], "", "none", 600, 1, 1 << 30, 60, 60, told["secrets"])
+limits = 600, 1, 1 << 30, 60, 60
+order = messages.Order("job", "model", True, [], told["uploads"], [], "", "none", *limits, told["secrets"])
 job = Job(order, None, None, Processes(env, told["secrets"]), remaining=[], needles=Needles(told["secrets"]))
 
 def user(code, *arguments):
@@ -98,7 +100,7 @@ class Box:
         return json.loads(done.stdout.splitlines()[-1])
 
     def facts(self, made: str, *named: str, **secrets: str) -> list[dict[str, Any]]:
-        found = self.do(made, f"answer = judging.facts(job, {list(named)!r})", **secrets)
+        found = self.do(made, f"answer = inspection.facts(job, {list(named)!r})", **secrets)
         assert all(fact["ok"] == (fact["about"] == "ok") for fact in found)
         return list(found)
 
@@ -107,7 +109,7 @@ class Box:
         return found
 
     def pictures(self, made: str, *named: str, most: int = 4) -> list[dict[str, Any]]:
-        return list(self.do(made, f"answer = judging.pictures(job, {list(named)!r}, {most})"))
+        return list(self.do(made, f"answer = inspection.pictures(job, {list(named)!r}, {most})"))
 
 
 @contextmanager
@@ -122,8 +124,8 @@ def boxed() -> Iterator[Box]:
 
 #: Calls each function once; ``NOTHING`` is the answer if all of them fail.
 CALLS = """
-answer = [judging.facts(job, ["a"]), judging.pictures(job, ["a"]), kept.save(job, ["a"]), kept.restore(job)]
-answer += [keeping.set_aside(job, ["up.csv"]), dict(job.aside)]
+answer = [inspection.facts(job, ["a"]), inspection.pictures(job, ["a"]), kept.save(job, ["a"]), kept.restore(job)]
+answer += [snapshots.set_aside(job, ["up.csv"]), dict(job.aside)]
 """
 NOTHING = [[], [], False, [], [], {}]
 

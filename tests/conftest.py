@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from orchestrator.spare import SPARE_BYTES
+from orchestrator.db.disk_reserve import SPARE_BYTES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

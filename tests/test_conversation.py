@@ -10,8 +10,8 @@ import pytest
 from conftest import System, until
 from providers import OpenAIServer, Turn
 
-from orchestrator.models import Turn as Row
-from orchestrator.reasoning.conversation import LEFT_OUT, messages
+from orchestrator.db.models import Turn as Row
+from orchestrator.reasoning.conversation import LEFT_OUT, question_messages
 
 Talk = Callable[..., System]
 
@@ -37,7 +37,7 @@ DONE = says("All is there: the numbers are right.\n\nDone: yes\n")
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[System, OpenAIServer]]:
     with OpenAIServer(()) as server:
-        system = System(**server.settings, MODEL_STEP_SECONDS="3")
+        system = System(**server.settings, MODEL_STEP_SECONDS="3", AGENT_LOOP="loop")
         try:
             yield system.start(), server
         finally:
@@ -153,9 +153,9 @@ def test_where_the_context_ends_older_turns_are_condensed() -> None:
         Row(job_id="x", number=0, role=("user", "assistant")[n % 2], purpose="plan", text=f"{n} " * 3000)
         for n in range(21)
     ]
-    whole = messages("system", turns, 10**6)
+    whole = question_messages("system", turns, 10**6)
     assert len(whole) == 22 and whole[1].text == turns[0].text
-    less = messages("system", turns, 16_000)
+    less = question_messages("system", turns, 16_000)
     assert less[0].text == "system" and less[-1].text == turns[-1].text and less[-2].text == turns[-2].text
     assert sum(len(one.text) for one in less) <= 16_000 * 3
     assert less[1].text.startswith("0 0 0") and LEFT_OUT in less[1].text

@@ -12,7 +12,7 @@ from answers import problem
 from conftest import ROOT, System, docker, touch, until
 from providers import Asked, OpenAIServer, Turn
 
-from orchestrator.spare import SPARE_BYTES
+from orchestrator.db.disk_reserve import SPARE_BYTES
 
 HOOKS = str(ROOT / "tests/hooks")
 

@@ -26,13 +26,13 @@ from conftest import IMAGE, OWN, ROOT, System, check_own, docker, free_port, unt
 from providers import GeminiServer, Turn
 from test_engine import ENTRYPOINTS, LABEL, derive
 
-from agent.wire import VERSION
+from orchestrator.db.store import Store
 from orchestrator.diagnosis import base, record
 from orchestrator.engines.base import Engine
-from orchestrator.records import Records
+from orchestrator.files.job_files import JobFiles
+from orchestrator.live.grants import Signer
 from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES, Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
+from protocol.messages import VERSION
 
 ALL = [
     "engine", "image", "versions", "sandbox", "link", "ports", "views", "gateway", "disk", "database", "clock", "model",
@@ -432,7 +432,7 @@ def test_times_from_the_future_are_seen(parked: System) -> None:
 
 
 def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
-    records = Records(tmp_path, 0)
+    records = JobFiles(tmp_path, 0)
     store = Store(records.database)
 
     async def never() -> Any:
@@ -461,7 +461,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("scripts", "certs"):
         shutil.copytree(ROOT / name, place / name)
     (place / "agent").mkdir()
-    for name in ("agent/wire.py", ".env.example", "docker-compose.yml", "Makefile"):
+    for name in ("protocol/messages.py", ".env.example", "docker-compose.yml", "Makefile"):
         shutil.copy(ROOT / name, place / name)
     return place
 
@@ -541,7 +541,7 @@ def test_doctor_says_who_has_the_gateways_ports(system_with_gateway: System, che
     assert code == 0 and rows["gateway"].startswith("✓") and rows["views"].startswith("✓")
     for port, what in ((system.desktop_port, "desktops"), (system.notebook_port, "notebooks")):
         assert f"the live gateway has 127.0.0.1:{port} ({what})" in rows["port"]
-    wire = checkout / "agent/wire.py"
+    wire = checkout / "protocol/messages.py"
     wire.write_text(wire.read_text().replace(VERSION, "9.9.9"))
     code, rows = doctor(checkout, **ports)
     assert code == 1 and "(nginx" in rows["port"] and "live gateway of version 9.9.9" in rows["port"]

@@ -17,7 +17,7 @@ from answers import problem
 from conftest import System, until
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.api.contents import Contents
+from orchestrator.api.file_response import Contents
 
 #: Random bytes, so that the ZIP is larger than what is read and sent at once.
 SCRIPT = "head -c 300000 /dev/urandom > random.bin"

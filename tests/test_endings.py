@@ -37,7 +37,7 @@ def users_processes(name: str) -> list[str]:
     found = []
     for line in listed.splitlines()[1:]:
         _, uid, stat, args = line.split(None, 3)
-        if uid == "10001" and not stat.startswith("Z") and "agent.pack" not in args:
+        if uid == "10001" and not stat.startswith("Z") and "agent.children.pack" not in args:
             found.append(args)
     return found
 

@@ -11,7 +11,7 @@ import pytest
 from answers import problem
 from conftest import IMAGE, System, docker, until
 
-from agent.wire import VERSION
+from protocol.messages import VERSION
 
 HELLO = "Hello world"
 LABEL = "containerized-agent.version"

@@ -19,9 +19,9 @@ from conftest import FINAL, PATIENCE, System, parse_events, until
 from playwright.sync_api import Browser
 from test_states import Known, report, rows
 
-from orchestrator.bell import Bell
-from orchestrator.following import Following
-from orchestrator.store import Page, Store
+from orchestrator.concurrency.notifier import Notifier
+from orchestrator.db.store import Page, Store
+from orchestrator.jobs.event_feed import EventFeed
 
 FOLLOWERS = 100
 
@@ -168,8 +168,8 @@ class Counting(Store):
 
 
 def test_followers_of_a_job_share_what_is_read_and_each_is_told_all(tmp_path: Path) -> None:
-    store, bell, many = Counting(tmp_path / "orchestrator.db"), Bell(), 300
-    following = Following(store, bell)
+    store, bell, many = Counting(tmp_path / "orchestrator.db"), Notifier(), 300
+    following = EventFeed(store, bell)
 
     async def followed(after: int) -> list[int]:
         return [told.number async for told in following.follow("job0", after)]

@@ -397,15 +397,15 @@ user("import os; assert not any(name.endswith('.kept') for name in os.listdir('.
 def test_saved_files_are_neither_in_the_zip_nor_in_the_survey(box: Box) -> None:
     code = r"""
 import io, zipfile
-from agent import thinking
+from agent import model_client
 assert keeping.Kept().save(job, [])
 read_end, write_end = os.pipe()
-command = [sys.executable, "-I", "-m", "agent.pack", str(write_end)]
+command = [sys.executable, "-I", "-m", "agent.children.pack", str(write_end)]
 pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": (write_end,)}
 packing = {"root": "/workspace", "outputs": [], "budget": 1 << 20, "seconds": 9}
 lines = "".join(json.dumps(line) + "\n" for line in (packing, {"manifest": {}, "documents": {}}))
 content, _ = job.processes.spawn(command, **pipes).communicate(lines.encode())
-answer = thinking.survey(job)[1], zipfile.ZipFile(io.BytesIO(content)).namelist()
+answer = model_client.survey(job)[1], zipfile.ZipFile(io.BytesIO(content)).namelist()
 """
     told, names = box.do("write('a.txt')", code)
     assert "has 1 entries" in told and "kept" not in told

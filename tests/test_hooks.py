@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from test_watching import PATIENCE, House, LateEngine
 
-from orchestrator.hooks import Hook
-from orchestrator.models import Job
+from orchestrator.db.models import Job
+from orchestrator.jobs.hooks import Hook
 
 
 def test_all_subscribers_hear_an_event_in_order_and_one_that_fails_stops_no_other(
@@ -39,7 +39,7 @@ def test_the_end_of_a_job_is_heard_once_by_each_subscriber_after_its_settling(
     async def work() -> None:
         engine, heard = LateEngine("box"), list[tuple[str, str]]()
         async with House(tmp_path, engine, monkeypatch, start_seconds=0.01) as house:
-            hooks = house.scheduler.hooks
+            hooks = house.job_service.hooks
 
             def ended(job: Job) -> None:
                 heard.append((job.id, job.status))
@@ -47,7 +47,7 @@ def test_the_end_of_a_job_is_heard_once_by_each_subscriber_after_its_settling(
             hooks.job_settling.subscribe(lambda job_id: heard.append((job_id, "settling")))
             hooks.job_ended.subscribe(ended)
             hooks.job_ended.subscribe(ended)
-            await house.scheduler.wait("job0", PATIENCE)
+            await house.job_service.wait("job0", PATIENCE)
             await house.looks_again(3)
         assert heard == [("job0", "settling"), ("job0", "failed"), ("job0", "failed")]
 

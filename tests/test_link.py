@@ -11,8 +11,8 @@ import httpx
 import pytest
 from conftest import System, docker
 
-from agent import wire
-from agent.link import Link, Refused
+from agent.link.client import Link, Refused
+from protocol import messages
 
 STEP_ENDED = {
     "kind": "step_ended", "number": 1, "step": 1, "status": "failed", "exit_code": 1, "detail": "", "output_bytes": 0,
@@ -25,7 +25,7 @@ class Caller:
     def __init__(self, system: System, job: str) -> None:
         name = f"containerized-agent-{system.status(job)['sandbox']}"
         env = json.loads(docker("inspect", "-f", "{{json .Config.Env}}", name))
-        self.token = next(line.partition("=")[2] for line in env if line.startswith(wire.TOKEN_VARIABLE))
+        self.token = next(line.partition("=")[2] for line in env if line.startswith(messages.TOKEN_VARIABLE))
         transport = httpx.HTTPTransport(uds=str(system.run_dir / "link/link.sock"))
         self.http = httpx.Client(transport=transport, base_url="http://link", timeout=60)
         self.http.headers["Authorization"] = f"Bearer {self.token}"
@@ -54,7 +54,7 @@ def test_an_agent_of_another_version_is_refused_with_a_sentence(system: System, 
     assert answer.status_code == 409 and "9.9.9" in answer.text
     found = system.ended(job)
     assert (found["status"], found["reason"]) == ("failed", "engine_error")
-    assert "9.9.9" in found["detail"] and wire.VERSION in found["detail"]
+    assert "9.9.9" in found["detail"] and messages.VERSION in found["detail"]
 
 
 def test_without_a_token_nothing_is_answered(system: System, job: str, caller: Caller) -> None:
@@ -70,7 +70,7 @@ def test_an_agent_that_is_refused_before_its_message_is_read_asks_no_second_time
     link.lost_after = 0.0  # a second time would be too late
     for _ in range(5):
         with pytest.raises(Refused, match="belongs to no running job"):
-            link.call("POST", "/take", wire.Take("a long version " * 1_000_000))
+            link.call("POST", "/take", messages.Take("a long version " * 1_000_000))
 
 
 def test_events_that_come_again_are_stored_once(system: System, job: str, caller: Caller) -> None:
@@ -93,7 +93,7 @@ def test_events_after_a_gap_are_not_acknowledged(system: System, job: str, calle
     "event",
     [
         {"kind": "output", "number": 1, "step": 2, "text": "of a step that is not there"},
-        {"kind": "output", "number": 1, "step": 1, "text": "x" * (wire.OUTPUT_EVENT_CHARACTERS + 1)},
+        {"kind": "output", "number": 1, "step": 1, "text": "x" * (messages.OUTPUT_EVENT_CHARACTERS + 1)},
         {"kind": "output", "number": 0, "step": 1, "text": "x"},
         {"kind": "output", "number": 10**12, "step": 1, "text": "x"},
         {"kind": "output", "number": "1", "step": 1, "text": "x"},

@@ -202,7 +202,7 @@ def test_a_mistake_of_ours_and_the_words_of_libraries_are_lines_like_all_others(
     program = """
 import asyncio, logging, threading, warnings
 from orchestrator import logs
-from orchestrator.tasks import Tasks
+from orchestrator.concurrency.background import Tasks
 logs.begin("debug")
 async def main():
     tasks = Tasks()

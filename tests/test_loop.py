@@ -81,7 +81,7 @@ def own(make_system: Callable[..., System]) -> Iterator[Asking]:
 
         def make(*turns: Turn, **settings: str) -> tuple[System, Server]:
             server = stack.enter_context(OpenAIServer(turns, key=KEY))
-            return make_system(**{**server.settings, **settings}).start(), server
+            return make_system(**{**server.settings, "AGENT_LOOP": "loop", **settings}).start(), server
 
         yield make
 
@@ -700,7 +700,9 @@ def test_the_heads_of_uploads_are_told_as_far_as_they_are_texts(
 
 def test_what_a_model_is_told_that_the_container_has_is_there(system: System) -> None:
     text = (ROOT / "orchestrator/reasoning/prompts/system.md").read_text()
-    packages = re.findall(r"[\w-]+", text.partition("Python 3.13 with ")[2].partition(".")[0].replace(" and ", " "))
+    short = (ROOT / "orchestrator/reasoning/prompts/run.md").read_text()
+    listed = " ".join(one.partition("Python 3.13 with ")[2].partition(".")[0] for one in (text, short))
+    packages = re.findall(r"[\w-]+", listed.replace(" and ", " "))
     tools = re.findall(r"[\w.]+", text.partition("There: bash, ")[2].partition(", Node.js")[0])
     assert {"numpy", "openpyxl"} <= set(packages) and {"git", "gcc"} <= set(tools)
     installed = "pip list --format=freeze | cut -d= -f1 | tr A-Z a-z"

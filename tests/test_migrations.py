@@ -12,8 +12,8 @@ from alembic.runtime.migration import MigrationContext
 from conftest import ROOT, System
 from sqlmodel import SQLModel, create_engine
 
-from orchestrator import models
-from orchestrator.database import Database
+from orchestrator.db import models
+from orchestrator.db.database import Database
 
 #: A record as version 0.1.0 wrote it before there were migrations: one job that completed, and one that failed.
 FIRST_RECORD = ROOT / "tests/data/record-0.1.0.sql"
@@ -36,7 +36,7 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
     with engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
     engine.dispose()
-    assert found == [], "a change of orchestrator/models.py needs a file in orchestrator/migrations/versions/"
+    assert found == [], "a change of orchestrator/db/models.py needs a file in orchestrator/db/migrations/versions/"
     assert {"job", "step", "event", "turn"} == set(SQLModel.metadata.tables) and models.Job
 
 

@@ -22,8 +22,8 @@ from orchestrator import errors
 from orchestrator.errors import Usage
 from orchestrator.llm import choose, http
 from orchestrator.llm.base import Answer, Message, Part, Picture, Provider, Question
-from orchestrator.llm.explaining import redacted
-from orchestrator.llm.retrying import Failure, Pace
+from orchestrator.llm.error_texts import redacted
+from orchestrator.llm.retries import Failure, Pace
 from orchestrator.settings import Settings
 
 KEY = "sk-Zq7-nobody-may-see-this-9xW"

@@ -8,8 +8,8 @@ import sys
 import pytest
 from conftest import PATIENCE, ROOT
 
-from orchestrator.llm import loops
-from orchestrator.llm.reasoning import Sieve
+from orchestrator.llm import repetition
+from orchestrator.llm.thoughts import Sieve
 
 CODE = "Use this:\n\n```html\n<p>\n</think>\n</p>\n```\n"
 
@@ -70,7 +70,7 @@ ODD = ["</think>" * 50_000, "<" * 500_000, "[" * 500_000, "`" * 500_000, "\n \t"
 @pytest.mark.parametrize("text", [*ODD, "```\n" * 200_000, "a\n" * 300_000], ids=lambda text: repr(text[:8]))
 def test_a_text_of_any_form_is_read_in_one_pass(text: str) -> None:
     code = (
-        "import sys; from orchestrator.llm.writing import Repeats, Writing\n"
+        "import sys; from orchestrator.llm.streaming import Repeats, Writing\n"
         "text = sys.stdin.read()\n"
         "for size in (100, len(text)):\n"
         "    writing = Writing()\n"
@@ -103,10 +103,10 @@ BLOCK = "\n".join(f"- step {number}: do the thing with the files" for number in 
 def test_a_text_whose_end_repeats_itself_is_a_loop(block: str, times: int, cut: int) -> None:
     text = f"This is how it begins.\n\n{block * times}"
     text = text[: len(text) - cut]
-    length = loops.period(text)
+    length = repetition.period(text)
     assert length
     assert len(block) % length == 0  # "-" may be found as one or as more of them
-    once = loops.once(text, length)
+    once = repetition.once(text, length)
     assert once.startswith("This is how it begins.")
     assert len(once) <= len("This is how it begins.\n\n") + len(block)
     assert text.startswith(once)
@@ -138,12 +138,12 @@ TABLE = "day,city,amount\n" + "".join(f"2026-01-{day:02},Wien,{day * 7 % 11}\n" 
 )
 def test_data_tables_and_code_are_no_loop(text: str) -> None:
     for end in range(0, len(text) + 1, 97):
-        assert not loops.period(text[:end]), text[:end][-200:]
-    assert not loops.period(text)
+        assert not repetition.period(text[:end]), text[:end][-200:]
+    assert not repetition.period(text)
 
 
 def test_the_sources_of_this_project_are_no_loops() -> None:
     for path in [*ROOT.glob("orchestrator/**/*.py"), *ROOT.glob("docs/*.md"), *ROOT.glob("templates/*/*.csv")]:
         text = path.read_text()
-        for end in range(0, len(text), loops.STRIDE):
-            assert not loops.period(text[:end]), f"{path.name}: {text[:end][-200:]}"
+        for end in range(0, len(text), repetition.STRIDE):
+            assert not repetition.period(text[:end]), f"{path.name}: {text[:end][-200:]}"

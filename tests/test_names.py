@@ -25,9 +25,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from agent.artifact import Artifact, shown
-from agent.pack import pack
-from orchestrator.salvage import write_zip
+from agent.children.pack import pack
+from orchestrator.files.salvage import write_zip
+from protocol.artifact import Artifact, shown
 
 OURS = {"report.md", "manifest.json", "SHA256SUMS"}
 UTF8 = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}

@@ -14,7 +14,7 @@ import pytest
 from conftest import System, docker, touch, until
 from test_steps import file, python, shell
 
-from agent import wire
+from protocol import messages
 
 
 def cells(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -36,7 +36,7 @@ def kernels(system: System, job: str) -> list[str]:
     """The command lines of the kernels that a job's sandbox has at this moment."""
     sandbox = system.status(job)["sandbox"]
     lines = docker("top", f"containerized-agent-{sandbox}", "-o", "pid,args").splitlines()
-    return [line for line in lines if "cells.py" in line]
+    return [line for line in lines if "ipython_kernel.py" in line]
 
 
 # ── what steps share ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,12 +167,13 @@ print("end")
     assert found["status"] == "completed", found
     outputs = cells(session(system, job))["step-1"]["outputs"]
     results = [output["data"] for output in outputs if output["output_type"] == "display_data"]
-    assert len(results) == wire.RESULTS_STEP
+    assert len(results) == messages.RESULTS_STEP
     assert "text/html" not in results[0] and "text/html of 300,007 characters is left out" in results[0]["text/plain"]
     assert (
-        len(results[1]["text/plain"]) < wire.RESULT_TEXT and "characters are left out here" in results[1]["text/plain"]
+        len(results[1]["text/plain"]) < messages.RESULT_TEXT
+        and "characters are left out here" in results[1]["text/plain"]
     )
-    assert f"a step has {wire.RESULTS_STEP} results: more are left out" in system.output(job)
+    assert f"a step has {messages.RESULTS_STEP} results: more are left out" in system.output(job)
     assert system.output(job).endswith("end\n")
 
 
@@ -181,7 +182,7 @@ def test_all_results_of_a_job_are_bounded_together(system: System) -> None:
     job, found = ended(system, python(code))
     assert found["status"] == "completed", found
     results = [event["data"]["data"]["text/plain"] for event in system.events(job) if event["event"] == "result"]
-    assert sum(map(len, results)) < wire.RESULTS_JOB + 100_000
+    assert sum(map(len, results)) < messages.RESULTS_JOB + 100_000
     assert "characters is left out: a job has 16,777,216 together" in results[-1]
 
 
@@ -332,7 +333,7 @@ for _ in range(18):
 @pytest.mark.parametrize("end", ["by itself", "from outside"])
 def test_a_kernel_that_has_ended_between_steps_is_replaced(system: System, end: str) -> None:
     first = "import threading, os\nthreading.Timer(1, os._exit, [0]).start()" if end == "by itself" else "x = 1"
-    kill = "sleep 2" if end == "by itself" else "pkill -9 -f cells.py; sleep 0.5"
+    kill = "sleep 2" if end == "by itself" else "pkill -9 -f ipython_kernel.py; sleep 0.5"
     job, found = ended(system, python(first), shell(kill), python("open('proof', 'w').close(); print('I ran')"))
     assert found["status"] == "completed", found
     assert system.output(job, 3).endswith("this one is fresh, without their variables …]\nI ran\n")

@@ -22,9 +22,9 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from agent.artifact import CHUNK, TIME_OVER, Artifact
-from agent.names import LONGEST_NAME, TOO_LONG
-from agent.pack import matches, pack
+from agent.children.pack import matches, pack
+from protocol.artifact import CHUNK, TIME_OVER, Artifact
+from protocol.file_names import LONGEST_NAME, TOO_LONG
 
 USER = 10001
 AS_USER: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
@@ -43,7 +43,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.code = folder / "code"
-        shutil.copytree(Path(__file__).parents[1] / "agent", self.code / "agent")
+        for package in ("agent", "protocol"):
+            shutil.copytree(Path(__file__).parents[1] / package, self.code / package)
         self.root = folder / "workspace"
         self.root.mkdir()
         self.zip = folder / "job.zip"
@@ -67,7 +68,7 @@ class Place:
             self.own()
         read, write = os.pipe()
         child = subprocess.Popen(
-            [PYTHON, "-m", "agent.pack", str(write)],
+            [PYTHON, "-m", "agent.children.pack", str(write)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(write,),
@@ -655,7 +656,7 @@ def test_a_broken_protocol_ends_the_child_with_a_sentence_and_without_a_zip(
     place.write("a", b"text")
     place.own()
     child = subprocess.run(
-        ["bash", "-c", 'exec "$0" -m agent.pack 3>/dev/null', PYTHON],  # 3 is where the summary goes by itself
+        ["bash", "-c", 'exec "$0" -m agent.children.pack 3>/dev/null', PYTHON],  # 3 is where the summary goes by itself
         input=lines.replace("ROOT", str(place.root)).encode(),
         capture_output=True,
         cwd=place.code,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="to be the agent needs
 
 BEGIN = """
 import subprocess, sys, time
-from agent.processes import Processes, Stopped, began, users_processes
+from agent.runtime.processes import Processes, Stopped, began, users_processes
 
 SLEEP = [{sleep!r}, "600"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.models import Step
-from orchestrator.plan import FileStep, PythonStep, ShellStep
+from orchestrator.db.models import Step
+from orchestrator.planning.steps import FileStep, PythonStep, ShellStep
 from orchestrator.reasoning.answer import Given, Reading, Unusable
-from orchestrator.reasoning.hints import hints
-from orchestrator.reasoning.named import columns_of, made_files, missing_inputs, named_files
-from orchestrator.reasoning.reading import read
+from orchestrator.reasoning.answer_parser import read
+from orchestrator.reasoning.error_hints import hints
+from orchestrator.reasoning.named_files import columns_of, made_files, missing_inputs, named_files
 
 FENCE = "```"
 

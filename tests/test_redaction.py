@@ -28,10 +28,10 @@ from conftest import System, touch, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.artifact import CHUNK, Artifact
-from agent.output import Budget, StepOutput
-from agent.redaction import Needles, Scan, Stream, mark
-from orchestrator.secrecy import ALL_BYTES
+from agent.runtime.output import Budget, StepOutput
+from orchestrator.job_secrets.validation import ALL_BYTES
+from protocol.artifact import CHUNK, Artifact
+from protocol.redaction import Needles, Scan, Stream, mark
 
 TOKEN = "tok-Kq4/Zw+9s=Lm2 #7"
 QUOTED = 'it\'s "p&q" \\ 100%, ü'

@@ -15,7 +15,7 @@ import pytest
 from answers import nothing_stored, problem
 from conftest import System, docker, until
 
-from agent.redaction import FIXED
+from protocol.redaction import FIXED
 
 TOKEN = "tok-Kq4/Zw+9s=Lm2 #7"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nq7Tz8sdGh3Kj5Lm9\n-----END PRIVATE KEY-----\n"

@@ -25,7 +25,7 @@ import httpx
 import pytest
 from conftest import ROOT, Artifact, System, docker, until
 
-from agent import wire
+from protocol import messages
 
 USER = 10001
 KEYS = {
@@ -332,7 +332,7 @@ def beat(name):
         os.rename(f"next-{name}", f"swap-{name}")
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if b"agent.pack" in open(f"/proc/{pid}/cmdline", "rb").read():
+                if b"agent.children.pack" in open(f"/proc/{pid}/cmdline", "rb").read():
                     open(f"saw-the-packer-{name}", "w").close()
                     os.kill(int(pid), signal.SIGKILL)
             except OSError:
@@ -419,7 +419,7 @@ def inspect(name: str) -> dict[str, Any]:
 
 
 def token_of(inspected: dict[str, Any]) -> str:
-    return next(e for e in inspected["Config"]["Env"] if e.startswith(f"{wire.TOKEN_VARIABLE}=")).partition("=")[2]
+    return next(e for e in inspected["Config"]["Env"] if e.startswith(f"{messages.TOKEN_VARIABLE}=")).partition("=")[2]
 
 
 def give(name: str, path: str, content: str = "") -> None:
@@ -440,7 +440,7 @@ def living(container_id: str) -> list[str]:
             fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
             dead = fields[b"State"].split()[0] in b"ZX" and int(fields[b"Threads"]) == 1
             arguments = (folder / "cmdline").read_bytes()
-            if int(fields[b"Uid"].split()[0]) == USER and not dead and b"agent.pack" not in arguments:
+            if int(fields[b"Uid"].split()[0]) == USER and not dead and b"agent.children.pack" not in arguments:
                 found.append(arguments.decode(errors="replace"))
     return found
 
@@ -570,7 +570,7 @@ def test_only_the_token_of_a_running_sandbox_opens_the_link(guarded: System, spi
     ended_id, _, ended_secret = spied.token.partition(".")
     wrong = ["x", "." * 50, own_id, f"{own_id}.", f"{own_id}.{ended_secret}", f"{ended_id}.{secret}", spied.token]
     wrong += [f"{own_id}.{secret[:-1]}", f"{right}x", f"{own_id}.{secret.swapcase()}", guarded.settings["API_KEY"]]
-    calls = [("POST", "/take", {"version": wire.VERSION}), ("POST", "/events", {"events": []})]
+    calls = [("POST", "/take", {"version": messages.VERSION}), ("POST", "/events", {"events": []})]
     calls += [("GET", "/commands", None), ("POST", "/outcome", {}), ("PUT", "/artifact", {})]
     with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://link") as link:
 
@@ -772,7 +772,7 @@ def test_cpu_output_and_the_containers_log_are_limited(guarded: System, spied: S
     (cpus,) = re.findall(r"CPUS ([\d.]+)", guarded.output(job, 1))
     assert 0 < float(cpus) <= 0.5 * 1.2
     kept = len(guarded.output(job, 2))
-    assert wire.OUTPUT_HEAD < kept < wire.OUTPUT_HEAD + wire.OUTPUT_TAIL + 1000
+    assert messages.OUTPUT_HEAD < kept < messages.OUTPUT_HEAD + messages.OUTPUT_TAIL + 1000
     assert found["steps"][1]["output_bytes"] == 100_000_000
     assert spied.inspected["HostConfig"]["LogConfig"] == {
         "Type": "json-file",

@@ -20,7 +20,7 @@ from answers import problem, raw
 from conftest import IMAGE, PATIENCE, System, docker, until
 from test_link import Caller
 
-from agent import wire
+from protocol import messages
 
 FILE: dict[str, Any] = {"kind": "file", "size": 5, "modified": 1e9, "begin": 0, "end": 5}
 ENTRY: dict[str, Any] = {"path": "a", "kind": "file", "size": 1, "modified": 1e9}
@@ -37,7 +37,7 @@ class Impostor:
             lambda: f"containerized-agent-{site.status(self.job)['sandbox']}" in site.containers(), "it has a container"
         )
         self.caller = Caller(site, self.job)
-        assert self.caller.http.post("/take", json={"version": wire.VERSION}).status_code == 200
+        assert self.caller.http.post("/take", json={"version": messages.VERSION}).status_code == 200
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._asking = ThreadPoolExecutor(8)
         self._hearing = threading.Thread(target=self._hear)
@@ -289,7 +289,7 @@ def test_a_container_that_is_slow_to_answer_holds_nobody_for_long(impostor: Impo
         other, ended = impostor.asked("/b.txt")
         assert impostor.answer(other, line({"kind": "ended", "detail": ""})) == 200
         problem(ended.result(), 503, "are being packed")
-        problem(answer.result(), 504, f"{wire.LOOK_BEGIN_SECONDS:g} s")
+        problem(answer.result(), 504, f"{messages.LOOK_BEGIN_SECONDS:g} s")
         going_on.set()
         sent.result()
     look, answer = impostor.asked("/a.txt")

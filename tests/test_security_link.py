@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from providers import OpenAIServer, Turn
 from test_link import STEP_ENDED, Caller
 
-from orchestrator.connections import SILENT
 from orchestrator.link.guard import REQUESTS
+from orchestrator.web.connection_limits import SILENT
 
 MiB = 2**20
 PACKED = {"files": 0, "bytes": 0, "left_out": 0, "partial": False}

@@ -27,7 +27,7 @@ from test_loop import accept, plan, shell, step
 from test_redaction import SECRETS
 from test_security import SPY, TOOLS, container, found_by, give, inspect
 
-from agent.redaction import mark
+from protocol.redaction import mark
 
 SERVERS: dict[str, type[Server]] = {"gemini": GeminiServer, "openai": OpenAIServer}
 

@@ -22,7 +22,7 @@ from test_views import password, views
 from viewing import GATE, container, get, go_on, opened, origin, web_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from orchestrator.signing import Grant, Signer
+from orchestrator.live.grants import Grant, Signer
 
 # ── a job, and what listens for its viewers ──────────────────────────────────────────────────────────────────────────
 

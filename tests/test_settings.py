@@ -157,9 +157,10 @@ def test_a_second_orchestrator_on_the_same_folder_is_refused(
 
 def test_a_start_that_goes_wrong_ends_with_what_went_wrong(tmp_path: Path) -> None:
     code = """
-from orchestrator import __main__, scheduler
+from orchestrator import __main__
+from orchestrator.jobs import service
 async def start(self): raise RuntimeError("it went wrong")
-scheduler.Scheduler.start = start
+service.JobService.start = start
 __main__.main()
 """
     own = {"AGENT_OUTPUT_DIR": str(tmp_path / "jobs"), "RUN_DIR": str(tmp_path / "run"), "PORT": str(free_port())}

@@ -108,7 +108,7 @@ import json, os, socket, subprocess, sys
 
 ours, its = socket.socketpair()
 kernel = subprocess.Popen(
-    ["python", "-P", "/opt/agent/site-packages/agent/cells.py", str(its.fileno()), "1000", "1000", "1000"],
+    ["python", "-P", "/opt/agent/site-packages/agent/children/ipython_kernel.py", str(its.fileno()), *3 * ["1000"]],
     pass_fds=[its.fileno()], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
 )
 its.close()
@@ -145,7 +145,7 @@ def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
         {"number": number, "kind": kind, "path": path, "source": source}
         for number, (kind, path, source) in enumerate(steps, 1)
     ]
-    program = "/opt/agent/site-packages/agent/check_sources.py"
+    program = "/opt/agent/site-packages/agent/children/check_sources.py"
     found: list[dict[str, Any]] = json.loads(in_image(["python", "-I", program], json.dumps(asked), *AS_USER))
     return found
 
@@ -201,6 +201,40 @@ def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
 )
 def test_a_source_that_runs_is_no_problem(kind: str, path: str, sources: list[str]) -> None:
     assert check(*((kind, path, source) for source in sources)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("def f(items: List[int]) -> int:\n    return math.floor(items[0])\n", "List, math"),
+        ("def f(n):\n    return [g(n) for _ in range(3)]\n", "g"),
+        ("fib = [0, 1] + [fib[-1] for _ in range(3)]\n", "fib"),
+        ("from math import *\nprint(floor(1.5))\n", ""),
+        ("try:\n    unicode\nexcept NameError:\n    unicode = str\n", ""),
+        ("def f():\n    global later\n    later = 1\ndef g():\n    return later, __file__, __name__\n", ""),
+    ],
+)
+def test_a_name_that_a_file_does_not_define_is_a_problem(source: str, names: str) -> None:
+    found = check(("file", "a.py", source))
+    assert [one["message"] for one in found] == [f"NameError: not defined: {names}. Import or define it."] * bool(names)
+
+
+@pytest.mark.parametrize(
+    ("before", "source", "lines"),
+    [
+        ("", "x = 1\nprint(json.dumps(x))", [2]),
+        ("import json\nx = 1\n", "print(json.dumps(x))\nos.listdir()", [2]),
+        ("import json\nx = 1\n", "print(json.dumps(x))\ndisplay(x)", []),
+        ("%matplotlib inline\n", "print(json)", []),
+        (None, "print(json)", []),
+    ],
+)
+def test_a_name_that_no_cell_defines_is_a_problem_in_a_fresh_kernel(
+    before: str | None, source: str, lines: list[int]
+) -> None:
+    asked = [{"number": 1, "kind": "python", "path": "", "source": source, "before": before}]
+    program = ["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"]
+    assert [one["line"] for one in json.loads(in_image(program, json.dumps(asked), *AS_USER))] == lines
 
 
 INDENT = "IndentationError: unindent does not match any outer indentation level"
@@ -280,7 +314,7 @@ import json, os, subprocess, sys
 os.environ.update(BASH_ENV="/tmp/env", NODE_OPTIONS="--require /tmp/env.js")
 for name in ("env", "env.js"):
     open(f"/tmp/{name}", "w").write("touch /tmp/proof" if name == "env" else TOUCH)
-subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"], check=True)
 print(os.path.exists("/tmp/proof"))
 """
     touch = "require('fs').writeFileSync('/tmp/proof', '')"
@@ -302,7 +336,7 @@ def test_sources_that_take_too_long_hold_up_nothing() -> None:
     program = """
 import subprocess, sys, time
 begun = time.monotonic()
-subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/check_sources.py"], check=True)
+subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"], check=True)
 print("", time.monotonic() - begun)
 """
     asked = [{"number": n, "kind": "python", "path": "", "source": slow} for n in range(1, 30)]
@@ -314,17 +348,19 @@ print("", time.monotonic() - begun)
 #: Asks for the problems of steps as the agent does: as root, with the real child or another in its place.
 AGENT = """
 import json, sys
-from agent import checking, wire
+from agent.workspace import source_check
+from protocol import messages
 from agent.job import Job
-from agent.processes import Processes, environment
+from agent.runtime.processes import Processes, environment
 
 command, seconds, stopped, sources = json.load(sys.stdin)
-checking.COMMAND, checking.CHECK_SECONDS = command or checking.COMMAND, seconds
+source_check.COMMAND, source_check.CHECK_SECONDS = command or source_check.COMMAND, seconds
 job = Job(None, None, None, Processes(environment("job", 1)), [], None)
 if stopped:
     job.processes.stop("cancelled")
-steps = [wire.PlannedStep(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
-print(json.dumps([[one.number, one.line, one.message, one.text] for one in checking.problems(job, steps)]))
+planned = messages.PlannedStep
+steps = [planned(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
+print(json.dumps([[one.number, one.line, one.message, one.text] for one in source_check.problems(job, steps)]))
 """
 
 

@@ -20,24 +20,24 @@ import httpx
 import pytest
 from test_states import Known, report, rows
 
-from agent import wire
-from agent.redaction import Needles
 from orchestrator.api.context import Context
 from orchestrator.app import create_app
-from orchestrator.bell import Bell
+from orchestrator.concurrency.notifier import Notifier
+from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
-from orchestrator.following import PAGE, Following
+from orchestrator.files.job_files import JobFiles
+from orchestrator.job_secrets.vault import Hiding, Vault
+from orchestrator.jobs.event_feed import PAGE, EventFeed
+from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
 from orchestrator.link.pieces import PIECE, pieces
+from orchestrator.live.grants import Signer
 from orchestrator.llm import choose
-from orchestrator.records import Records
-from orchestrator.scheduler import Scheduler
+from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.templates import Templates
-from orchestrator.vault import Hiding, Vault
+from protocol import messages
+from protocol.redaction import Needles
 
 #: Of the work's time, what the loop may stand still. The machine may be busy for a moment: the shortest of all
 #: measurements of the work counts, and the call has several tries. One that does the work on the loop fails them all.
@@ -86,22 +86,24 @@ def holds_up_nothing(call: Callable[[], Awaitable[object]], work: Callable[[], o
 
 def test_a_long_answer_on_the_link_does_not_stop_the_loop() -> None:
     text = 'printed: "ü"\n' * 800_000
-    settled = wire.Settled("completed", None, "", {"steps": [{"number": 1}]}, {"output.log": text, "report.md": text})
+    settled = messages.Settled(
+        "completed", None, "", {"steps": [{"number": 1}]}, {"output.log": text, "report.md": text}
+    )
     found = SimpleNamespace(id="job0", steps_count=1, sandbox_id="box")
 
     async def job_of_token(token: str) -> Any:
         return found
 
-    async def settle(job: Any, outcome: wire.Outcome) -> wire.Settled:
+    async def accept_outcome(job: Any, outcome: messages.Outcome) -> messages.Settled:
         return settled
 
-    link = create_link(cast(Scheduler, SimpleNamespace(job_of_token=job_of_token, settle=settle)))
+    link = create_link(cast(JobService, SimpleNamespace(job_of_token=job_of_token, accept_outcome=accept_outcome)))
     answers = list[httpx.Response]()
 
     async def call() -> None:
         transport = httpx.ASGITransport(link)
         async with httpx.AsyncClient(transport=transport, base_url="http://link") as client:
-            said = asdict(wire.Outcome("completed", None, "", wire.Packed(1, 1, 0, partial=False)))
+            said = asdict(messages.Outcome("completed", None, "", messages.Packed(1, 1, 0, partial=False)))
             headers = {"Authorization": "Bearer box.x"}
             answers[:] = [await client.post("/outcome", json=said, headers=headers, timeout=None)]
 
@@ -124,12 +126,20 @@ def test_a_message_in_pieces_is_the_message() -> None:
 
 def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Path) -> None:
     settings = Settings(agent_output_dir=tmp_path / "jobs", disk_reserve=0)
-    records = Records(settings.agent_output_dir, 0)
-    store, models, signer, vault = Store(records.database), choose(settings), Signer(b"x"), Vault(records)
-    scheduler = Scheduler(settings, store, cast(Engine, None), records, vault, models, signer)
+    job_files = JobFiles(settings.agent_output_dir, 0)
+    store, models, signer, vault = Store(job_files.database), choose(settings), Signer(b"x"), Vault(job_files)
+    job_service = JobService(settings, store, cast(Engine, None), job_files, vault, models, signer)
     app = create_app(
         Context(
-            settings, store, scheduler, cast(Engine, None), records, Templates(), cast(Diagnosis, None), models, signer
+            settings,
+            store,
+            job_service,
+            cast(Engine, None),
+            job_files,
+            Templates(),
+            cast(Diagnosis, None),
+            models,
+            signer,
         )
     )
     answers = list[httpx.Response]()
@@ -145,14 +155,14 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Pat
         holds_up_nothing(call, lambda: Needles(LONG))
     finally:
         store.close()
-        records.close()
+        job_files.close()
     assert [answer.status_code for answer in answers[-2:]] == [202, 422]
     assert "SECRET_3" in answers[-1].text
 
 
 def test_long_secrets_do_not_stop_the_loop_when_the_files_of_a_job_are_looked_through(tmp_path: Path) -> None:
-    records = Records(tmp_path, 0)
-    vault = Vault(records)
+    job_files = JobFiles(tmp_path, 0)
+    vault = Vault(job_files)
     vault.keep("job0", LONG)
     job, _ = rows(Known("job0", 0, {}, None))
     job.secrets = sorted(LONG)
@@ -160,14 +170,14 @@ def test_long_secrets_do_not_stop_the_loop_when_the_files_of_a_job_are_looked_th
     try:
         holds_up_nothing(lambda: hiding.secrets_of(job), lambda: Needles(LONG))
     finally:
-        records.close()
+        job_files.close()
 
 
 def test_long_secrets_do_not_stop_the_loop_when_a_job_reports_much(tmp_path: Path) -> None:
     settings = Settings(agent_output_dir=tmp_path / "jobs", disk_reserve=0)
-    records = Records(settings.agent_output_dir, 0)
-    store, vault = Store(records.database), Vault(records)
-    scheduler = Scheduler(settings, store, cast(Engine, None), records, vault, choose(settings), Signer(b"x"))
+    job_files = JobFiles(settings.agent_output_dir, 0)
+    store, vault = Store(job_files.database), Vault(job_files)
+    job_service = JobService(settings, store, cast(Engine, None), job_files, vault, choose(settings), Signer(b"x"))
     job, _ = rows(Known("job0", 0, {1: "waiting"}, None))
     job.secrets = sorted(LONG)
     vault.keep("job0", LONG)
@@ -176,14 +186,14 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_reports_much(tmp_path: Pat
         one.data["text"] = secrets.token_urlsafe(48_000)
 
     async def call() -> None:
-        await scheduler.record(job, reports)
+        await job_service.record(job, reports)
 
     try:
-        asyncio.run(scheduler.record(job, []))  # what is hidden is made once
+        asyncio.run(job_service.record(job, []))  # what is hidden is made once
         holds_up_nothing(call, lambda: Needles(LONG).structure(reports))
     finally:
         store.close()
-        records.close()
+        job_files.close()
 
 
 def test_a_page_of_long_events_does_not_stop_the_loop(tmp_path: Path) -> None:
@@ -198,7 +208,7 @@ def test_a_page_of_long_events_does_not_stop_the_loop(tmp_path: Path) -> None:
         await store.record("job0", events)
 
     async def call() -> None:
-        told = Following(store, Bell()).follow("job0", 2)
+        told = EventFeed(store, Notifier()).follow("job0", 2)
         assert (await anext(told)).number == 3
         await told.aclose()
 

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.models import MOVES, Job, Step
-from orchestrator.store import DAY, Report, Store
+from orchestrator.db.models import MOVES, Job, Step
+from orchestrator.db.store import DAY, Report, Store
 
 QUEUE = 4
 ENDS = ("completed", "failed", "cancelled")
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
         there, outcome = not known.deleted, known.outcome
 
         async def do() -> None:
-            job = await self.store.settle(known.id, {"status": status, "detail": "said"}, replace=replace)
+            job = await self.store.decide_outcome(known.id, {"status": status, "detail": "said"}, replace=replace)
             assert (job is not None) is there
             assert job is None or (job.outcome and job.outcome["status"]) == outcome
 
@@ -427,7 +427,7 @@ def test_a_cancelled_job_says_who_asked_first(asked: list[str], told: str, statu
             await store.add(*rows(Known("job0", 0, {1: "waiting"}, None)), QUEUE)
             for why in asked:
                 await store.request_cancel("job0", why)
-            return await store.settle("job0", {"status": status, "detail": "The job was cancelled."})
+            return await store.decide_outcome("job0", {"status": status, "detail": "The job was cancelled."})
 
         job = machine.runner.run(work())
         assert job and job.outcome and (job.outcome["status"], job.outcome["detail"]) == ("cancelled", told)

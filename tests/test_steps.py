@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import System
 
-from agent import wire
+from protocol import messages
 
 
 def shell(script: str, **more: Any) -> dict[str, Any]:
@@ -99,10 +99,10 @@ def test_too_much_output_is_cut_with_a_marker_that_says_how_much(system: System)
     found = system.completed(job)
     text = system.output(job)
     assert text.startswith("begin\n") and text.endswith("\nend\n")
-    left_out = 5_000_011 - wire.OUTPUT_HEAD - wire.OUTPUT_TAIL
+    left_out = 5_000_011 - messages.OUTPUT_HEAD - messages.OUTPUT_TAIL
     assert f"[… {left_out:,} bytes of output are left out here …]" in text
     assert found["steps"][0]["output_bytes"] == 5_000_011
-    assert len(text) < wire.OUTPUT_HEAD + wire.OUTPUT_TAIL + 1000
+    assert len(text) < messages.OUTPUT_HEAD + messages.OUTPUT_TAIL + 1000
     assert text.split("===\n")[-1] in system.zip(job).output_log
 
 
@@ -111,7 +111,7 @@ def test_the_output_of_many_steps_together_is_bounded(system: System) -> None:
     job = system.submit(steps=steps)
     system.completed(job)
     text = system.output(job)
-    assert len(text) < wire.OUTPUT_JOB + len(steps) * (wire.OUTPUT_TAIL + 1000)
+    assert len(text) < messages.OUTPUT_JOB + len(steps) * (messages.OUTPUT_TAIL + 1000)
     assert text.count("end\n") == len(steps)
     assert "bytes of output are left out here" in text
 

@@ -15,12 +15,19 @@ import pytest
 from answers import nothing_stored, problem
 from conftest import ROOT, System
 
-from orchestrator import placeholders
 from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.errors import BadRequest, SettingsError
-from orchestrator.inputs import BooleanInput, ChoiceInput, IntegerInput, NumberInput, StringInput, UrlInput
-from orchestrator.planner import Plan, plan
-from orchestrator.templates import Template, Templates
+from orchestrator.planning import placeholders
+from orchestrator.planning.planner import Plan, plan
+from orchestrator.planning.template_inputs import (
+    BooleanInput,
+    ChoiceInput,
+    IntegerInput,
+    NumberInput,
+    StringInput,
+    UrlInput,
+)
+from orchestrator.planning.templates import Template, Templates
 
 STEP = '[[steps]]\nkind = "shell"\nscript = "true"\n'
 HEAD = 'about = "x"\nphrases = ["Do it"]\n'

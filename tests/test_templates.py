@@ -19,7 +19,7 @@ import pytest
 from conftest import ROOT, Artifact, System
 from test_security import bridge_address
 
-from orchestrator.templates import Templates
+from orchestrator.planning.templates import Templates
 
 SAMPLES = ROOT / "templates"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import BadRequest
-from orchestrator.uploads import safe_name
+from orchestrator.files.uploads import safe_name
 
 by_machine = settings(
     derandomize=True,

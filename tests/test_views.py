@@ -214,7 +214,9 @@ def test_what_a_job_opens_before_anybody_watches_is_there_when_somebody_comes(wa
         return "Typed" in names and any("A page of the job" in name for name in names)
 
     until(lambda: "Xtigervnc" in services(watched, job), "the step has started the screen")
-    assert services(watched, job).isdisjoint({"agent.front", "lab.py"}), "but nothing listens for viewers"
+    assert services(watched, job).isdisjoint({"agent.children.viewer_proxy", "lab_server.py"}), (
+        "but nothing listens for viewers"
+    )
     until(opened_by_the_job, "both have opened a window")
     desktop(page, views(watched, job)["desktop"]["watch"])
     many(page, OLIVE, 5_000)
@@ -247,7 +249,12 @@ def test_services_outlive_the_steps_and_are_gone_when_the_job_is_packed(watched:
     first.waited_for(page)
     go_on(watched, job)
     second.waited_for(page)
-    assert first.shown(page) and services(watched, job) == {"Xtigervnc", "openbox", "xterm", "agent.front"}
+    assert first.shown(page) and services(watched, job) == {
+        "Xtigervnc",
+        "openbox",
+        "xterm",
+        "agent.children.viewer_proxy",
+    }
     name = container(watched, job)
     go_on(watched, job)
     until(lambda: watched.status(job)["phase"] == "package", "it is packed")

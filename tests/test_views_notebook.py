@@ -177,7 +177,7 @@ def test_a_viewer_can_interrupt_the_jobs_kernel_and_not_end_it(watched: System, 
     cookie = opened(link)
     kernels = get(f"{origin(link)}/api/kernels", Cookie=cookie).json()
     assert len(kernels) == 1
-    assert "lab.py" in services(watched, job)
+    assert "lab_server.py" in services(watched, job)
     go_on(watched, job)
     watched.completed(job)
     assert watched.output(job, 5) == "7\n", "it is the same kernel"
@@ -205,7 +205,7 @@ def test_a_notebook_server_that_was_killed_comes_again_for_who_asks(watched: Sys
         until(lambda: get(f"{origin(link)}/lab", Cookie=cookie).status_code == 200, "it answers")
         kernels = until(lambda: get(f"{origin(link)}/api/kernels", Cookie=cookie).json(), "it has the job's kernel")
         assert len(kernels) == 1
-        inside(watched, job, "pkill", "-9", "-f", "lab.py")
+        inside(watched, job, "pkill", "-9", "-f", "lab_server.py")
     go_on(watched, job)
     watched.completed(job)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from test_views import views
 from viewing import CYAN, GATE, MAGENTA, Picture, container, get, go_on, opened, origin, said, services
 
-from orchestrator.signing import Grant, Mode, Signer
+from orchestrator.live.grants import Grant, Mode, Signer
 
 
 def signer(system: System) -> Signer:
@@ -213,7 +213,7 @@ def test_a_notebook_ends_where_the_jobs_processes_get_short(watched: System) -> 
     watched.says(job, "ready")
     until(lambda: asked_for(watched, job, "notebook").status_code == 200, "the notebook answers")
     go_on(watched, job)
-    until(lambda: "lab.py" not in services(watched, job), "it has ended")
+    until(lambda: "lab_server.py" not in services(watched, job), "it has ended")
     answer = asked_for(watched, job, "notebook")
     assert answer.status_code == 503 and "too few processes left for it (limits.processes)" in said(answer)
     go_on(watched, job)

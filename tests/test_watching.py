@@ -14,16 +14,16 @@ from typing import Any, cast
 import pytest
 from test_states import Known, rows
 
-from orchestrator import scheduler, watching
+from orchestrator.db.models import Job
+from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine, Exit, Sandbox, Spec
+from orchestrator.files.job_files import JobFiles
+from orchestrator.job_secrets.vault import Vault
+from orchestrator.jobs import monitor, service
+from orchestrator.jobs.service import JobService
+from orchestrator.live.grants import Signer
 from orchestrator.llm import choose
-from orchestrator.models import Job
-from orchestrator.records import Records
-from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.vault import Vault
 
 PATIENCE = 20.0
 
@@ -92,39 +92,39 @@ class Watched(Store):
 async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:
     try:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - of a thing that rings no bell
+            while not condition():  # noqa: ASYNC110 - no notifier tells of this
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"this took too long: {what}")
 
 
 class House:
-    """A scheduler whose clocks go fast, and one job that was claimed and whose agent never said a word."""
+    """A job service whose clocks go fast, and one job that was claimed and whose agent never said a word."""
 
     def __init__(self, folder: Path, engine: LateEngine, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
-        monkeypatch.setattr(scheduler, "TICK_SECONDS", 0.02)
-        monkeypatch.setattr(watching, "RECONCILE_SECONDS", 0.02)
+        monkeypatch.setattr(service, "TICK_SECONDS", 0.02)
+        monkeypatch.setattr(monitor, "RECONCILE_SECONDS", 0.02)
         self.engine = engine
         settings = Settings(agent_output_dir=folder / "jobs", run_dir=folder / "run", disk_reserve=0, **given)
-        self.records = Records(settings.agent_output_dir, 0)
-        self.store = Watched(self.records.database)
-        signer = Signer(self.records.key("views"))
-        self.scheduler = Scheduler(
-            settings, self.store, cast(Engine, engine), self.records, Vault(self.records), choose(settings), signer
+        self.job_files = JobFiles(settings.agent_output_dir, 0)
+        self.store = Watched(self.job_files.database)
+        signer = Signer(self.job_files.key("views"))
+        self.job_service = JobService(
+            settings, self.store, cast(Engine, engine), self.job_files, Vault(self.job_files), choose(settings), signer
         )
 
     async def __aenter__(self) -> House:
         await self.store.add(*rows(Known("job0", 0, {1: "waiting"}, None)), 1)
         await self.store.claim(1, {"sandbox_id": "box", "token_sha256": "x", "image": "i", "image_id": "i"})
-        await self.scheduler.start()
+        await self.job_service.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         for hold in self.engine.holds.values():
             hold.set()
-        await self.scheduler.abandon()
+        await self.job_service.abandon()
         self.store.close()
-        self.records.close()
+        self.job_files.close()
 
     async def looks_again(self, times: int) -> None:
         before = self.store.asked
@@ -142,7 +142,7 @@ def test_a_container_that_cannot_be_killed_is_killed_once_and_not_at_each_tick(
             await house.looks_again(20)
             assert engine.count("kill", "box") == 1
             engine.holds["kill box"].set()
-            job = await house.scheduler.wait("job0", PATIENCE)
+            job = await house.job_service.wait("job0", PATIENCE)
             assert (job.status, job.reason) == ("failed", "engine_error")
             assert "did not say a word" in job.detail
 
@@ -180,14 +180,14 @@ def test_the_clock_and_a_start_that_needs_room_together_remove_no_more_than_is_n
             if len(removed) == 1:
                 freed.wait(PATIENCE)  # a large folder: its room comes back at the end
 
-        monkeypatch.setattr(house.records, "disk_short", lambda: None if freed.is_set() else "It is short.")
-        monkeypatch.setattr(house.records, "remove", remove)
+        monkeypatch.setattr(house.job_files, "disk_short", lambda: None if freed.is_set() else "It is short.")
+        monkeypatch.setattr(house.job_files, "remove", remove)
         for job_id in ("old0", "old1"):
             await house.store.add(*rows(Known(job_id, 0, {}, None)), 9)
             await house.store.finish(job_id, "cancelled", {})
         async with house:
             await until(lambda: removed, "the clock makes room")
-            start = asyncio.create_task(house.scheduler.hooks.room_needed.emit())
+            start = asyncio.create_task(house.job_service.hooks.room_needed.emit())
             await house.looks_again(20)
             freed.set()
             await start

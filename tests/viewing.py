@@ -29,7 +29,7 @@ MAGENTA, CYAN, YELLOW = (201, (255, 0, 255)), (51, (0, 255, 255)), (226, (255, 2
 GATE = "echo ready; while [ ! -e go ]; do sleep 0.05; done; rm go"
 
 #: The processes that nobody pays for who is not watched.
-SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.front", "lab.py", "jupyter")
+SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.children.viewer_proxy", "lab_server.py", "jupyter")
 
 LOOK = """([red, green, blue]) => {
     const canvas = document.querySelector("#screen canvas");

@@ -6,9 +6,11 @@ import http.client
 
 from pocketflow import Node
 
-from agent import checking, judging, keeping, thinking, wire
+from agent import model_client
 from agent.job import Job
-from agent.processes import Stopped
+from agent.runtime.processes import Stopped
+from agent.workspace import inspection, snapshots, source_check
+from protocol import messages
 
 #: Times that a plan whose sources do not parse goes back to the model.
 SYNTAX_TRIES = 2
@@ -33,32 +35,32 @@ class Analyze(Node):
         shared.outbox.phase("analyze")
         return shared
 
-    def exec(self, prep_res: Job) -> tuple[wire.Purpose, wire.Answered]:
+    def exec(self, prep_res: Job) -> tuple[messages.Purpose, messages.Answered]:
         job, order = prep_res, prep_res.order
-        purpose: wire.Purpose = "plan"
+        purpose: messages.Purpose = "plan"
         if not job.begun:
             job.begin()
             if order.uploads:
                 fetch_uploads(job)
             if not order.thinks:
-                return purpose, wire.Answered("planned", list(order.steps), order.outputs, order.check)
+                return purpose, messages.Answered("planned", list(order.steps), order.outputs, order.check)
         elif job.trouble:
             purpose = "repair"
-            job.facts = judging.facts(job, job.wanted)
+            job.facts = inspection.facts(job, job.wanted) + inspection.tried(job)
             job.best.consider(job, through=False)
         else:
             purpose = "facts" if job.done else "results"
-        return purpose, _parsing(job, thinking.ask(job, purpose, facts=job.facts))
+        return purpose, _parsing(job, model_client.ask(job, purpose, facts=job.facts))
 
-    def post(self, shared: Job, prep_res: Job, exec_res: tuple[wire.Purpose, wire.Answered]) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: tuple[messages.Purpose, messages.Answered]) -> str:
         purpose, answer = exec_res
-        thinking.follow(shared, purpose, answer)
+        model_client.follow(shared, purpose, answer)
         if shared.order.thinks and shared.order.uploads:
             _keep_uploads(shared, answer.steps)
         return shared.next_action()
 
 
-def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
+def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
     """The answer once its sources parse: what does not goes back to the model and costs no step and no repair.
 
     After some tries the plan is taken as it is: its step fails, and that is repaired.
@@ -67,10 +69,10 @@ def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
         if answer.state != "planned" or job.processes.stopped:
             return answer
         _drop_check(job, answer)
-        problems = checking.problems(job, answer.steps)
+        problems = source_check.problems(job, answer.steps)
         if not problems:
             return answer
-        again = thinking.ask(job, "syntax", problems=problems)
+        again = model_client.ask(job, "syntax", problems=problems)
         if again.state == "accepted":
             return answer
         again.done = answer.done and again.done
@@ -78,18 +80,18 @@ def _parsing(job: Job, answer: wire.Answered) -> wire.Answered:
     return answer
 
 
-def _drop_check(job: Job, answer: wire.Answered) -> None:
+def _drop_check(job: Job, answer: messages.Answered) -> None:
     """Leave out a model's own check that does not parse."""
     if answer.check and not job.order.check_given:
-        check = wire.PlannedStep(wire.CHECK, "shell", "The check", answer.check, 0.0)
-        if found := checking.problems(job, [check]):
+        check = messages.PlannedStep(messages.CHECK, "shell", "The check", answer.check, 0.0)
+        if found := source_check.problems(job, [check]):
             answer.check, job.check_dropped = "", f"It does not parse: {found[0].message}"
 
 
-def _keep_uploads(job: Job, steps: list[wire.PlannedStep]) -> None:
+def _keep_uploads(job: Job, steps: list[messages.PlannedStep]) -> None:
     """Keep an upload beside the file that a plan writes in its place, and say so."""
     written = [step.path for step in steps if step.kind == "file" and step.path in job.order.uploads]
-    for name, kept in keeping.set_aside(job, written) if written else ():
+    for name, kept in snapshots.set_aside(job, written) if written else ():
         said = f"The upload {name} is kept as {kept}, because the plan wrote a file of that name."
         job.note = f"{job.note} {said}".strip()
 

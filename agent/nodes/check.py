@@ -6,9 +6,9 @@ import time
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Job
-from agent.nodes.steps import Result, report, run
+from agent.nodes.steps import StepOutcome, report, run
+from protocol import messages
 
 #: Exit codes of a shell whose command could not be run, or is not there.
 CANNOT_RUN = (126, 127)
@@ -24,18 +24,20 @@ class Check(Node):
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("check")
         order = shared.order
-        shared.outbox.step_started(wire.PlannedStep(wire.CHECK, "shell", "The check", order.check, order.seconds))
+        shared.outbox.step_started(
+            messages.PlannedStep(messages.CHECK, "shell", "The check", order.check, order.seconds)
+        )
         return shared
 
-    def exec(self, prep_res: Job) -> Result:
+    def exec(self, prep_res: Job) -> StepOutcome:
         order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
         seconds = order.seconds if order.check_given else min(order.seconds, order.step_seconds)
-        result = run(prep_res, wire.CHECK, "The check", command, "", seconds, order.check)
+        result = run(prep_res, messages.CHECK, "The check", command, "", seconds, order.check)
         prep_res.deadline += time.monotonic() - begun  # it has a time of its own
         return result
 
-    def post(self, shared: Job, prep_res: Job, exec_res: Result) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: StepOutcome) -> str:
         if exec_res.reason == "step_failed":
             exec_res.reason = "check_failed"
         shared.doubt = ""
@@ -45,7 +47,7 @@ class Check(Node):
             else:
                 shared.doubt = exec_res.detail
             exec_res.reason = None
-        report(shared, wire.CHECK, exec_res)
+        report(shared, messages.CHECK, exec_res)
         if shared.failure or shared.processes.stopped:
             return "package"
         if shared.trouble:

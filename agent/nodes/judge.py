@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pocketflow import Node
 
-from agent import judging, wire
 from agent.job import Job
+from agent.workspace import inspection
+from protocol import messages
 
 #: Times that a model is told what is missing. After that the job fails. If the prompt only mentions the file, the model
 #: may say that it was not asked for; then a review decides.
-TELLS = 1
+TELLS = 2
 
 
 class Judge(Node):
@@ -22,10 +23,10 @@ class Judge(Node):
     def prep(self, shared: Job) -> Job:
         return shared
 
-    def exec(self, prep_res: Job) -> list[wire.Fact]:
-        return judging.facts(prep_res, prep_res.wanted)
+    def exec(self, prep_res: Job) -> list[messages.Fact]:
+        return inspection.facts(prep_res, prep_res.wanted) + inspection.tried(prep_res)
 
-    def post(self, shared: Job, prep_res: Job, exec_res: list[wire.Fact]) -> str:
+    def post(self, shared: Job, prep_res: Job, exec_res: list[messages.Fact]) -> str:
         job, order = shared, shared.order
         job.facts = exec_res
         if job.processes.stopped:
@@ -37,7 +38,7 @@ class Judge(Node):
         if wrong and not job.disputed and job.told_facts < TELLS:
             job.told_facts += 1
             return "analyze"
-        firm = any(not fact.ok and fact.path in order.made for fact in count)
+        firm = any(not fact.ok and (fact.path in order.made or fact.about == "test") for fact in count)
         if wrong and (firm or not job.disputed or order.review == "never"):
             job.fail("check_failed", wrong)
             return "package"

@@ -13,11 +13,11 @@ from typing import Any
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Failure, Job
 from agent.nodes.python import leave_kernel
 from agent.nodes.steps import end_background
-from agent.processes import WORKSPACE
+from agent.runtime.processes import WORKSPACE
+from protocol import messages
 
 #: The edge at which the graph ends.
 END = "end"
@@ -68,7 +68,7 @@ def _zip(job: Job) -> Iterator[bytes]:
     """The ZIP, as the packer makes it. In between, the packer's summary settles the outcome."""
     summary_read, summary_write = os.pipe()
     packer = job.processes.spawn(
-        [sys.executable, "-I", "-m", "agent.pack", str(summary_write)],
+        [sys.executable, "-I", "-m", "agent.children.pack", str(summary_write)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=(summary_write,),
@@ -114,21 +114,21 @@ def _settle(job: Job, packer: subprocess.Popen[bytes], line: bytes) -> None:
     _send_line(packer, job.link.answer("POST", "/outcome", job.needles.structure(_outcome(job, summary))))
 
 
-def _outcome(job: Job, summary: dict[str, Any]) -> wire.Outcome:
-    found = [wire.SecretsFound(**item) for item in summary["secrets"]]
+def _outcome(job: Job, summary: dict[str, Any]) -> messages.Outcome:
+    found = [messages.SecretsFound(**item) for item in summary["secrets"]]
     counts = {name: summary[name] for name in ("files", "bytes", "left_out", "partial", "with_secrets")}
-    packed = wire.Packed(**counts, secrets_found=found)
+    packed = messages.Packed(**counts, secrets_found=found)
     if job.processes.stopped == "cancelled":
-        return wire.Outcome("cancelled", None, "The job was cancelled.", packed)
+        return messages.Outcome("cancelled", None, "The job was cancelled.", packed)
     failure = job.failure or _missing_outputs(job.order, summary)
     unmatched = [path for path in job.order.outputs if not summary["outputs"].get(path)]
     told: dict[str, Any] = {"facts": job.facts, "unmatched": unmatched, "check_dropped": job.check_dropped}
     if failure:
-        return wire.Outcome("failed", failure.reason, f"{failure.detail} {job.note}".strip(), packed, **told)
-    return wire.Outcome("completed", None, job.note, packed, **told)
+        return messages.Outcome("failed", failure.reason, f"{failure.detail} {job.note}".strip(), packed, **told)
+    return messages.Outcome("completed", None, job.note, packed, **told)
 
 
-def _missing_outputs(order: wire.Order, summary: dict[str, Any]) -> Failure | None:
+def _missing_outputs(order: messages.Order, summary: dict[str, Any]) -> Failure | None:
     for pattern in order.required:
         left_out = summary["outputs_left_out"].get(pattern)
         if left_out:

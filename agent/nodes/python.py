@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import sys
 
-from agent import kernel, wire
 from agent.job import Job
-from agent.kernel import Broken, Kernel
 from agent.nodes.steps import (
-    Result,
     StepNode,
+    StepOutcome,
     describe,
     not_started,
     output_of,
@@ -19,8 +17,11 @@ from agent.nodes.steps import (
     time_limit,
     too_slow,
 )
-from agent.output import StepOutput
-from agent.processes import Stopped, exit_code, oom_kills
+from agent.runtime import kernel
+from agent.runtime.kernel import Broken, Kernel
+from agent.runtime.output import StepOutput
+from agent.runtime.processes import Stopped, exit_code, oom_kills
+from protocol import messages
 
 #: What is printed first in the kernel that takes the place of one.
 FRESH = "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\n"
@@ -36,20 +37,20 @@ OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
 class PythonStep(StepNode):
     """Code for the kernel, or a script that is in the workspace."""
 
-    def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
+    def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> StepOutcome | None:
         job, step = prep_res
         if step.background or step.path or is_script(job, step):
             return super().exec(prep_res)
         return run_cell(job, step)
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         """As a process of its own."""
         if step.path:
             return ["python", f"./{step.path}", *step.args], ""
         return ["python", save_source(step, "py")], ""
 
 
-def is_script(job: Job, step: wire.PlannedStep) -> bool:
+def is_script(job: Job, step: messages.PlannedStep) -> bool:
     """Whether a step may as well be a process of its own, which starts faster: nobody could tell the difference.
 
     No other step shares its variables, nobody could look at them afterwards, because the job ends with it; and it shows
@@ -85,7 +86,7 @@ def _is_print(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
 
 
-def run_cell(job: Job, step: wire.PlannedStep) -> Result:
+def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
     """Run a step in the job's kernel, which is started where there is none."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, step.number)
     deadline, whose = time_limit(job, step.number, step.seconds)
@@ -100,7 +101,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
         else:
             job.kernel = Kernel(job.processes, output, lambda cell: viewed(job, cell))
     except Stopped:
-        return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
+        return StepOutcome("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
         return not_started(step, error)
     used = job.kernel
@@ -131,7 +132,7 @@ def run_cell(job: Job, step: wire.PlannedStep) -> Result:
     if ended and ended.error and ended.error[0] != "SystemExit":
         job.outbox.result(step.number, {}, error=ended.error)
     if broken and not job.processes.stopped:
-        return Result("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
+        return StepOutcome("failed", None, f"{name} was ended with its kernel: {broken}.", output.size, "step_failed")
     result = result_of(job, name, ended.code if ended else exit_code(used.process), output, kills, whose, step.source)
     if ended is None and result.reason == "step_failed":
         result.detail = f"The kernel's process has ended. {result.detail}"
@@ -153,7 +154,7 @@ def viewed(job: Job, cell: kernel.Viewed) -> None:
     """Record a cell that a viewer has run as theirs; of too many, the last ones are not."""
     size = sum(len(part) for data in cell.results for part in data.values())
     if size > job.results.left:
-        said = f"[… results of {size:,} characters are left out: a job has {wire.RESULTS_JOB:,} together …]"
+        said = f"[… results of {size:,} characters are left out: a job has {messages.RESULTS_JOB:,} together …]"
         cell.results, size = [{"text/plain": said}], 0
     size += len(cell.source) + len(cell.printed)
     if size <= job.results.left:
@@ -169,17 +170,17 @@ class Shown:
         self._job, self._number, self._output = job, number, output
         self._count = 0
 
-    def show(self, result: kernel.Result) -> None:
+    def show(self, result: kernel.CellResult) -> None:
         """Pass a result on, in order with what is printed; of too many, and of too large ones, it is said."""
         self._count += 1
-        if self._count > wire.RESULTS_STEP:
-            if self._count == wire.RESULTS_STEP + 1:
-                self._output.feed(f"\n[… a step has {wire.RESULTS_STEP} results: more are left out …]\n".encode())
+        if self._count > messages.RESULTS_STEP:
+            if self._count == messages.RESULTS_STEP + 1:
+                self._output.feed(f"\n[… a step has {messages.RESULTS_STEP} results: more are left out …]\n".encode())
             return
         data, budget = result.data, self._job.results
         size = sum(len(part) for part in data.values())
         if size > budget.left:
-            said = f"[… a result of {size:,} characters is left out: a job has {wire.RESULTS_JOB:,} together …]"
+            said = f"[… a result of {size:,} characters is left out: a job has {messages.RESULTS_JOB:,} together …]"
             data = {"text/plain": said}
         else:
             budget.left -= size

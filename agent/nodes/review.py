@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pocketflow import Node
 
-from agent import judging, thinking, wire
+from agent import model_client
 from agent.job import Job
+from agent.workspace import inspection
+from protocol import messages
 
 
 class Review(Node):
@@ -15,10 +17,10 @@ class Review(Node):
         shared.outbox.phase("review")
         return shared
 
-    def exec(self, prep_res: Job) -> wire.Answered:
-        pictures = judging.pictures(prep_res, prep_res.wanted)
-        return thinking.ask(prep_res, "review", facts=prep_res.facts, pictures=pictures)
+    def exec(self, prep_res: Job) -> messages.Answered:
+        pictures = inspection.pictures(prep_res, prep_res.wanted)
+        return model_client.ask(prep_res, "review", facts=prep_res.facts, pictures=pictures)
 
-    def post(self, shared: Job, prep_res: Job, exec_res: wire.Answered) -> str:
-        thinking.follow(shared, "review", exec_res)
+    def post(self, shared: Job, prep_res: Job, exec_res: messages.Answered) -> str:
+        model_client.follow(shared, "review", exec_res)
         return shared.next_action() if exec_res.state == "planned" else "package"

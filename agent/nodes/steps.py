@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pocketflow import Node
 
-from agent import wire
 from agent.job import Job, Running
-from agent.output import StepOutput
-from agent.processes import Stopped, exit_code, oom_kills
+from agent.runtime.output import StepOutput
+from agent.runtime.processes import Stopped, exit_code, oom_kills
+from protocol import messages
 
 #: The exit code, as a shell shows it, of a process that SIGKILL ended.
 KILLED = 137
@@ -39,26 +39,26 @@ SOURCES = Path("/run/steps")
 
 
 @dataclass
-class Result:
+class StepOutcome:
     """How a command ended."""
 
-    status: wire.StepStatus
+    status: messages.StepStatus
     exit_code: int | None
     detail: str
     output_bytes: int
-    reason: wire.Reason | None = None
+    reason: messages.Reason | None = None
 
 
-def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> Result:
+def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> StepOutcome:
     """Run a command to its end, with a text as its input, and pass its output on; what it leaves running is killed."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
     deadline, whose = time_limit(job, number, seconds)
     try:
         process = job.processes.start(command, text, output)
     except Stopped:
-        return Result("cancelled", None, f"{name} was not started: the job was stopped.", 0)
+        return StepOutcome("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
-        return Result("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
+        return StepOutcome("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
     in_time = job.processes.wait(process, deadline)
     if in_time:
         job.end_step(keep)
@@ -82,18 +82,18 @@ def output_of(job: Job, number: int) -> StepOutput:
 def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
     """When a step must have ended (``time.monotonic``), and whose limit that is."""
     limit = time.monotonic() + seconds
-    if number == wire.CHECK or limit <= job.deadline:
+    if number == messages.CHECK or limit <= job.deadline:
         return limit, f"its time limit of {seconds:g} s"
     return job.deadline, f"the job's limit of {job.order.seconds:g} s"
 
 
-def too_slow(name: str, limit: str, output: StepOutput) -> Result:
+def too_slow(name: str, limit: str, output: StepOutput) -> StepOutcome:
     """A model's step that has reached its own limit while the job has time left: that can be repaired."""
     detail = _with_last_lines(f"{name} was ended at {limit}", output)
-    return Result("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
+    return StepOutcome("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
 
 
-def start_background(job: Job, step: wire.PlannedStep, command: list[str], text: str) -> Result | None:
+def start_background(job: Job, step: messages.PlannedStep, command: list[str], text: str) -> StepOutcome | None:
     """Start a command that goes on until packing; a result only where it could not be started."""
     output = output_of(job, step.number)
     try:
@@ -104,8 +104,8 @@ def start_background(job: Job, step: wire.PlannedStep, command: list[str], text:
     return None
 
 
-def not_started(step: wire.PlannedStep, error: Exception) -> Result:
-    return Result("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
+def not_started(step: messages.PlannedStep, error: Exception) -> StepOutcome:
+    return StepOutcome("failed", None, f"{describe(step)} could not be started: {error}", 0, "step_failed")
 
 
 def end_background(job: Job) -> None:
@@ -117,38 +117,38 @@ def end_background(job: Job) -> None:
         code = exit_code(process)
         name = describe(running.step)
         if code in (0, KILLED):
-            result = Result("completed", code, f"{name} lasted until packaging.", running.output.size)
+            result = StepOutcome("completed", code, f"{name} lasted until packaging.", running.output.size)
         else:
             detail = _with_last_lines(f"{name} ended by itself with exit code {code}", running.output)
-            result = Result("failed", code, detail, running.output.size, "step_failed")
+            result = StepOutcome("failed", code, detail, running.output.size, "step_failed")
         report(job, running.step.number, result)
 
 
-def report(job: Job, number: int, result: Result) -> None:
+def report(job: Job, number: int, result: StepOutcome) -> None:
     """Tell how a step ended, and let the job fail with it."""
     job.outbox.step_ended(number, result.status, result.exit_code, result.detail, result.output_bytes)
     if result.reason:
         job.fail_or_mend(result.reason, result.detail)
 
 
-def describe(step: wire.PlannedStep) -> str:
+def describe(step: messages.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
-def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str, source: str) -> Result:
+def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str, source: str) -> StepOutcome:
     """How a step with this source ended that has this exit code; ``kills`` is what ``oom_kills`` was before it."""
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
-        return Result("failed", code, f"{name} was ended at {limit}.", size, "timed_out")
+        return StepOutcome("failed", code, f"{name} was ended at {limit}.", size, "timed_out")
     if stopped:
-        return Result("cancelled", code, f"{name} was ended: the job was {stopped}.", size)
+        return StepOutcome("cancelled", code, f"{name} was ended: the job was {stopped}.", size)
     if code == 0:
-        return Result("completed", 0, "", size)
+        return StepOutcome("completed", 0, "", size)
     out_of_memory = oom_kills() > kills
     if out_of_memory and code == KILLED:
         detail = f"{name} was killed: the container's memory was used up. Ask for more with limits.memory."
-        return Result("failed", code, detail, size, "out_of_memory")
+        return StepOutcome("failed", code, detail, size, "out_of_memory")
     detail = _with_last_lines(f"{name} ended with exit code {code}", output)
     if out_of_memory:
         detail += "\nWhile it ran, the kernel killed a process for memory: limits.memory may be too low."
@@ -156,7 +156,7 @@ def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, li
         detail += '\nThe job has no network. Submit it with "network": "internet" if it needs one.'
     if BESIDE_ITSELF.search(source) and NOT_THERE.search(output.last_lines(40)):
         detail += "\nA step's source is not in /workspace: name files from there, not from __file__ or $0."
-    return Result("failed", code, detail, size, "step_failed")
+    return StepOutcome("failed", code, detail, size, "step_failed")
 
 
 def _with_last_lines(sentence: str, output: StepOutput) -> str:
@@ -167,13 +167,13 @@ def _with_last_lines(sentence: str, output: StepOutput) -> str:
 class StepNode(Node):
     """Runs the first of the remaining steps."""
 
-    def prep(self, shared: Job) -> tuple[Job, wire.PlannedStep]:
+    def prep(self, shared: Job) -> tuple[Job, messages.PlannedStep]:
         step = shared.remaining.pop(0)
         shared.outbox.phase(step.kind)
         shared.outbox.step_started(step)
         return shared, step
 
-    def exec(self, prep_res: tuple[Job, wire.PlannedStep]) -> Result | None:
+    def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> StepOutcome | None:
         job, step = prep_res
         try:
             command, text = self.command(step)
@@ -183,12 +183,12 @@ class StepNode(Node):
             return start_background(job, step, command, text)
         return run(job, step.number, describe(step), command, text, step.seconds, step.source)
 
-    def post(self, shared: Job, prep_res: tuple[Job, wire.PlannedStep], exec_res: Result | None) -> str:
+    def post(self, shared: Job, prep_res: tuple[Job, messages.PlannedStep], exec_res: StepOutcome | None) -> str:
         if exec_res is not None:
             report(shared, prep_res[1].number, exec_res)
         return shared.next_action()
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         """The command of a step, and what is on its standard input. Raises OSError."""
         raise NotImplementedError
 
@@ -196,18 +196,18 @@ class StepNode(Node):
 class ShellStep(StepNode):
     """A bash script that ends at its first failing command."""
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         return ["bash", "--noprofile", "--norc", "-eo", "pipefail", save_source(step, "sh")], ""
 
 
 class FileStep(StepNode):
     """A file in the workspace with the given content."""
 
-    def command(self, step: wire.PlannedStep) -> tuple[list[str], str]:
+    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
         return ["/bin/sh", "-c", SAVE, "sh", f"./{step.path}"], step.source
 
 
-def save_source(step: wire.PlannedStep, suffix: str) -> str:
+def save_source(step: messages.PlannedStep, suffix: str) -> str:
     """Keep a step's source as a file, so that a traceback shows its lines; returns its path. Raises OSError."""
     SOURCES.mkdir(0o755, exist_ok=True)
     path = SOURCES / f"step-{step.number}.{suffix}"

@@ -8,26 +8,26 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request
 
 from orchestrator import logs
+from orchestrator.db.models import Job
+from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
+from orchestrator.files.job_files import JobFiles
+from orchestrator.jobs.service import JobService
+from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
-from orchestrator.models import Job
-from orchestrator.records import Records
-from orchestrator.scheduler import Scheduler
+from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.templates import Templates
 
 
 @dataclass(frozen=True)
 class Context:
     settings: Settings
     store: Store
-    scheduler: Scheduler
+    job_service: JobService
     engine: Engine
-    records: Records
+    job_files: JobFiles
     templates: Templates
     diagnosis: Diagnosis
     models: Models

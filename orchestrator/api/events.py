@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.jobs import PROBLEM
-from orchestrator.models import FINAL
+from orchestrator.db.models import FINAL
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -57,6 +57,6 @@ async def events(
     `id` is the event's number, `event` its kind, `data` a JSON object. A comment line comes every 15 s as heartbeat.
     Pictures of a `result` are not in the stream: `file` says where they are in the workspace.
     """
-    async with aclosing(here.scheduler.following.follow(job.id, last)) as events:
+    async with aclosing(here.job_service.event_feed.follow(job.id, last)) as events:
         async for told in events:
             yield ServerSentEvent(id=str(told.number), event=told.kind, raw_data=told.data)

@@ -10,18 +10,18 @@ from urllib.parse import quote
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from agent import wire
-from agent.names import LONGEST_NAME
-from orchestrator import archive
 from orchestrator.api import schemas
-from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, KnownJob
+from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.jobs import PROBLEM, check_not_expired
-from orchestrator.api.live import base_name, live, media_type, refuse, wanted_part
-from orchestrator.documents import iso
+from orchestrator.api.live_file import base_name, live, media_type, refuse, wanted_part
+from orchestrator.db.models import FINAL, Job
 from orchestrator.errors import Conflict, NotFound, Unavailable
-from orchestrator.looks import Answer
-from orchestrator.models import FINAL, Job
+from orchestrator.files import zip_reader
+from orchestrator.live.file_requests import Answer
+from orchestrator.reports.documents import iso
+from protocol import messages
+from protocol.file_names import LONGEST_NAME
 
 router = APIRouter(responses={422: PROBLEM})
 T = TypeVar("T")
@@ -43,25 +43,25 @@ async def files(
     here: Here,
     under: Annotated[str, Query(max_length=LONGEST_NAME, description="Only what is in this folder.")] = "",
     cursor: Annotated[str, Query(max_length=LONGEST_NAME, description="`next_cursor` of the page before.")] = "",
-    limit: Annotated[int, Query(ge=1, le=wire.LIST_ENTRIES)] = wire.LIST_ENTRIES,
+    limit: Annotated[int, Query(ge=1, le=messages.LIST_ENTRIES)] = messages.LIST_ENTRIES,
 ) -> schemas.FileList:
     """What is in the workspace while the job runs, and afterwards what is in the ZIP of it; before, nothing is."""
     folder = under.strip("/")
     below = f"{folder}/" if folder else ""
-    found = wire.FoundList([], more=False, cut=False)
+    found = messages.FoundList([], more=False, cut=False)
     source = "scheduled"
     if job.status != "scheduled":
         seen = await _look(here, job.id, under=below, after=cursor, most=limit)
         if isinstance(seen, Answer):
             source = "running"
             with closing(seen):
-                if not isinstance(seen.found, wire.FoundList):
+                if not isinstance(seen.found, messages.FoundList):
                     refuse(job.id, "", seen.found)
                 found = seen.found
         else:
             source = "artifact"
-            zipped = here.records.artifact(job.id)
-            found = await _in_zip(here, seen, lambda: archive.listing(zipped, below, cursor, limit))
+            zipped = here.job_files.artifact(job.id)
+            found = await _in_zip(here, seen, lambda: zip_reader.listing(zipped, below, cursor, limit))
     return schemas.FileList(
         job_id=job.id,
         source=source,
@@ -92,7 +92,7 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
             409, "not-started", "Not started", f"Job {job.id} is scheduled: it has no files yet.", {"Retry-After": "2"}
         )
     if len(path.encode()) > LONGEST_NAME or any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
-        refuse(job.id, path, wire.FoundNone("missing"))
+        refuse(job.id, path, messages.FoundNone("missing"))
     first, last = (None, None) if job.status in FINAL else wanted_part(request)
     seen = await _look(here, job.id, path=path, first=first, last=last, content=request.method == "GET")
     if isinstance(seen, Answer):
@@ -102,8 +102,8 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
             seen.close()
             raise
     sha256 = (seen.artifact or {}).get("sha256", "")
-    member = await _in_zip(here, seen, lambda: archive.find(here.records.artifact(job.id), path, sha256))
-    if isinstance(member, wire.FoundNone):
+    member = await _in_zip(here, seen, lambda: zip_reader.find(here.job_files.artifact(job.id), path, sha256))
+    if isinstance(member, messages.FoundNone):
         refuse(job.id, path, member)
     if answer := unchanged(request, member.etag):
         member.file.close()
@@ -113,14 +113,14 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
 
 async def _look(here: Context, job_id: str, **wanted: Any) -> Answer | Job:
     """What a running job's agent found, or the job where it has ended. Raises Unavailable."""
-    job = await here.scheduler.wait(job_id, 0)
+    job = await here.job_service.wait(job_id, 0)
     if job.status not in FINAL and job.phase != "package":
-        answer = await here.scheduler.looks.ask(job_id, **wanted)
+        answer = await here.job_service.file_requests.ask(job_id, **wanted)
         if answer is not None:
-            if not (isinstance(answer.found, wire.FoundNone) and answer.found.kind == "ended"):
+            if not (isinstance(answer.found, messages.FoundNone) and answer.found.kind == "ended"):
                 return answer
             answer.close()
-    job = await here.scheduler.wait(job_id, PACKING_SECONDS)
+    job = await here.job_service.wait(job_id, PACKING_SECONDS)
     if job.status not in FINAL:
         raise Unavailable(
             503,
@@ -140,12 +140,12 @@ async def _in_zip(here: Context, job: Job, read: Callable[[], T]) -> T:
     except FileNotFoundError:
         await check_not_expired(here, job.id)
         raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip()) from None
-    except archive.Unreadable as error:
+    except zip_reader.Unreadable as error:
         detail = f"Into the ZIP of job {job.id} nobody can look: {error}. GET /download/{job.id} has it as it is."
         raise Conflict(409, "unreadable-zip", "Unreadable ZIP", detail) from error
 
 
-def _view(job_id: str, entry: wire.Entry) -> schemas.FileView:
+def _view(job_id: str, entry: messages.Entry) -> schemas.FileView:
     is_file = entry.kind == "file"
     return schemas.FileView(
         path=entry.path,

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
+from orchestrator.files.uploads import too_much
 from orchestrator.logs import READING
-from orchestrator.origins import foreign
-from orchestrator.problems import answer
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
-from orchestrator.uploads import too_much
+from orchestrator.web.origin_check import foreign
+from orchestrator.web.problems import answer
 
 #: Bytes of a request's body; a form with files may have MAX_UPLOAD more.
 BODY_BYTES = 4 * 2**20

@@ -13,17 +13,17 @@ from fastapi.responses import FileResponse
 from pydantic import WithJsonSchema
 
 from orchestrator.api import schemas
-from orchestrator.api.contents import ASKS, Contents, answers, unchanged
 from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
+from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.submission import BODY, read
-from orchestrator.documents import iso
+from orchestrator.db.models import FINAL, MODEL, Job
 from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, SettingsError, no_such_job
+from orchestrator.files.uploads import keep_files
 from orchestrator.gateway import urls
-from orchestrator.models import FINAL, MODEL, Job
-from orchestrator.planner import Plan, invalid, plan
-from orchestrator.rows import rows_of
-from orchestrator.secrecy import plain, refuse_in_clear
-from orchestrator.uploads import keep_files
+from orchestrator.job_secrets.validation import plain, refuse_in_clear
+from orchestrator.planning.planner import Plan, invalid, plan
+from orchestrator.planning.step_rows import rows_of
+from orchestrator.reports.documents import iso
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
 router = APIRouter(responses={422: PROBLEM})
@@ -54,16 +54,16 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
         if wanted.model and planned.planned_by != MODEL:
             raise invalid("model", f"the plan of this job comes from {planned.planned_by}, so no model is asked")
         if planned.sample:
-            uploads = await asyncio.to_thread(keep_files, planned.sample, here.records, job_id)
+            uploads = await asyncio.to_thread(keep_files, planned.sample, here.job_files, job_id)
         job = _job(job_id, wanted, planned, uploads, here)
-        await here.scheduler.submit(job, rows_of(job, planned.steps, 1), secrets_given)
+        await here.job_service.submit(job, rows_of(job, planned.steps, 1), secrets_given)
     except BaseException:
         if uploads or wanted.secrets:
-            await asyncio.to_thread(here.records.remove, job_id)
+            await asyncio.to_thread(here.job_files.remove, job_id)
         raise
     response.headers["Location"] = f"/status/{job.id}"
     if wait:
-        job = await here.scheduler.wait(job.id, wait)
+        job = await here.job_service.wait(job.id, wait)
         response.status_code = 200 if job.status in FINAL else 202
     return await view(here, job.id)
 
@@ -74,7 +74,7 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
 async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusView:
     """Everything about a job. With `wait`, the answer comes when the job has ended."""
     if wait:
-        await here.scheduler.wait(job.id, wait)
+        await here.job_service.wait(job.id, wait)
     return await view(here, job.id)
 
 
@@ -109,7 +109,7 @@ async def jobs(
 )
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stops it, whatever phase it is in. Doing it twice, or to a job that has ended, changes nothing."""
-    await here.scheduler.cancel(job_id)
+    await here.job_service.cancel(job_id)
     return await view(here, job_id)
 
 
@@ -140,7 +140,7 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
             {"Retry-After": "2"},
         )
     artifact = job.artifact
-    file = await asyncio.to_thread(here.records.open, job.id) if artifact else None
+    file = await asyncio.to_thread(here.job_files.open, job.id) if artifact else None
     if artifact is None or file is None:
         await check_not_expired(here, job.id)
         raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip())
@@ -212,14 +212,14 @@ async def view(here: Context, job_id: str) -> schemas.StatusView:
     steps = await here.store.steps(job_id)
     thoughts = await here.store.thoughts(job_id) if job.planned_by == MODEL else []
     ahead = await here.store.ahead(job) if job.status == "scheduled" else None
-    writing = here.scheduler.writing(job_id) if job.planned_by == MODEL else None
+    writing = here.job_service.writing(job_id) if job.planned_by == MODEL else None
     return schemas.status_view(job, steps, thoughts, ahead, _views(here, job), writing)
 
 
-def _views(here: Context, job: Job) -> schemas.Views | None:
+def _views(here: Context, job: Job) -> schemas.ViewLinks | None:
     """Links to what can be seen of a job; they are made anew for each who asks."""
     if job.status != "running" or job.packaging_at or job.settled_at:
         return None
     link = partial(urls.link, here.settings, here.signer, job)
     desktop = schemas.DesktopView(watch=link("desktop", "watch"), control=link("desktop", "control"))
-    return schemas.Views(desktop=desktop, notebook=link("notebook", "control"))
+    return schemas.ViewLinks(desktop=desktop, notebook=link("notebook", "control"))

@@ -6,10 +6,10 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from orchestrator.api.contents import SAFE_HEADERS
 from orchestrator.api.context import Here, KnownJob
+from orchestrator.api.file_response import SAFE_HEADERS
 from orchestrator.api.jobs import PROBLEM, check_not_expired
-from orchestrator.notebook import notebook
+from orchestrator.reports.notebook import notebook
 
 router = APIRouter(responses={422: PROBLEM})
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from orchestrator.api.schemas import ProblemView, RetryRequest, ScheduleForm, ScheduleRequest
-from orchestrator.problems import MEDIA_TYPE
 from orchestrator.settings import Settings
+from orchestrator.web.problems import MEDIA_TYPE
 
 #: Models that no route's signature names: these bodies are read, and these answers made, by ourselves.
 MODELS = (ScheduleRequest, ScheduleForm, RetryRequest, ProblemView)

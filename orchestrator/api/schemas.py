@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.documents import first_of_last_plan, iso, limits, thinking, timings, usage
-from orchestrator.inputs import VALUE_CHARACTERS
-from orchestrator.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
-from orchestrator.plan import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
-from orchestrator.reasoning.calls import Call
-from orchestrator.secrecy import Secrets
+from orchestrator.db.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
+from orchestrator.job_secrets.validation import Secrets
+from orchestrator.planning.steps import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
+from orchestrator.planning.template_inputs import VALUE_CHARACTERS
+from orchestrator.reasoning.model_calls import Call
+from orchestrator.reports.documents import first_of_last_plan, iso, limits, thinking, timings, usage
 
 
 def _plain(value: Any) -> Any:
@@ -205,7 +205,7 @@ class DesktopView(BaseModel):
     control: str = Field(description="Opens the desktop to work at.")
 
 
-class Views(BaseModel):
+class ViewLinks(BaseModel):
     """Links that show a running job in a browser. Whoever has one may open it for VIEW_LINK_SECONDS."""
 
     desktop: DesktopView
@@ -253,7 +253,7 @@ class StatusView(BaseModel):
     thinking: list[Thought] = Field(description="What the model did, in order: calls, plans, repairs, reviews.")
     summary: str = Field(description="What the model's review says of what came out.")
     artifact: ArtifactView | None
-    views: Views | None = Field(description="Where to watch it live, while it runs; null before and afterwards.")
+    views: ViewLinks | None = Field(description="Where to watch it live, while it runs; null before and afterwards.")
     links: Links
 
 
@@ -319,7 +319,7 @@ def links(job_id: str) -> Links:
 
 
 def status_view(
-    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: Views | None, writing: Call | None
+    job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: ViewLinks | None, writing: Call | None
 ) -> StatusView:
     """Return the view of a job. ``writing`` is the call of the model whose answer it is getting now."""
     shown = [_step_view(step) for step in steps if step.number > 0]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.api import schemas
 from orchestrator.api.context import Context
 from orchestrator.errors import BadRequest
-from orchestrator.uploads import Form, read_form
+from orchestrator.files.uploads import UploadForm, read_form
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -47,11 +47,11 @@ async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.Sc
     header = request.headers.get("content-type", "")
     kind = header.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        form = await read_form(header, request.stream(), here.records, job_id, here.settings.max_upload)
+        form = await read_form(header, request.stream(), here.job_files, job_id, here.settings.max_upload)
         try:
             return _checked(_content(form), schemas.ScheduleRequest), form.uploads
         except BaseException:
-            await asyncio.to_thread(here.records.remove, job_id)
+            await asyncio.to_thread(here.job_files.remove, job_id)
             raise
     if kind not in JSON_TYPES:
         raise BadRequest(
@@ -78,7 +78,7 @@ def _json(body: bytes) -> Any:
         ) from None
 
 
-def _content(form: Form) -> dict[str, Any]:
+def _content(form: UploadForm) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, text in form.fields.items():
         # of an unknown field it is said below that it is unknown

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from agent import wire
 from orchestrator.api.context import Context, Here
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.diagnosis.base import Finding
 from orchestrator.gateway import urls
+from protocol import messages
 
 router = APIRouter()
 
@@ -103,7 +103,7 @@ async def home(here: Here) -> Home:
             "health": "GET /health",
             "docs": "GET /docs",
         },
-        watch={f"{name}s": urls.gateway(here.settings, name) for name in get_args(wire.Service)},
+        watch={f"{name}s": urls.gateway(here.settings, name) for name in get_args(messages.Service)},
     )
 
 
@@ -122,8 +122,8 @@ async def _health(here: Context, full: bool = False) -> Health:
     }
     well: Literal["ok", "degraded"] = "ok" if all(check.ok for check in checks.values()) else "degraded"
     return Health(
-        status="draining" if here.scheduler.draining else well,
-        version=wire.VERSION,
+        status="draining" if here.job_service.draining else well,
+        version=messages.VERSION,
         checks=checks,
         jobs=jobs,
         slots=here.settings.max_concurrent_jobs,

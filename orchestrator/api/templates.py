@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from orchestrator.api.context import Here
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.errors import NotFound
-from orchestrator.templates import Template
+from orchestrator.planning.templates import Template
 
 router = APIRouter(responses={422: PROBLEM})
 

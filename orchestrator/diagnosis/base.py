@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from orchestrator.db.store import DAY, Store
 from orchestrator.engines.base import Engine, Facts
+from orchestrator.files.job_files import JobFiles
+from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
-from orchestrator.records import Records
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import DAY, Store
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Case:
     settings: Settings
     store: Store
     engine: Engine
-    records: Records
+    job_files: JobFiles
     models: Models
     signer: Signer
     # both ask the engine, and raise EngineError, also where it takes too long

@@ -7,10 +7,10 @@ import platform
 import secrets
 import time
 
-from agent import wire
 from orchestrator.diagnosis.base import Case, Finding, lasting, not_tried
 from orchestrator.engines.base import Exit, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from protocol import messages
 
 #: Seconds for a sandbox, and for its end; the bytes of its memory.
 SANDBOX_SECONDS, SANDBOX_BYTES = 5.0, 2**28
@@ -55,17 +55,17 @@ async def image(case: Case) -> Finding:
     except EngineError:
         return not_tried()
     age = f", made {lasting(time.time() - facts.image_made)} ago" if facts.image_made else ""
-    return Finding("ok", f"{name} is {image_id[:19]}, version {wire.VERSION}{age}.")
+    return Finding("ok", f"{name} is {image_id[:19]}, version {messages.VERSION}{age}.")
 
 
 async def versions(case: Case) -> Finding:
-    ours = f"orchestrator {wire.VERSION}, Python {platform.python_version()}"
+    ours = f"orchestrator {messages.VERSION}, Python {platform.python_version()}"
     try:
         facts = await case.facts()
     except EngineError:
         return Finding("ok", f"{ours}; the engine's and the agent's cannot be asked.")
     detail = f"{ours}, agent's image {facts.image_version or 'none'}, Docker {facts.version}."
-    if facts.image_version not in (wire.VERSION, None):
+    if facts.image_version not in (messages.VERSION, None):
         return Finding("failed", detail, f"Orchestrator and agent must be of one version. {BUILD}")
     return Finding("ok", detail)
 

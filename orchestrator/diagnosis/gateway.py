@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import get_args
 
-from agent import wire
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.diagnosis.engine import BUILD
 from orchestrator.gateway import urls
-from orchestrator.signing import Grant
+from orchestrator.live.grants import Grant
+from protocol import messages
 
 #: A job that there never is: ids are drawn by chance.
 NO_JOB = "0" * 16
@@ -23,15 +23,15 @@ LOOK = "`make up` starts it; its log: `scripts/compose.sh logs novnc`."
 
 async def gateway(case: Case) -> Finding:
     """Go through it as a browser does, with a link of ours to a job that is none: that we say so is the proof."""
-    for service in get_args(wire.Service):
+    for service in get_args(messages.Service):
         if found := await _port(case, service):
             return found
     given = case.settings
     where = f"HOST={given.host} DESKTOP_PORT={given.desktop_port} NOTEBOOK_PORT={given.notebook_port}"
-    return Finding("ok", f"It listens at {where}, has version {wire.VERSION}, and takes our links.")
+    return Finding("ok", f"It listens at {where}, has version {messages.VERSION}, and takes our links.")
 
 
-async def _port(case: Case, service: wire.Service) -> Finding | None:
+async def _port(case: Case, service: messages.Service) -> Finding | None:
     """What is wrong at the port of a service."""
     given, number = case.settings, urls.port(case.settings, service)
     place = f"HOST={given.host} {service.upper()}_PORT={number}"
@@ -43,8 +43,8 @@ async def _port(case: Case, service: wire.Service) -> Finding | None:
         status, version = await _ask(host, number, "localhost", "/gateway/version")
         if status != 200 or len(version) > 20:
             return Finding("failed", f"What listens at {place} is not the live gateway.", other)
-        if version != wire.VERSION:
-            detail = f"The live gateway at {place} has version {version}, the orchestrator {wire.VERSION}."
+        if version != messages.VERSION:
+            detail = f"The live gateway at {place} has version {version}, the orchestrator {messages.VERSION}."
             return Finding("failed", detail, BUILD)
         status, _ = await _ask(host, number, name, f"/?link={case.signer.sign('link', grant)}")
     except ConnectionRefusedError:

@@ -20,8 +20,8 @@ DATABASE_SECONDS = 2.0
 
 
 async def disk(case: Case) -> Finding:
-    folder, reserve = case.records.folder, case.settings.disk_reserve
-    short = await case.on_thread(case.records.disk_short)
+    folder, reserve = case.job_files.folder, case.settings.disk_reserve
+    short = await case.on_thread(case.job_files.disk_short)
     free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
     size = await case.on_thread(lambda: _size(folder))
     detail = f"{show_size(free)} free of which {show_size(reserve)} are reserved; the record has {show_size(size)}."
@@ -44,7 +44,7 @@ async def disk(case: Case) -> Finding:
 
 async def database(case: Case) -> Finding:
     checked = await case.store.check(DATABASE_SECONDS)
-    path = case.records.database
+    path = case.job_files.database
     if checked.wrong:
         return Finding(
             "failed",

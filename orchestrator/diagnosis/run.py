@@ -7,16 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
+from orchestrator.concurrency.background import Going
+from orchestrator.db.store import Store
 from orchestrator.diagnosis import doors, engine, gateway, model, record, settings
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.files.job_files import JobFiles
+from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
-from orchestrator.records import Records
 from orchestrator.settings import Settings
-from orchestrator.signing import Signer
-from orchestrator.store import Store
-from orchestrator.tasks import Going
 
 T = TypeVar("T")
 
@@ -67,12 +67,12 @@ class Diagnosis:
         settings: Settings,
         store: Store,
         engine: Engine,
-        records: Records,
+        job_files: JobFiles,
         models: Models,
         signer: Signer,
     ) -> None:
-        self._settings, self._engine, self._records = settings, engine, records
-        self._case = Case(settings, store, engine, records, models, signer, self._facts, self._image_id)
+        self._settings, self._engine, self._job_files = settings, engine, job_files
+        self._case = Case(settings, store, engine, job_files, models, signer, self._facts, self._image_id)
         self._going = Going()
 
     async def brief(self) -> dict[str, Finding]:
@@ -90,7 +90,7 @@ class Diagnosis:
             short = await self._going.within("room", self._disk_short, DISK_SECONDS)
             found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
         except TimeoutError:
-            detail = f"The disk of {self._records.folder} does not answer within {DISK_SECONDS:g} s."
+            detail = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
             found["disk"] = Finding("failed", detail, DISK)
         found["model"] = await settings.model(self._case)
         return found
@@ -119,7 +119,7 @@ class Diagnosis:
             return Finding("failed", f"The check went wrong: {error}", "The orchestrator's log says more.")
 
     async def _disk_short(self) -> str | None:
-        return await self._case.on_thread(self._records.disk_short)
+        return await self._case.on_thread(self._job_files.disk_short)
 
     async def _facts(self) -> Facts:
         return await self._asked("facts", lambda: self._engine.facts(self._settings.agent_image))

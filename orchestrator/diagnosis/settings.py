@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from orchestrator.db.store import DAY
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.errors import EngineError
 from orchestrator.llm.base import Provider
-from orchestrator.plan import Limits
+from orchestrator.planning.steps import Limits
 from orchestrator.settings import is_loopback
 from orchestrator.sizes import show_size
-from orchestrator.store import DAY
 
 #: Shorter keys are tried out too fast where others can reach us.
 KEY_CHARACTERS = 16

@@ -24,9 +24,9 @@ import requests.exceptions
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from agent import wire
 from orchestrator.engines.base import Exit, Facts, Sandbox, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from protocol import messages
 
 T = TypeVar("T")
 
@@ -85,10 +85,10 @@ class DockerEngine:
                     "Build it with `docker compose build agent-builder`, or set AGENT_IMAGE."
                 ) from error
             version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL) or "none"
-            if version != wire.VERSION:
+            if version != messages.VERSION:
                 raise ImageMissing(
-                    f"The image {name} has version {version}, the orchestrator has {wire.VERSION}; they must be equal. "
-                    "Build both with `docker compose build`."
+                    f"The image {name} has version {version}, the orchestrator has {messages.VERSION}; they must be "
+                    "equal. Build both with `docker compose build`."
                 )
             return str(found["Id"])
 
@@ -129,11 +129,11 @@ class DockerEngine:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[str] = asyncio.Queue()
 
-        def tell(sandbox_id: str) -> None:
+        def notify(sandbox_id: str) -> None:
             with suppress(RuntimeError):  # the loop has closed
                 loop.call_soon_threadsafe(queue.put_nowait, sandbox_id)
 
-        threading.Thread(target=self._watch, args=(tell,), name="docker-events", daemon=True).start()
+        threading.Thread(target=self._watch, args=(notify,), name="docker-events", daemon=True).start()
         while True:
             yield await queue.get()
 
@@ -238,7 +238,7 @@ class DockerEngine:
             spec.image_id,
             command=None,
             user="0:0",
-            environment={wire.TOKEN_VARIABLE: spec.token},
+            environment={messages.TOKEN_VARIABLE: spec.token},
             labels={SANDBOX_LABEL: spec.sandbox_id, OWNER_LABEL: self._owner},
             networking_config=None,
             host_config=self._host_config(client, spec),
@@ -270,8 +270,8 @@ class DockerEngine:
             security_opt=["no-new-privileges"],
             group_add=[str(self._link_dir.stat().st_gid)],
             binds={
-                str(self._link_dir): {"bind": str(Path(wire.SOCKET).parent), "mode": "ro"},
-                str(self._live_dir / spec.sandbox_id): {"bind": wire.LIVE, "mode": "rw"},
+                str(self._link_dir): {"bind": str(Path(messages.SOCKET).parent), "mode": "ro"},
+                str(self._live_dir / spec.sandbox_id): {"bind": messages.LIVE, "mode": "rw"},
             },
             log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
             ipc_mode="private",
@@ -308,14 +308,14 @@ class DockerEngine:
         ]
         return self._subnets
 
-    def _watch(self, tell: Callable[[str], None]) -> None:
+    def _watch(self, notify: Callable[[str], None]) -> None:
         filters = {"type": "container", "event": ["die", "destroy"], "label": [f"{OWNER_LABEL}={self._owner}"]}
         while not self._closed.is_set():
             try:
                 self._stream = self._connected().events(filters=filters, decode=True)
-                tell("")
+                notify("")
                 for event in self._stream:
-                    tell(event["Actor"]["Attributes"][SANDBOX_LABEL])
+                    notify(event["Actor"]["Attributes"][SANDBOX_LABEL])
             except Exception as error:
                 log.debug("the engine's event stream ended: %s", error)
             self._closed.wait(RECONNECT_SECONDS)

@@ -12,20 +12,20 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent import wire
 from orchestrator import logs
-from orchestrator.documents import iso
+from orchestrator.db.models import FINAL, Job
+from orchestrator.db.store import Store
 from orchestrator.errors import Gone, NotFound, Problem, Unavailable
 from orchestrator.gateway import callers, urls
 from orchestrator.gateway.callers import Call
 from orchestrator.gateway.pages import Markup, fill, page
-from orchestrator.models import FINAL, Job
-from orchestrator.problems import on_crash
-from orchestrator.scheduler import Scheduler
+from orchestrator.jobs.service import JobService
+from orchestrator.live.grants import Grant, Mode, Signer
+from orchestrator.live.viewers import showable
+from orchestrator.reports.documents import iso
 from orchestrator.settings import Settings
-from orchestrator.signing import Grant, Mode, Signer
-from orchestrator.store import Store
-from orchestrator.views import showable
+from orchestrator.web.problems import on_crash
+from protocol import messages
 
 #: Seconds that a browser may go on with a view that it has opened.
 COOKIE_SECONDS = 12 * 3600
@@ -47,16 +47,16 @@ MODULES = (
 )  # fmt: skip
 
 
-def create_gateway(settings: Settings, store: Store, scheduler: Scheduler, signer: Signer) -> ASGIApp:
+def create_gateway(settings: Settings, store: Store, job_service: JobService, signer: Signer) -> ASGIApp:
     """The application that listens on the gateway's socket."""
-    return Gateway(settings, store, scheduler, signer).app
+    return Gateway(settings, store, job_service, signer).app
 
 
 class Gateway:
     """Checks who may see what, has it started, and says where it is."""
 
-    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, signer: Signer) -> None:
-        self._settings, self._store, self._scheduler, self._signer = settings, store, scheduler, signer
+    def __init__(self, settings: Settings, store: Store, job_service: JobService, signer: Signer) -> None:
+        self._settings, self._store, self._job_service, self._signer = settings, store, job_service, signer
         routes = [
             Route("/health", self.health),
             Route("/authorise", self.authorise),
@@ -79,7 +79,7 @@ class Gateway:
                 return Response(status_code=403)
             logs.concerns(call.job_id)
             callers.granted(call, self._signer)
-            job = await self._scheduler.views.reach(call.job_id, call.service)
+            job = await self._job_service.viewers.reach(call.job_id, call.service)
         except Problem:
             return Response(status_code=403)
         assert job.sandbox_id  # noqa: S101 - it runs
@@ -119,7 +119,8 @@ class Gateway:
             return self._desktop(job, grant, after)
         if call.service == "desktop" and call.path != "/websockify":
             raise NotFound(404, "nothing-here", "Nothing here", "There is nothing at this address of the view.")
-        await self._scheduler.views.reach(job.id, call.service)  # raises what has kept nginx from passing a request on
+        # raises what has kept nginx from passing a request on
+        await self._job_service.viewers.reach(job.id, call.service)
         raise Unavailable(503, "broken", "It does not answer", f"The {call.service} of job {job.id} ended just now.")
 
     # ── views ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,7 +130,7 @@ class Gateway:
         grant = callers.opened(call, self._signer)
         job = showable(await self._store.job(grant.job_id), grant.job_id)
         callers.check_time(grant)
-        self._scheduler.views.want(job.id, grant.service)
+        self._job_service.viewers.want(job.id, grant.service)
         until = int(time.time()) + COOKIE_SECONDS
         cookie = self._signer.sign("cookie", Grant(job.id, grant.service, grant.mode, until, grant.follow))
         path = "/follow" if grant.service == "notebook" else "/"
@@ -143,7 +144,7 @@ class Gateway:
 
     def _desktop(self, job: Job, grant: Grant, newest: str) -> HTMLResponse:
         assert job.sandbox_id  # noqa: S101 - it runs
-        self._scheduler.views.want(job.id, "desktop")
+        self._job_service.viewers.want(job.id, "desktop")
         preload = "".join(f'<link rel="modulepreload" href="/novnc/core/{name}.js">\n' for name in MODULES)
         return page(
             "desktop",
@@ -178,7 +179,7 @@ class Gateway:
 
     async def _list(self, call: Call) -> Response:
         running = [job for job in reversed(await self._store.running()) if not (job.packaging_at or job.settled_at)]
-        other: wire.Service = "notebook" if call.service == "desktop" else "desktop"
+        other: messages.Service = "notebook" if call.service == "desktop" else "desktop"
         return page(
             "list",
             "Running jobs",

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 
-from agent import wire
 from orchestrator.errors import Forbidden
-from orchestrator.origins import foreign
+from orchestrator.live.grants import Grant, Signer
 from orchestrator.settings import Settings
-from orchestrator.signing import Grant, Signer
+from orchestrator.web.origin_check import foreign
+from protocol import messages
 
 #: The cookie that keeps a grant in a browser, and the parameter of a link that brings it there.
 COOKIE, PARAMETER = "view", "link"
@@ -42,7 +42,7 @@ class Call:
     """A call at the gateway, as nginx passes it on. ``job_id`` is None where no view was called, but the gateway."""
 
     headers: Headers
-    service: wire.Service
+    service: messages.Service
     host: str
     path: str
     link: str | None
@@ -51,7 +51,7 @@ class Call:
 
 def understand(headers: Headers, settings: Settings) -> Call:
     """Which view, or list, is called. Raises Forbidden."""
-    service = cast(wire.Service, headers.get(SERVICE_HEADER, ""))
+    service = cast(messages.Service, headers.get(SERVICE_HEADER, ""))
     if service not in ("desktop", "notebook"):
         raise Forbidden(403, "not-for-you", "Not for you", "Only the live gateway may ask here.")
     host = headers.get("host", "").lower()

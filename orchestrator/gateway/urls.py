@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 
-from agent import wire
-from orchestrator.models import Job
+from orchestrator.db.models import Job
+from orchestrator.live.grants import Grant, Mode, Signer
 from orchestrator.settings import Settings, is_loopback
-from orchestrator.signing import Grant, Mode, Signer
+from protocol import messages
 
 
-def link(settings: Settings, signer: Signer, job: Job, service: wire.Service, mode: Mode, follow: bool = False) -> str:
+def link(
+    settings: Settings, signer: Signer, job: Job, service: messages.Service, mode: Mode, follow: bool = False
+) -> str:
     """A link that opens a view of a job, for a while."""
     until = int(time.time() + settings.view_link_seconds)
     token = signer.sign("link", Grant(job.id, service, mode, until, follow))
     return f"http://{service}-{job.id}.{settings.view_domain}:{port(settings, service)}/?link={token}"
 
 
-def gateway(settings: Settings, service: wire.Service) -> str:
+def gateway(settings: Settings, service: messages.Service) -> str:
     """Where the list of running jobs is."""
     return f"http://{settings.view_domain}:{port(settings, service)}/"
 
@@ -30,5 +32,5 @@ def api(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def port(settings: Settings, service: wire.Service) -> int:
+def port(settings: Settings, service: messages.Service) -> int:
     return settings.desktop_port if service == "desktop" else settings.notebook_port

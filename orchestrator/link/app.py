@@ -17,15 +17,15 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from agent import wire
+from orchestrator.db.models import MODEL, Job
 from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
-from orchestrator.link import messages
+from orchestrator.files.job_files import DiskFull, TooBig
+from orchestrator.jobs.service import JobService
+from orchestrator.link import message_parser
 from orchestrator.link.guard import Guard
 from orchestrator.link.pieces import pieces
-from orchestrator.models import MODEL, Job
-from orchestrator.problems import on_crash, on_problem, on_record_full
-from orchestrator.records import DiskFull, TooBig
-from orchestrator.scheduler import Scheduler
+from orchestrator.web.problems import on_crash, on_problem, on_record_full
+from protocol import messages
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MESSAGE_SECONDS = 30.0
 
 
-def create_link(scheduler: Scheduler) -> ASGIApp:
+def create_link(job_service: JobService) -> ASGIApp:
     """The application that listens on the link's socket."""
 
     def caller(request: Request) -> Job:
@@ -42,44 +42,44 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
 
     async def take(request: Request) -> StreamingResponse:
         job = caller(request)
-        version = messages.take(await _body(request)).version
-        if version != wire.VERSION:
-            detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {wire.VERSION!r}."
-            await scheduler.refuse(job, f"{detail} Build both with `docker compose build`.")
+        version = message_parser.take(await _body(request)).version
+        if version != messages.VERSION:
+            detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {messages.VERSION!r}."
+            await job_service.refuse(job, f"{detail} Build both with `docker compose build`.")
             raise Conflict(409, "version", "Versions differ", detail)
-        return _long_answer(await scheduler.take(job))
+        return _long_answer(await job_service.take(job))
 
     async def uploads(request: Request) -> StreamingResponse:
-        return StreamingResponse(scheduler.uploads(caller(request)), media_type="application/x-tar")
+        return StreamingResponse(job_service.uploads(caller(request)), media_type="application/x-tar")
 
     async def events(request: Request) -> JSONResponse:
         job = caller(request)
-        reports = await asyncio.to_thread(messages.batch, await _body(request), job.steps_count, time.time())
-        return _answer(wire.Acknowledged(await scheduler.record(job, reports)))
+        reports = await asyncio.to_thread(message_parser.batch, await _body(request), job.steps_count, time.time())
+        return _answer(messages.Acknowledged(await job_service.record(job, reports)))
 
     async def commands(request: Request) -> JSONResponse:
-        return _answer(await scheduler.commands(caller(request)))
+        return _answer(await job_service.commands(caller(request)))
 
     async def ask(request: Request) -> JSONResponse:
         job = caller(request)
-        question = messages.ask(await _body(request))
+        question = message_parser.ask(await _body(request))
         _check_thinks(job)
-        return _answer(await scheduler.answer(job, question))
+        return _answer(await job_service.answer(job, question))
 
     async def hear(request: Request) -> JSONResponse:
         job = caller(request)
-        question = messages.hear(await _body(request))
+        question = message_parser.hear(await _body(request))
         _check_thinks(job)
-        return _answer(await scheduler.hear(job, question))
+        return _answer(await job_service.hear(job, question))
 
     async def outcome(request: Request) -> StreamingResponse:
         job = caller(request)
-        return _long_answer(await scheduler.settle(job, messages.outcome(await _body(request))))
+        return _long_answer(await job_service.accept_outcome(job, message_parser.outcome(await _body(request))))
 
     async def artifact(request: Request) -> JSONResponse:
         job = caller(request)
         try:
-            return _answer(await scheduler.receive(job, _stream(request)))
+            return _answer(await job_service.receive(job, _stream(request)))
         except TooBig as error:
             raise BadRequest(413, "zip-too-big", "ZIP too big", str(error)) from error
         except DiskFull as error:
@@ -90,11 +90,11 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
 
     async def look(request: Request) -> JSONResponse:
         job = caller(request)
-        with scheduler.looks.answering(job.id, request.path_params["look_id"]) as answer:
+        with job_service.file_requests.answering(job.id, request.path_params["look_id"]) as answer:
             try:
                 async with asyncio.timeout_at(answer.over):
                     line, blocks = await _line(_stream(request))
-                    scheduler.looks.tell(answer, messages.found(line, answer.look))
+                    job_service.file_requests.deliver(answer, message_parser.found(line, answer.look))
                     await answer.fill(blocks)
             except (TimeoutError, ClientDisconnect, BrokenResourceError, ClosedResourceError):
                 pass  # it took too long, or one of the two sides has gone: there is nobody to tell
@@ -102,7 +102,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
 
     async def views(request: Request) -> JSONResponse:
         job = caller(request)
-        scheduler.views.tell(job.id, messages.shown(await _body(request)))
+        job_service.viewers.report(job.id, message_parser.shown(await _body(request)))
         return JSONResponse(None)
 
     routes = [
@@ -119,7 +119,7 @@ def create_link(scheduler: Scheduler) -> ASGIApp:
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
     app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
-    return Guard(app, scheduler)
+    return Guard(app, job_service)
 
 
 def _check_thinks(job: Job) -> None:
@@ -148,8 +148,8 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(MESSAGE_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > messages.MESSAGE_BYTES:
-                    detail = f"A message has {messages.MESSAGE_BYTES:,} bytes at most."
+                if len(body) > message_parser.MESSAGE_BYTES:
+                    detail = f"A message has {message_parser.MESSAGE_BYTES:,} bytes at most."
                     raise BadRequest(413, "too-long", "Too long", detail)
     except TimeoutError:
         detail = f"A message may take {MESSAGE_SECONDS:g} s."
@@ -166,8 +166,8 @@ async def _line(blocks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[byte
         begun += block
         if b"\n" in block:
             break
-        if len(begun) > messages.MESSAGE_BYTES:
-            raise BadRequest(413, "too-long", "Too long", f"A line has {messages.MESSAGE_BYTES:,} bytes at most.")
+        if len(begun) > message_parser.MESSAGE_BYTES:
+            raise BadRequest(413, "too-long", "Too long", f"A line has {message_parser.MESSAGE_BYTES:,} bytes at most.")
     line, _, first = bytes(begun).partition(b"\n")
 
     async def rest() -> AsyncIterator[bytes]:

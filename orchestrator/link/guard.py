@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator import logs
 from orchestrator.errors import Forbidden, Unavailable
-from orchestrator.problems import answer
-from orchestrator.scheduler import Scheduler
+from orchestrator.jobs.service import JobService
+from orchestrator.web.problems import answer
 
 #: Requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an outcome
 #: or a question, a ZIP, two looks; and the same once more where its connections broke and we have not noticed yet.
@@ -26,15 +26,15 @@ class Guard:
     After an answer that is no success the connection is closed: what else was sent on it is never read.
     """
 
-    def __init__(self, app: ASGIApp, scheduler: Scheduler) -> None:
-        self._app, self._scheduler = app, scheduler
+    def __init__(self, app: ASGIApp, job_service: JobService) -> None:
+        self._app, self._job_service = app, job_service
         self._passing: Counter[tuple[str, bool]] = Counter()  # by sandbox, ZIPs by themselves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        job = await self._scheduler.job_of_token(token) if scheme.lower() == "bearer" else None
+        job = await self._job_service.job_of_token(token) if scheme.lower() == "bearer" else None
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:

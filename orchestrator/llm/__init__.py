@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import SettingsError
 from orchestrator.llm.base import Model as Model
 from orchestrator.llm.base import Provider
-from orchestrator.llm.falling import Falling
+from orchestrator.llm.fallback import Falling
 from orchestrator.llm.setup import Setup
 from orchestrator.settings import KEYS, OPENAI_URL, Settings, is_private
 

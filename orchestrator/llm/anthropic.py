@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
-from orchestrator.llm import reading
+from orchestrator.llm import responses
 from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
-from orchestrator.llm.explaining import words
-from orchestrator.llm.retrying import Failure
+from orchestrator.llm.error_texts import words
+from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
-from orchestrator.llm.writing import Writing
+from orchestrator.llm.streaming import Writing
 
 if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
     import anthropic
@@ -80,7 +80,7 @@ class Anthropic(Provider):
         try:
             create = client.messages.with_streaming_response.create
             async with create(**self._arguments(request)) as response:
-                async for message in reading.messages(response.iter_bytes(), "Anthropic's"):
+                async for message in responses.messages(response.iter_bytes(), "Anthropic's"):
                     ending.read(message, writing)
         except anthropic.APIStatusError as error:
             failure = _failure(error)
@@ -142,7 +142,7 @@ class _Ending:
             for block in event.get("content") or []:
                 self._block(block, writing)
         elif kind == "message_start":
-            self._about(reading.part(event, "message"))
+            self._about(responses.part(event, "message"))
         elif kind == "content_block_start":
             self._block(event.get("content_block"), writing)
         elif kind == "content_block_delta":
@@ -153,20 +153,20 @@ class _Ending:
             raise Failure("an answer that is not of Anthropic's protocol", HTTPStatus.OK)
 
     def _about(self, message: Any) -> None:
-        self._model = reading.text(reading.part(message, "model")) or self._model
-        self.finish = str(reading.part(message, "stop_reason") or "") or self.finish
-        self._why = reading.text(reading.part(message, "stop_details", "explanation")) or self._why
-        used = reading.part(message, "usage")
+        self._model = responses.text(responses.part(message, "model")) or self._model
+        self.finish = str(responses.part(message, "stop_reason") or "") or self.finish
+        self._why = responses.text(responses.part(message, "stop_details", "explanation")) or self._why
+        used = responses.part(message, "usage")
         for name in SENT:
-            if (number := reading.count(reading.part(used, name))) is not None:
+            if (number := responses.count(responses.part(used, name))) is not None:
                 self._sent[name] = number
-        if (wrote := reading.count(reading.part(used, "output_tokens"))) is not None:
+        if (wrote := responses.count(responses.part(used, "output_tokens"))) is not None:
             self._wrote = wrote
 
     def _block(self, block: Any, writing: Writing) -> None:
         self._any_block = True
-        writing.thought(reading.text(reading.part(block, "thinking")))
-        writing.answer(reading.text(reading.part(block, "text")))
+        writing.thought(responses.text(responses.part(block, "thinking")))
+        writing.answer(responses.text(responses.part(block, "text")))
 
     def reply(self) -> Reply:
         """How the answer ended; raises Failure where it broke off."""
@@ -201,7 +201,7 @@ def _content(message: Message, pictures: bool) -> list[dict[str, Any]]:
 
 def _failure(error: Any) -> Failure:
     """A status that is no success."""
-    said = reading.part(error.body, "error", "message") or (error.body if isinstance(error.body, str) else "")
+    said = responses.part(error.body, "error", "message") or (error.body if isinstance(error.body, str) else "")
     known = error.status_code in HTTPStatus._value2member_map_
     default = HTTPStatus(error.status_code).phrase if known else "no words"
     return Failure(words(said, default), error.status_code, error.response.headers, error.body)
@@ -209,5 +209,5 @@ def _failure(error: Any) -> Failure:
 
 def _told(error: Any) -> Failure:
     """An error in the middle of a stream."""
-    status = STATUS.get(str(reading.part(error, "type")), HTTPStatus.BAD_GATEWAY)
-    return Failure(words(reading.part(error, "message"), "no words"), status, None, {"error": error})
+    status = STATUS.get(str(responses.part(error, "type")), HTTPStatus.BAD_GATEWAY)
+    return Failure(words(responses.part(error, "message"), "no words"), status, None, {"error": error})

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from orchestrator.errors import ModelAway, ModelCut, ModelEmpty, ModelError, Usage
-from orchestrator.llm.explaining import explained, redacted
-from orchestrator.llm.retrying import Failure, OnWait, persist
+from orchestrator.llm.error_texts import explained, redacted
+from orchestrator.llm.retries import Failure, OnWait, persist
 from orchestrator.llm.setup import Setup
-from orchestrator.llm.writing import OnPart, Part, Repeats, Writing
+from orchestrator.llm.streaming import OnPart, Part, Repeats, Writing
 
 __all__ = ["Answer", "Message", "Model", "Part", "Picture", "Question"]
 

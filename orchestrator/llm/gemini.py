@@ -11,12 +11,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
-from orchestrator.llm import reading
+from orchestrator.llm import responses
 from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
-from orchestrator.llm.explaining import words
-from orchestrator.llm.retrying import Failure
+from orchestrator.llm.error_texts import words
+from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
-from orchestrator.llm.writing import Writing
+from orchestrator.llm.streaming import Writing
 
 if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
     import httpx2
@@ -141,22 +141,22 @@ class _Ending:
     def read(self, response: dict[str, Any], writing: Writing) -> None:
         """Take the whole answer, or a piece of it."""
         self.begun = True
-        self._model = reading.text(response.get("modelVersion")) or self._model
-        self._blocked = reading.text(reading.part(response, "promptFeedback", "blockReason")) or self._blocked
-        used = {name: reading.count(number) for name, number in (response.get("usageMetadata") or {}).items()}
+        self._model = responses.text(response.get("modelVersion")) or self._model
+        self._blocked = responses.text(responses.part(response, "promptFeedback", "blockReason")) or self._blocked
+        used = {name: responses.count(number) for name, number in (response.get("usageMetadata") or {}).items()}
         if used.get("promptTokenCount") is not None:
             sent = ("promptTokenCount", "toolUsePromptTokenCount")
             wrote = ("candidatesTokenCount", "thoughtsTokenCount")
             self._tokens = (sum(used.get(name) or 0 for name in sent), sum(used.get(name) or 0 for name in wrote))
-        candidate = reading.part(response, "candidates", 0)
+        candidate = responses.part(response, "candidates", 0)
         if candidate is None:
             return
         self._any_candidate = True
-        self.finish = str(reading.part(candidate, "finishReason") or "") or self.finish
-        self._why = reading.text(reading.part(candidate, "finishMessage")) or self._why
-        for part in reading.part(candidate, "content", "parts") or []:
-            write = writing.thought if reading.part(part, "thought") else writing.answer
-            write(reading.text(reading.part(part, "text")))
+        self.finish = str(responses.part(candidate, "finishReason") or "") or self.finish
+        self._why = responses.text(responses.part(candidate, "finishMessage")) or self._why
+        for part in responses.part(candidate, "content", "parts") or []:
+            write = writing.thought if responses.part(part, "thought") else writing.answer
+            write(responses.text(responses.part(part, "text")))
 
     def reply(self) -> Reply:
         """How the answer ended; raises Failure where it broke off."""

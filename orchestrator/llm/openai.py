@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
-from orchestrator.llm import reading
+from orchestrator.llm import responses
 from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
-from orchestrator.llm.explaining import words
-from orchestrator.llm.retrying import Failure
+from orchestrator.llm.error_texts import words
+from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
-from orchestrator.llm.writing import Writing
+from orchestrator.llm.streaming import Writing
 
 if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
     import asyncio
@@ -78,7 +78,7 @@ class OpenAI(Provider):
         try:
             create = client.chat.completions.with_streaming_response.create
             async with create(**self._arguments(request)) as response:
-                async for message in reading.messages(response.iter_bytes(), "OpenAI's"):
+                async for message in responses.messages(response.iter_bytes(), "OpenAI's"):
                     ending.read(message, writing)
         except openai.APIStatusError as error:
             failure = _failure(error)
@@ -138,16 +138,16 @@ class _Ending:
 
     def read(self, message: dict[str, Any], writing: Writing) -> None:
         """Take the whole answer, or a piece of it; raises Failure for an error."""
-        choice = reading.part(message, "choices", 0)
-        delta = reading.part(choice, "delta") or (None if self._any_text else reading.part(choice, "message"))
-        said = reading.text(reading.part(delta, "content")) or reading.text(reading.part(choice, "text"))
+        choice = responses.part(message, "choices", 0)
+        delta = responses.part(choice, "delta") or (None if self._any_text else responses.part(choice, "message"))
+        said = responses.text(responses.part(delta, "content")) or responses.text(responses.part(choice, "text"))
         if (error := message.get("error")) and not said:
             raise _told(error)
         if message and "choices" not in message and "usage" not in message and not self._any_choice:
             raise Failure("an answer that is not of OpenAI's protocol", HTTPStatus.OK)
-        self._model = self._model or reading.text(message.get("model"))
+        self._model = self._model or responses.text(message.get("model"))
         used = message.get("usage")
-        tokens = tuple(reading.count(reading.part(used, name)) for name in ("prompt_tokens", "completion_tokens"))
+        tokens = tuple(responses.count(responses.part(used, name)) for name in ("prompt_tokens", "completion_tokens"))
         if tokens[0] is not None or tokens[1] is not None:
             self._tokens = (tokens[0], tokens[1])
         if not isinstance(choice, dict):
@@ -155,10 +155,10 @@ class _Ending:
         self._any_choice = True
         self._whole = "delta" not in choice
         self._any_text = self._any_text or bool(said.strip())
-        self._refusal += reading.text(reading.part(delta, "refusal"))
+        self._refusal += responses.text(responses.part(delta, "refusal"))
         if (reason := choice.get("finish_reason")) is not None:
             self.finish = str(reason)
-        writing.thought(next(filter(None, (reading.text(reading.part(delta, name)) for name in THOUGHTS)), ""))
+        writing.thought(next(filter(None, (responses.text(responses.part(delta, name)) for name in THOUGHTS)), ""))
         writing.answer(said)
 
     def reply(self) -> Reply:
@@ -203,7 +203,7 @@ def _failure(error: Any) -> Failure:
 
 def _told(error: Any) -> Failure:
     """An error in the body of a success: so OpenRouter tells what went wrong at the server behind it."""
-    code = reading.part(error, "code")
+    code = responses.part(error, "code")
     status = code if isinstance(code, int) and 400 <= code < 600 else HTTPStatus.BAD_GATEWAY
-    said = reading.part(error, "message") or (error if isinstance(error, str) else "")
+    said = responses.part(error, "message") or (error if isinstance(error, str) else "")
     return Failure(words(said, "no words"), status, None, {"error": error})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from orchestrator.llm.retrying import Pace
+from orchestrator.llm.retries import Pace
 
 
 @dataclass(frozen=True)

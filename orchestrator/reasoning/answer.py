@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.plan import CHECK_CHARACTERS, FileStep, PythonStep, ShellStep
+from orchestrator.planning.steps import CHECK_CHARACTERS, FileStep, PythonStep, ShellStep
 
 #: Characters of a step's title, of the thought, and of what a model says it needs.
 TITLE, THOUGHT, NEEDS = 120, 8_000, 4_000

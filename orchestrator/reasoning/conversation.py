@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.db.models import Turn
 from orchestrator.llm.base import Message, Picture
-from orchestrator.models import Turn
-from orchestrator.reasoning.questions import cut
+from orchestrator.reasoning.model_prompts import cut
 
 #: Characters that count as a token, on the safe side for code.
 CHARACTERS = 3
@@ -20,13 +20,20 @@ CHARACTERS = 3
 LAST, TOLD, ANSWERED = 3, 800, 4_000
 
 
-def messages(system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()) -> tuple[Message, ...]:
+#: The purpose of a turn that puts the request anew: turns before it are not sent any more.
+AGAIN = "again"
+
+
+def question_messages(
+    system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()
+) -> tuple[Message, ...]:
     """Return the messages of a question, in at most ``room`` tokens if that is possible.
 
     The first turn holds the prompt, and the last ones hold what is asked now: they stay. ``pictures`` go with the last
     turn.
     """
-    texts = [(turn.role, turn.text) for turn in turns]
+    anew = max((n for n, turn in enumerate(turns) if turn.purpose == AGAIN), default=0)
+    texts = [(turn.role, turn.text) for turn in turns[anew:]]
     if _size(system, texts) > room * CHARACTERS:
         texts = _condensed(texts)
     while _size(system, texts) > room * CHARACTERS and len(texts) > LAST + 2:

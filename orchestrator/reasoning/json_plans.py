@@ -20,7 +20,7 @@ from orchestrator.reasoning.answer import (
     is_nothing,
     one_line,
 )  # fmt: skip
-from orchestrator.reasoning.blocks import is_file
+from orchestrator.reasoning.code_blocks import is_file
 from orchestrator.reasoning.markdown import Document
 
 #: The kinds of a step in JSON.

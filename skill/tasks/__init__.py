@@ -8,7 +8,7 @@ from skill.task import Task
 
 #: In the order in which they run.
 GROUPS = (
-    "everyday", "programs", "scripts", "data", "convert", "logs", "charts", "shell", "mend", "explore",
+    "everyday", "functions", "programs", "scripts", "data", "convert", "logs", "charts", "shell", "mend", "explore",
     "impossible", "traps",
 )  # fmt: skip
 

@@ -1,0 +1,684 @@
+"""The kernel: the process in which a job's python steps run as the cells of one notebook. It is the job's user's own.
+
+    python -P ipython_kernel.py FD TEXT PICTURE VIEWER
+
+It runs in the users' environment, so it knows nothing of the agent's package. FD is a socket to the agent, with one
+JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have, VIEWER the
+characters of all results of a viewer's cell. From the agent:
+
+    {"run": number, "source": text}   run a step, whose file is in SOURCES: {"begun": true} is the first answer, and
+                                      the last one is
+                                      {"ended": exit code, "error": [name, message] or null, "spared": [pid]}
+    {"heard": true}                   a result is where it belongs: what is printed next comes after it
+    {"exit": true}                    end as a script ends, with all that is to be done at its exit
+
+To the agent besides: {"result": {kind: text}, "file": path, "id": text}; and of a cell that a viewer has run,
+{"viewer": {"source": text, "printed": text, "results": [{kind: text}], "error": [name, message] or null}}. What a step
+prints goes to file descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to
+the viewer.
+
+A thread drives the kernel through its own door, as any client does, so whoever is attached to it sees what happens.
+What a script may do works as in a script, where a notebook would have it differently.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# A file of the workspace may have the name of a module that the kernel itself needs: it comes when the kernel is there.
+sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
+
+import ast  # noqa: E402
+import asyncio  # noqa: E402
+import base64  # noqa: E402
+import codeop  # noqa: E402
+import functools  # noqa: E402
+import gc  # noqa: E402
+import importlib  # noqa: E402
+import io  # noqa: E402
+import json  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
+import traceback  # noqa: E402
+import types  # noqa: E402
+import warnings  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from contextlib import ExitStack, contextmanager, nullcontext, suppress  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+#: A debugger would take a fifth of the start: whoever imports it later gets it all the same.
+sys.modules["debugpy"] = None  # type: ignore[assignment]
+import zmq  # noqa: E402
+from ipykernel.compiler import XCachingCompiler  # noqa: E402
+from ipykernel.displayhook import ZMQShellDisplayHook  # noqa: E402
+from ipykernel.iostream import OutStream  # noqa: E402
+from ipykernel.ipkernel import IPythonKernel  # noqa: E402
+from ipykernel.kernelapp import IPKernelApp  # noqa: E402
+from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa: E402
+from IPython.core.error import UsageError  # noqa: E402
+from IPython.core.inputtransformer2 import leading_empty_lines  # noqa: E402
+from jupyter_client.session import Session  # noqa: E402
+from traitlets import Type  # noqa: E402
+
+FOLDER = Path.home() / "kernel"
+SOURCES = Path("/run/steps")  # where the agent has put what it tells
+WORKSPACE = Path.cwd()
+
+#: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
+HEARD_SECONDS = 5.0
+
+#: Seconds that a viewer's cell may keep a step waiting.
+VIEWERS_SECONDS = 10
+
+#: Bytes of what programs print that a viewer's cell has started.
+APART_BYTES = 100_000
+
+#: Of multiprocessing and joblib: their processes count what steps share, and go on from step to step as that does.
+TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker")
+
+#: Results of a viewer's cell that are told, with a last one that says how many are not.
+VIEWED = 20
+
+#: What of a result is kept, as texts and as pictures; and the names of pictures as files.
+TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
+PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
+
+NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
+
+
+class Steps:
+    """The steps of the job: each is run as a cell, and the agent hears what comes of it."""
+
+    def __init__(self, fd: int, text: int, picture: int, of_viewer: int) -> None:
+        self._text, self._picture, self.of_viewer = text, picture, of_viewer
+        self._agent = socket.socket(fileno=fd)
+        self._printed = os.dup(2)  # to the agent, whatever a viewer's cell does
+        self.spared: list[int] = []  # processes that do not end with the step
+        self._modules: dict[str, tuple[int, int]] = {}  # files of the workspace that were imported, as they were then
+        self._sending = threading.Lock()
+        self._heard = threading.Event()
+        self.current: str | None = None  # the file of the step that runs
+        self.viewer: Viewed | None = None  # the viewer's cell that runs
+        self.others = False  # what runs is not a step's
+        self.turn = threading.Lock()  # so that no interrupt for others comes when they are through
+        self.session = ""  # of the thread that drives the kernel
+        self.viewers: dict[str, OutStream] = {}  # standard output and error of viewers' cells
+        self._streams: dict[str, Printed] = {}  # and of the steps, as they were given
+        self._pictures = 0
+
+    # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
+
+    def drive(self, app: IPKernelApp) -> None:
+        """Do what the agent says, until it has gone; a second thread runs the steps."""
+        with self.or_end():
+            session = Session(key=app.session.key)
+            self.session = session.session
+            door = zmq.Context().socket(zmq.DEALER)
+            door.connect(f"{app.transport}://{app.ip}-{app.shell_port}")
+            for line in self._agent.makefile("rb"):
+                told = json.loads(line)
+                if "run" in told:
+                    threading.Thread(target=self._run, args=(session, door, told["run"], told["source"])).start()
+                elif "exit" in told:
+                    app.io_loop.add_callback(app.io_loop.stop)
+                    self._interrupt_others("")
+                else:
+                    self._heard.set()
+
+    def _run(self, session: Session, door: Any, number: int, source: str) -> None:
+        with self.or_end():
+            self._run_cell(session, door, f"{SOURCES}/step-{number}.py", source)
+
+    def _run_cell(self, session: Session, door: Any, path: str, source: str) -> None:
+        # a viewer's cell that fails takes what waits behind it along: it is asked for again
+        content = {"code": source, "allow_stdin": False, "stop_on_error": False}
+        status = "aborted"
+        while status == "aborted":
+            session.send(door, "execute_request", content, metadata={"step": path})
+            idle = False
+            while not door.poll(VIEWERS_SECONDS * 1000):
+                if idle and self.idle:
+                    raise RuntimeError("the kernel does nothing, and gives no answer")
+                idle = self.idle
+                self._interrupt_others(
+                    f"[a viewer's cell kept this step waiting for {VIEWERS_SECONDS} s: interrupted]\n"
+                )
+            _, frames = session.feed_identities(door.recv_multipart())
+            reply = session.deserialize(frames)["content"]
+            status = reply["status"]
+        error = [reply["ename"], reply["evalue"]] if status == "error" else None
+        self._send({"ended": self.code(error), "error": error, "spared": self.spared})
+
+    @contextmanager
+    def or_end(self) -> Iterator[None]:
+        """Where this goes wrong, nobody would answer the agent: the kernel ends, and what went wrong is printed."""
+        try:
+            yield
+        except Exception as error:
+            try:
+                os.write(self._printed, traceback.format_exc().encode())
+            except Exception:
+                os.write(self._printed, f"{type(error).__name__}: {error}\n".encode())
+            finally:
+                os._exit(os.EX_SOFTWARE)
+
+    def _interrupt_others(self, why: str) -> None:
+        """The job waits: what a viewer runs in its place ends."""
+        with self.turn:
+            if self.others:
+                os.write(self._printed, why.encode())
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
+
+    def begin(self, path: str, source: str) -> None:
+        """A step begins, and imports anew what has been changed in the workspace, as the next script would."""
+        self._send({"begun": True})
+        self.current, self.exited = path, None
+        importlib.invalidate_caches()
+        loaded = _of_workspace()
+        if any(self._modules.get(file, now) != now for file, now in loaded.values()):
+            for name in loaded:
+                del sys.modules[name]
+        for name in _taken(source):
+            said = f"[… {name} of the workspace is not imported: the kernel uses another module {name}. Rename it …]\n"
+            os.write(self._printed, said.encode())
+
+    def end(self) -> None:
+        """A step has ended, with the threads that a script would wait for."""
+        with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
+            for thread in threading.enumerate():
+                if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
+                    thread.join()
+        if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
+            server._forkserver_pid = None  # noqa: SLF001 - it is ended with the step; another starts when needed
+        if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
+            with suppress(Exception):
+                executor.shutdown(kill_workers=True)  # likewise
+        trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
+        self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
+        self.renew_streams()
+        _flush_files()
+        self._modules.update(_of_workspace().values())
+        self.current = None
+
+    def renew_streams(self) -> None:
+        """Give the next one standard output and error as a script finds them, whatever has been put in their place."""
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            with suppress(Exception):  # it may be closed, or nothing that can be flushed
+                getattr(sys, name).flush()
+                if os.path.sameopenfile(number, self._printed) and getattr(sys, name) is self._streams.get(name):
+                    continue
+            os.dup2(self._printed, number)
+            self._streams[name] = Printed(number, getattr(sys, f"__{name}__"), self.viewers[name])
+            setattr(sys, name, self._streams[name])
+
+    @property
+    def idle(self) -> bool:
+        """Whether neither a step runs nor a viewer's cell."""
+        return self.current is None and not self.others
+
+    def is_mine(self, parent: Mapping[str, Any]) -> bool:
+        """Whether what goes on is a step's, and not a viewer's."""
+        return bool(self.session) and parent.get("session") == self.session
+
+    def send_result(self, data: Mapping[str, Any], display_id: str = "") -> None:
+        """Tell the agent of a result of the step; returns when it has heard of it."""
+        file = ""
+        for kind, suffix in PICTURES.items():
+            if kind in data:
+                file = self._save(_picture(data[kind]), suffix)
+                break  # the others are the same picture
+        kept = self.bounded(data, file)
+        self._heard.clear()
+        self._send({"result": kept, "file": file, "id": display_id})
+        self._heard.wait(HEARD_SECONDS)
+
+    def bounded(self, data: Mapping[str, Any], file: str = "") -> dict[str, str]:
+        """What of a result is told; of what is left out, it is said."""
+        kept: dict[str, str] = {}
+        notes: list[str] = []
+        for kind in PICTURES:
+            if kind in data:
+                content = _picture(data[kind])
+                if len(content) <= self._picture:
+                    kept[kind] = base64.b64encode(content).decode()
+                else:
+                    where = f"is in {file} alone" if file else "is left out"
+                    notes.append(f"a picture of {len(content):,} bytes {where}")
+        for kind in TEXTS:
+            if kind in data:
+                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind])
+                if len(text) <= self._text:
+                    kept[kind] = text
+                elif kind == "text/plain":
+                    half = self._text // 3
+                    left_out = len(text) - 2 * half
+                    kept[kind] = f"{text[:half]}\n[… {left_out:,} characters are left out here …]\n{text[-half:]}"
+                else:
+                    notes.append(f"{kind} of {len(text):,} characters is left out")
+        if notes:
+            kept["text/plain"] = "\n".join([kept.get("text/plain", ""), *(f"[… {note} …]" for note in notes)]).strip()
+        return kept
+
+    def viewed(self, cell: Viewed, error: list[str] | None) -> None:
+        """Tell the agent of a cell that a viewer has run."""
+        printed, results = "".join(cell.printed), list(cell.results)
+        if len(printed) > self._text:
+            kept = self._text - 100
+            printed = f"{printed[:kept]}\n[… {len(printed) - kept:,} characters are left out …]\n"
+        if left_out := cell.shown - len(results):
+            results.append({"text/plain": f"[… {left_out} results are left out …]"})
+        told = {"source": cell.source[: self._text], "printed": printed, "results": results, "error": error}
+        self._send({"viewer": told})
+
+    def _save(self, content: bytes, suffix: str) -> str:
+        """Keep a picture under the next number; where that is not to be had, it is in the notebook alone."""
+        with suppress(OSError):
+            (WORKSPACE / "figures").mkdir(exist_ok=True)
+            while True:
+                self._pictures += 1
+                name = f"figures/figure-{self._pictures}.{suffix}"
+                with suppress(FileExistsError), open(WORKSPACE / name, "xb") as file:
+                    file.write(content)
+                    return name
+        return ""
+
+    def code(self, error: list[str] | None) -> int:
+        """The exit code of a script that ends like this."""
+        if error is None:
+            return 0
+        return 1 if self.exited is None else _exit_code(self.exited.code)
+
+    exited: SystemExit | None = None  # with which a step has ended itself
+
+    def _send(self, content: dict[str, Any]) -> None:
+        with self._sending, suppress(OSError):  # the agent has gone: so will we
+            self._agent.sendall(json.dumps(content).encode() + b"\n")
+
+
+class Viewed:
+    """A cell that a viewer runs."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.printed: list[str] = []
+        self.results: list[dict[str, str]] = []
+        self.shown = 0  # results, with those that are left out
+
+    def show(self, data: Mapping[str, Any]) -> None:
+        self.shown += 1
+        if self.shown < VIEWED:
+            one = STEPS.bounded(data)
+            if sum(len(part) for kept in (*self.results, one) for part in kept.values()) < STEPS.of_viewer:
+                self.results.append(one)
+
+
+STEPS: Steps
+
+
+def _picture(content: Any) -> bytes:
+    return content if isinstance(content, bytes) else base64.b64decode(content)
+
+
+def _exit_code(value: object) -> int:
+    """As Python ends a script, see sys.exit."""
+    if value is None:
+        return 0
+    return value & 0xFF if isinstance(value, int) else 1
+
+
+class Printed(io.TextIOWrapper):
+    """Standard output, or error: a step's is the process's own, a viewer's goes to the viewer."""
+
+    def __init__(self, fd: int, like: io.TextIOWrapper, viewer: OutStream) -> None:
+        file = io.FileIO(fd, "w", closefd=False)
+        super().__init__(io.BufferedWriter(file), like.encoding, like.errors, write_through=True)
+        self._viewer = viewer
+
+    def write(self, text: str) -> int:
+        if STEPS.current is None and threading.current_thread() is threading.main_thread():
+            if STEPS.viewer and len(STEPS.viewer.printed) < 10_000:
+                STEPS.viewer.printed.append(text)
+            return int(self._viewer.write(text) or 0)
+        written = super().write(text)
+        super().flush()
+        return written
+
+    def set_parent(self, parent: Any) -> None:
+        """Called by the kernel: whose cell begins."""
+        self._viewer.set_parent(parent)
+
+    def flush(self) -> None:
+        super().flush()
+        if STEPS.current is None:
+            self._viewer.flush()
+
+
+class Compiler(XCachingCompiler):
+    """Names the code of a step after its file, so that a traceback shows its lines."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # a step is complete: Python names the open bracket, and asks for no further input
+        self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
+
+    def get_code_name(self, raw_code: str, code: str, number: int) -> str:
+        return STEPS.current or str(super().get_code_name(raw_code, code, number))
+
+
+class Displayed(ZMQDisplayPublisher):
+    def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
+        super().publish(data, metadata, **more)
+        if STEPS.is_mine(self.parent_header):
+            STEPS.send_result(data, str((more.get("transient") or {}).get("display_id", "")))
+        elif STEPS.viewer:
+            STEPS.viewer.show(data)
+
+
+class Values(ZMQShellDisplayHook):
+    def finish_displayhook(self) -> None:
+        data = self.msg["content"]["data"] if self.msg else None
+        super().finish_displayhook()
+        if data and STEPS.is_mine(self.parent_header):
+            STEPS.send_result(data)
+        elif data and STEPS.viewer:
+            STEPS.viewer.show(data)
+
+
+class Shell(ZMQInteractiveShell):
+    """Shows the errors of a step as Python shows those of a script."""
+
+    displayhook_class = Type(Values)
+    display_pub_class = Type(Displayed)
+
+    def init_environment(self) -> None:
+        """Leave it as it is: in a terminal of a notebook's, programs would be asked for colours that others read."""
+
+    def init_user_ns(self) -> None:
+        super().init_user_ns()
+        self.user_ns["exit"] = self.user_ns["quit"] = sys.exit
+
+    def init_magics(self) -> None:
+        super().init_magics()
+        self.input_transformer_manager.cleanup_transforms.remove(leading_empty_lines)  # lines keep their numbers
+        pip = self.find_line_magic("pip")
+
+        def checked(line: str) -> None:
+            pip(line)
+            if code := self.user_ns.get("_exit_code"):
+                raise UsageError(f"pip has ended with exit code {code}")
+
+        self.register_magic_function(checked, "line", "pip")
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turn IPython's syntax into Python's. What does not parse raises the error that a script would end with."""
+        try:
+            return str(super().transform_cell(raw_cell))
+        except Exception as error:
+            if STEPS.current is None:
+                raise
+            raise self._as_in_script(raw_cell, error, STEPS.current) from None
+
+    def _as_in_script(self, source: str, error: Exception, path: str) -> Exception:
+        if isinstance(error, SyntaxError):
+            error.filename = path  # the tokenizer does not know it
+        try:
+            with _no_warnings():
+                compile(source, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        except SyntaxError as plain:
+            line = (plain.text or "").strip()
+            with suppress(Exception):
+                if super().transform_cell(line).strip() == line:  # else Python stopped at a magic, and read no further
+                    return plain
+        except Exception as plain:
+            return plain
+        return error
+
+    def should_run_async(self, *arguments: Any, **options: Any) -> bool:
+        with _no_warnings(), suppress(Exception):  # the cell reports what is wrong with it when it runs
+            return bool(super().should_run_async(*arguments, **options))
+        return False
+
+    def awaits(self, code: str) -> bool:
+        """Whether a cell needs a running loop. A cell that does not parse needs none."""
+        with _no_warnings(), suppress(Exception):
+            return self.should_run_async(code, transformed_cell=self.transform_cell(code))
+        return False
+
+    def showtraceback(self, exc_tuple: Any = None, *arguments: Any, **options: Any) -> None:
+        if STEPS.current is None:
+            super().showtraceback(exc_tuple, *arguments, **options)
+            return
+        kind, error, trace = self._get_exc_info(exc_tuple)
+        if isinstance(error, SystemExit):
+            STEPS.exited = error
+            said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
+        elif isinstance(error, UsageError):
+            said = f"UsageError: {error}\n"
+        else:
+            said = _words(error, trace)
+        with suppress(Exception):  # where a step has closed it, it is as with a script
+            print(said, end="", file=sys.stderr)
+        self._showtraceback(kind, error, said.splitlines())  # for viewers, and for the answer
+
+    def showsyntaxerror(self, *arguments: Any, **options: Any) -> None:
+        if STEPS.current is None:
+            super().showsyntaxerror(*arguments, **options)
+        else:
+            self.showtraceback()
+
+
+def _words(error: BaseException, trace: types.TracebackType | None) -> str:
+    """What Python prints of an error that ends a script: from the step's own code on, without what is ours."""
+    while trace and trace.tb_frame.f_code.co_filename != STEPS.current:
+        trace = trace.tb_next
+    shown: traceback.TracebackException | None = traceback.TracebackException(type(error), error, trace)
+    whole, link = shown, shown
+    while link:
+        frames = [frame for frame in link.stack if frame.filename != __file__]
+        # Python prints the word "Traceback" only above frames
+        link.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+        link = link.__cause__ or link.__context__
+    return "".join(whole.format()) if whole else ""
+
+
+class Kernel(IPythonKernel):
+    """Runs steps as scripts run, and viewers' cells as cells."""
+
+    shell_class = Type(Shell)
+    compiler_class = Type(Compiler)
+
+    async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        with STEPS.or_end() if STEPS.is_mine(parent["header"]) else nullcontext():
+            await super().execute_request(stream, ident, parent)
+
+    async def do_execute(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
+        header = self.get_parent("shell").get("header", {})
+        if not STEPS.is_mine(header):
+            STEPS.others = True
+            try:
+                return await self._viewers(code, silent, *arguments, **options)
+            finally:
+                while STEPS.others:
+                    with suppress(KeyboardInterrupt), STEPS.turn:  # an interrupt may come until then
+                        STEPS.others = False
+                STEPS.renew_streams()
+        path = str(options["cell_meta"]["step"])
+        sys.argv = [path]
+        self.shell.user_ns["__file__"] = path
+        loop, mine = asyncio.get_running_loop(), os.getpid()
+        STEPS.begin(path, code)
+        if not self.shell.awaits(code):
+            # asyncio works as in a script: this loop stands still until the step is through
+            asyncio._set_running_loop(None)  # noqa: SLF001
+            if self._other_loop is None or self._other_loop.is_closed():
+                self._other_loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._other_loop)
+        try:
+            reply = await super().do_execute(code, silent, *arguments, **options)
+            if os.getpid() != mine:  # a child, which ends where the script does
+                sys.stdout.flush()
+                os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
+            return reply
+        finally:
+            asyncio._set_running_loop(loop)  # noqa: SLF001
+            asyncio.set_event_loop(loop)
+            STEPS.end()
+
+    _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that await nothing themselves
+
+    async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
+        """Run a viewer's cell; what a front end asks for its own purposes is none."""
+        if silent or not options.get("store_history", True):
+            return await super().do_execute(code, silent, *arguments, **options)
+        cell = STEPS.viewer = Viewed(code)
+        error = ["Interrupted", "the cell did not come to its end"]
+        try:
+            with _apart() as printed:
+                try:
+                    reply = await super().do_execute(code, silent, *arguments, **options)
+                finally:
+                    print(printed(), end="")
+            error = [reply["ename"], reply["evalue"]] if reply["status"] == "error" else []
+            return reply
+        finally:
+            STEPS.viewer = None
+            STEPS.viewed(cell, error or None)
+
+    @contextmanager
+    def _cancel_on_sigint(self, cell: asyncio.Future[Any]) -> Iterator[None]:
+        """Interrupt a cell that awaits: ipykernel's own does not wake the loop, so it ends when it would have ended.
+
+        https://github.com/ipython/ipykernel/issues/881
+        """
+        loop = asyncio.get_running_loop()
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(cell.cancel))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def raw_input(self, prompt: object = "") -> str:
+        if STEPS.current is None:
+            return str(super().raw_input(prompt))
+        raise EOFError(f"input(): {NOBODY}")
+
+    def getpass(self, prompt: object = "", stream: object = None, **options: Any) -> str:
+        if STEPS.current is None:
+            return str(super().getpass(prompt, stream, **options))
+        raise EOFError(f"getpass(): {NOBODY}")
+
+
+@contextmanager
+def _apart() -> Iterator[Callable[[], str]]:
+    """What is printed past Python meanwhile, by programs that are started, is no step's: what gives it as a text."""
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
+        for fd in (1, 2):
+            before = os.dup(fd)
+            stack.callback(os.close, before)
+            os.dup2(file.fileno(), fd)
+            stack.callback(os.dup2, before, fd)
+        yield lambda: os.pread(file.fileno(), APART_BYTES, 0).decode("utf-8", "replace")
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """What is only looked at is warned of when it runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _taken(source: str) -> list[str]:
+    """What a step imports by the name of a file in the workspace, and does not get: the kernel has a module of it."""
+    try:
+        with _no_warnings():
+            tree = ast.parse(source)
+    except Exception:
+        return []  # it may be IPython's
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    ours = _of_workspace()
+    here = (name for name in names & sys.modules.keys() - ours.keys())
+    return sorted(
+        name for name in here if (WORKSPACE / f"{name}.py").exists() or (WORKSPACE / name / "__init__.py").exists()
+    )
+
+
+def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
+    """The modules that were imported from the workspace, each with its file as that is now."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
+        if isinstance(file, str) and file.startswith(f"{WORKSPACE}/"):
+            with suppress(OSError):
+                about = os.stat(file)
+                found[name] = file, (about.st_mtime_ns, about.st_size)
+    return found
+
+
+def _is_users(thread: threading.Thread) -> bool:
+    """Whether what a thread runs is written in a step or in the workspace; of others, nobody knows when they end."""
+    work: Any = type(thread).run
+    if work in (threading.Thread.run, threading.Timer.run):  # it does what it is given
+        work = getattr(thread, "function", getattr(thread, "_target", None))
+    while isinstance(work, functools.partial):
+        work = work.func
+    file = getattr(getattr(work, "__code__", None), "co_filename", "")
+    return file.startswith((f"{SOURCES}/", f"{WORKSPACE}/"))
+
+
+def _flush_files() -> None:
+    """What a step has written is in its files, though they are open: its end would have closed those of a script."""
+    for found in gc.get_objects():
+        if type(found) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            with suppress(Exception):
+                if not found.closed and found.writable():
+                    found.flush()
+
+
+class App(IPKernelApp):
+    kernel_class = Type(Kernel)
+
+    def init_io(self) -> None:
+        super().init_io()
+        STEPS.viewers = {"stdout": sys.stdout, "stderr": sys.stderr}
+        STEPS.renew_streams()
+
+
+def main() -> None:
+    global STEPS
+    fd, text, picture, of_viewer = (int(argument) for argument in sys.argv[1:])
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    for left in FOLDER.iterdir():  # of a kernel before this one
+        left.unlink()
+    STEPS = Steps(fd, text, picture, of_viewer)
+    os.environ.pop("MPLBACKEND", None)  # figures are shown in the notebook
+    # a process with threads may be forked here: multiprocessing does, and a script's has none
+    warnings.filterwarnings("ignore", message=".*is multi-threaded, use of fork.*", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'.*")
+    app = App.instance(
+        connection_file=str(FOLDER / f"kernel-{os.getpid()}.json"),
+        transport="ipc",
+        capture_fd_output=False,
+        log_level=50,
+    )
+    app.initialize(["--HistoryManager.enabled=False", "--InteractiveShell.colors=nocolor"])
+    del sys.modules["debugpy"]
+    sys.path.insert(0, str(WORKSPACE))
+    threading.Thread(target=STEPS.drive, args=(app,), daemon=True).start()
+    app.start()
+    STEPS.current = "exit"  # what is printed now is the job's
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Tells what a workspace holds: a child process with the identity of the job's user.
+
+    python -I -m agent.children.survey FOLDER BYTES
+
+stdin:  JSON: {"secrets": {name: value}, which are not told, "outputs": [glob], "uploads": [path],
+        "known": [path], whose heads are not told}
+stdout: a line with the numbers, from 0, of the outputs that nothing matches; then, in BYTES at most, a line for each
+        file with its size, and the heads of texts, uploads first, then the newest. What is left out is said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from agent.children import tables
+from agent.children.pack import candidates_of, matches
+from agent.children.walk import OPEN_FLAGS, TOO_MANY, Found, walk
+from protocol.artifact import readable
+from protocol.file_names import shown
+from protocol.redaction import Needles, Stream
+
+#: Files that are looked at, that are listed, that are opened, and whose head is told; and bytes of a head.
+MOST, LISTED, OPENED, TOLD, HEAD = 20_000, 300, 1_000, 20, 6_000
+
+#: Bytes of a text or of a table that are looked at, and of a text's head that is told.
+LOOKED_AT, HEAD_OF_DATA = 8_000, 400
+
+#: Data, of which the beginning is told in one quoted line: small models copy what looks like the content of a file.
+DATA = (".json", ".jsonl", ".ndjson", ".log", ".txt", ".xml", ".sql", ".svg", ".html", ".dat")
+
+#: Tables, of which the columns are told; data that is mostly lines of one form.
+TABLES = (".csv", ".tsv")
+LINES = (".log",)
+
+
+def survey(
+    root: str, room: int, needles: Needles, outputs: list[str], uploads: list[str], known: list[str]
+) -> tuple[list[int], str]:
+    """The numbers and the text of the module's docstring."""
+    reasons: set[str] = set()
+    found = sorted(walk(root, outputs, lambda _, reason, **__: reasons.add(reason), MOST), key=lambda item: item.path)
+    # of a workspace that is too large to be looked through nothing is said to be missing: the packer sees all of it
+    missing = [] if TOO_MANY in reasons else _missing(root, found, outputs)
+    return missing, _told(root, found, room, needles, set(uploads), set(known))
+
+
+def _missing(root: str, found: list[Found], outputs: list[str]) -> list[int]:
+    paths = {kind: [item.path for item in found if item.kind == kind] for kind in ("file", "link")}
+    candidates, _ = candidates_of(root, paths["file"], paths["link"])
+    return [n for n, pattern in enumerate(outputs) if not any(matches(pattern, path) for path in candidates)]
+
+
+def _told(root: str, found: list[Found], room: int, needles: Needles, uploads: set[str], known: set[str]) -> str:
+    if not found:
+        return "The workspace is empty."
+    parts = [f"The workspace has {len(found):,} entries:"]
+    left = room - 1000  # for what is said of what is left out
+    for item in found[:LISTED]:
+        what = readable(item.size) if item.kind == "file" else item.kind
+        line = needles.text(f"- {shown(item.path)} ({what})")
+        left -= len(line.encode()) + 1
+        if left < 0:
+            break
+        parts.append(line)
+    if len(found) >= len(parts):
+        parts.append(f"[… {len(found) - len(parts) + 1:,} more entries are left out …]")
+    files = [item for item in found if item.kind == "file" and item.path not in known]
+    files.sort(key=lambda item: (item.path not in uploads, -item.mtime))
+    told, left_out = 0, len(files[OPENED:])
+    for item in files[:OPENED]:
+        suffix = os.path.splitext(item.path)[1].lower()
+        head = _head(f"{root}/{item.path}", needles, LOOKED_AT if suffix in TABLES else HEAD)
+        if head is None:
+            continue
+        part = _part(shown(item.path), suffix, head, item.size)
+        size = len(part.encode()) + 1
+        if told == TOLD or size > left:
+            left_out += 1
+            continue
+        told, left = told + 1, left - size
+        parts.append(part)
+    if left_out:
+        parts.append(f"[… the beginnings of {left_out:,} further files are left out …]")
+    return "\n".join(parts)
+
+
+def _part(name: str, suffix: str, head: str, size: int) -> str:
+    """Describe one file for the model."""
+    if suffix in TABLES and (told := tables.table(head, size)):
+        return f"{name} is {told}"
+    if suffix in DATA:
+        verb = "is" if len(head.encode()) >= size and len(head) <= HEAD_OF_DATA else "begins with"
+        more = tables.lines(head) if suffix in LINES else ""
+        return f"{name} {verb} {head[:HEAD_OF_DATA]!r}" + (f"; {more}" if more else "")
+    if size <= HEAD:
+        return f"\nAll of {name}:\n{head}"
+    return f"\nBeginning of {name}:\n{head}\n[… the rest of {readable(size)} is left out …]"
+
+
+def _head(path: str, needles: Needles, most: int) -> str | None:
+    """The beginning of a text; None where the file is none."""
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, OPEN_FLAGS)) as file:
+            content = file.read(most + needles.longest)
+    except OSError:
+        return None
+    stream, whole = Stream(needles), len(content) < most + needles.longest
+    content = stream.feed(content) + (stream.close() if whole else b"")  # no half of a secret at the cut
+    content = content[:most]
+    if b"\0" in content:
+        return None
+    text = content.decode("utf-8", "ignore")
+    return text if len(text) > 0.7 * len(content) else None
+
+
+if __name__ == "__main__":
+    request = json.load(sys.stdin)
+    needles = Needles(request["secrets"])
+    told_of = request["outputs"], request["uploads"], request["known"]
+    missing, text = survey(sys.argv[1], int(sys.argv[2]), needles, *told_of)
+    told = f"{' '.join(map(str, missing))}\n{text}"
+    sys.stdout.buffer.write(told.encode("utf-8", "backslashreplace"))

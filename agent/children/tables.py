@@ -1,0 +1,92 @@
+"""Describes data for a model in a sentence: what the columns of a table hold, and the words of a log's lines.
+
+Without it a model guesses from the first rows, and misses the rare level of a log or the empty cell of a table.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+
+#: Delimiters of a table.
+DELIMITERS = ",;\t|"
+
+#: Rows that say something, different values that are listed, and characters of one.
+ROWS, VALUES, WIDE = 8, 8, 40
+
+#: Words at the start of a line that are looked at; columns that are described.
+WORDS, COLUMNS = 6, 60
+
+
+def table(head: str, size: int) -> str:
+    """Describe the columns of a table by its first row and by what its cells have in common; empty if it is none.
+
+    ``head`` is the beginning of the file, ``size`` the bytes of all of it.
+    """
+    whole = size <= len(head.encode()) + 3
+    lines = [line for line in head.splitlines() if line.strip()]
+    lines = lines if whole else lines[:-1]
+    if len(lines) < 2:
+        return ""
+    delimiter = max(DELIMITERS, key=lines[0].count)
+    rows = list(csv.reader(lines, delimiter=delimiter))
+    if not lines[0].count(delimiter) or len(rows[0]) != len(rows[1]) or len(rows[0]) > COLUMNS:
+        return ""
+    names = [name.strip() for name in rows[0]]
+    pairs = "; ".join(f"{name!r}: {value[:60]!r}" for name, value in zip(names, rows[1], strict=True))
+    count = f"{head.count(chr(10)):,}" if whole else f"about {round(size * head.count(chr(10)) / len(head.encode())):,}"
+    said = f"a table of {count} lines with a header, delimiter {delimiter!r}"
+    said += "" if delimiter == "," else f" (pandas: sep={delimiter!r})"
+    more = [text for n, name in enumerate(names) if (text := _column(name, [r[n] for r in rows[1:] if len(r) > n]))]
+    return ". ".join([f"{said}. Its first row, by column: {pairs}", *more])
+
+
+def _column(name: str, cells: Sequence[str]) -> str:
+    """What is special about a column; empty if nothing is."""
+    if len(cells) < ROWS:
+        return ""
+    said = []
+    full = [cell for cell in cells if cell.strip()]
+    if kinds := _few(cell.strip() for cell in full):
+        said.append(f"is one of {kinds}")
+    odd = list(dict.fromkeys(cell for cell in full if not _is_number(cell)))
+    if odd and len(odd) <= 3 and sum(map(_is_number, full)) > 0.7 * len(full):
+        said.append(f"has values that are no number: {', '.join(map(repr, odd))}")
+    if len(full) < len(cells):
+        said.append("is empty in some rows")
+    if any(cell != cell.strip() for cell in full):
+        said.append("has blanks around some values")
+    return f"{name!r} {' and '.join(said)}" if said else ""
+
+
+def lines(head: str) -> str:
+    """Describe the lines of a log by the words that stand at the same place in each; empty if nothing is special."""
+    whole = head.splitlines() if head.endswith("\n") else head.splitlines()[:-1]
+    split = [line.split() for line in whole if line.strip()]
+    if len(split) < 3 * ROWS or sum(len(words) > 1 for words in split) < 0.9 * len(split):
+        return ""
+    said = []
+    for place in range(WORDS):
+        words = [line[place] for line in split if len(line) > place]
+        if len(words) > 0.9 * len(split) and (kinds := _few(words)):
+            said.append(f"word {place + 1} of a line is one of {kinds}")
+    return "; ".join(said)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _few(values: Iterable[str]) -> str:
+    """List the different values if they are few and come again and again."""
+    values = list(values)
+    kinds = list(dict.fromkeys(values))
+    if not 1 < len(kinds) <= min(VALUES, len(values) // 3) or max(map(len, kinds)) > WIDE:
+        return ""
+    if sum(map(_is_number, kinds)) > 0.5 * len(kinds):
+        return ""
+    return ", ".join(repr(kind) for kind in kinds)

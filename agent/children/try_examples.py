@@ -1,0 +1,277 @@
+"""Tries the examples of a prompt, and tests that came with it: a child process with the identity of the job's user.
+
+    python -I try_examples.py
+
+It runs in the users' environment, and knows nothing of the agent's package. It runs code of the job, as a step would.
+
+stdin:  JSON: {"root": folder, "seconds": number, "tests": [path], "examples": [{"call": expression or ``assert``,
+        "result": its value or the name of an error, "names": [function that it calls]}]}
+stdout: JSON: [{"path": file, "ok": bool, "detail": sentence after the path, "example": number, or -1 for tests}].
+        An example without a file that defines its functions has no entry.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import math
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import types
+from typing import Any
+
+#: Files that are looked at, and the bytes of one.
+FILES, SOURCE_BYTES = 50, 1 << 20
+
+#: Seconds for one example, and for one file with tests.
+EXAMPLE_SECONDS, TEST_SECONDS = 3.0, 20.0
+
+#: Bytes of memory for the process that tries a file; characters of a value that is told.
+MEMORY, SHOWN = 1 << 30, 200
+
+#: Statements of a module that do something, such as a call of ``main()``. They are left out: the job has run them.
+DOING = (ast.Expr, ast.For, ast.While, ast.With, ast.If, ast.Assert, ast.Delete, ast.Raise)
+
+
+class Late(BaseException):
+    """The time for one example is over."""
+
+
+def main() -> None:
+    if sys.argv[1:] == ["file"]:
+        try_file()
+        return
+    request = json.load(sys.stdin)
+    os.chdir(request["root"])
+    deadline = time.monotonic() + request["seconds"]
+    found: list[dict[str, Any]] = []
+    for path in request["tests"]:
+        if (left := deadline - time.monotonic()) > 0:
+            found += run_tests(path, min(left, TEST_SECONDS))
+    defined = [(path, names_in(path)) for path in sources()] if request["examples"] else []
+    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for number, example in enumerate(request["examples"]):
+        wanted = set(example["names"])
+        path = next((path for path, names in defined if wanted <= names), "")
+        if path:
+            groups.setdefault(path, []).append((number, example))
+    for path, examples in groups.items():
+        if (left := deadline - time.monotonic()) > 0:
+            found += tried(path, examples, left)
+    json.dump(found, sys.stdout)
+
+
+def sources() -> list[str]:
+    """The Python files of the folder, the newest first, tests last."""
+    there = [entry for entry in os.scandir(".") if entry.name.endswith(".py") and entry.is_file(follow_symlinks=False)]
+    there.sort(key=lambda entry: (entry.name.startswith("test"), -entry.stat().st_mtime_ns, entry.name))
+    return [entry.name for entry in there[:FILES]]
+
+
+def parsed(path: str) -> ast.Module | None:
+    try:
+        with open(path, "rb") as file:
+            return ast.parse(file.read(SOURCE_BYTES))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def names_in(path: str) -> set[str]:
+    """The functions and classes that a file defines."""
+    tree = parsed(path)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
+
+
+def tried(path: str, examples: list[tuple[int, dict[str, Any]]], seconds: float) -> list[dict[str, Any]]:
+    """Try examples on one file in a process of its own."""
+    command = [sys.executable, "-I", "-B", __file__, "file"]
+    request = json.dumps({"path": path, "examples": examples})
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=seconds)
+        told = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []  # it ended itself, or took too long: nothing is known
+    return [{"path": path, **one} for one in told]
+
+
+def try_file() -> None:
+    """Try examples on one file; each verdict goes to standard output, and what the code prints goes nowhere."""
+    request = json.load(sys.stdin)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    signal.signal(signal.SIGALRM, late)
+    sys.path.insert(0, os.getcwd())
+    module = types.ModuleType(request["path"].removesuffix(".py"))
+    module.__file__ = request["path"]
+    sys.modules[module.__name__] = module
+    told: list[dict[str, Any]] = []
+    if wrong := load(module, request["path"]):
+        told = [{"example": request["examples"][0][0], "ok": False, "detail": wrong}]
+    else:
+        for number, example in request["examples"]:
+            wrong = attempt(example, vars(module))
+            told.append({"example": number, "ok": not wrong, "detail": wrong or f"{shown(example['call'])} is right."})
+    os.write(out, json.dumps(told).encode())
+    os._exit(0)  # without threads and exit handlers of the job's code
+
+
+def load(module: types.ModuleType, path: str) -> str:
+    """Define what a file defines; returns what is wrong with it."""
+    tree = parsed(path)
+    assert tree is not None  # noqa: S101 - see names_in
+    tree.body = [node for node in tree.body if not isinstance(node, DOING)]
+    try:
+        with limited(EXAMPLE_SECONDS):
+            exec(compile(tree, path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - that is what it is for
+    except Late:
+        return f"cannot be imported within {EXAMPLE_SECONDS:g} s."
+    except BaseException as error:
+        return f"cannot be imported: {named(error)}."
+    return ""
+
+
+def attempt(example: dict[str, Any], names: dict[str, Any]) -> str:
+    """Try one example; returns what is wrong."""
+    call, result = example["call"], example["result"]
+    says = f"the request says {result}"
+    try:
+        with limited(EXAMPLE_SECONDS):
+            if call.startswith("assert "):
+                return attempt_assert(call, names)
+            value = eval(call, names)  # noqa: S307 - that is what it is for
+            if is_error(result):
+                return f"{shown(call)} gives {shown_value(value)}, but {says.replace('says', 'wants')}."
+            return (
+                ""
+                if same(value, ast.literal_eval(result))
+                else f"{shown(call)} gives {shown_value(value)}, but {says}."
+            )
+    except Late:
+        return f"{shown(call)} does not end within {EXAMPLE_SECONDS:g} s."
+    except BaseException as error:
+        if is_error(result) and result in {kind.__name__ for kind in type(error).__mro__}:
+            return ""
+        return f"{shown(call)} raises {named(error)}" + (f", but {says}." if result else ".")
+
+
+def attempt_assert(source: str, names: dict[str, Any]) -> str:
+    """Try an ``assert``; of a comparison that fails, the left side's value is told."""
+    test = ast.parse(source).body[0]
+    assert isinstance(test, ast.Assert)  # noqa: S101 - see the caller
+    if eval(compile(ast.Expression(test.test), "assert", "eval"), names):  # noqa: S307
+        return ""
+    said = f"`{shown(source)}` fails"
+    if isinstance(test.test, ast.Compare):
+        left = ast.unparse(test.test.left)
+        with contextlib.suppress(Exception):
+            value = eval(left, names)  # noqa: S307
+            if isinstance(value, float) and len(test.test.ops) == 1 and isinstance(test.test.ops[0], ast.Eq):
+                other = eval(ast.unparse(test.test.comparators[0]), names)  # noqa: S307
+                if same(value, other):
+                    return ""
+            said += f": {shown(left)} gives {shown_value(value)}"
+    return f"{said}."
+
+
+def same(value: Any, expected: Any) -> bool:
+    """Whether two values are equal; floats are, if they differ by rounding alone."""
+    if isinstance(value, float) or isinstance(expected, float):
+        with contextlib.suppress(TypeError, ValueError):
+            return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
+    if isinstance(value, (list, tuple)) and type(value) is type(expected):
+        return len(value) == len(expected) and all(map(same, value, expected))
+    return bool(value == expected)
+
+
+def is_error(result: str) -> bool:
+    return result not in ("True", "False", "None") and result.isidentifier()
+
+
+def named(error: BaseException) -> str:
+    text = shown(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shown_value(value: Any) -> str:
+    try:
+        return shown(repr(value))
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def shown(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Any:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def late(*_: object) -> None:
+    raise Late
+
+
+# ── tests that came with the job ─────────────────────────────────────────────────────────────────────────────────────
+
+TROUBLE = re.compile(r"^(E  .*|FAILED .*|ERROR .*|\w*Error: .*|AssertionError.*|not ok .*)", re.MULTILINE)
+
+
+def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
+    """Run a file with tests; what is printed of a failure is told."""
+    if not os.path.isfile(path):
+        return []
+    if path.endswith(".py"):
+        command = [
+            sys.executable,
+            "-B",
+            "-m",
+            "pytest",
+            "-q",
+            "--no-header",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--tb=short",
+            path,
+        ]
+    else:
+        command = ["node", path]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return [{"path": path, "ok": False, "example": -1, "detail": f"does not end within {seconds:.0f} s."}]
+    except OSError:
+        return []
+    if done.returncode == 0:
+        return [{"path": path, "ok": True, "example": -1, "detail": "passes."}]
+    if path.endswith(".py") and done.returncode == 5:  # it has no test
+        return []
+    told = "; ".join(match[0].strip() for match in TROUBLE.finditer(f"{done.stdout}\n{done.stderr}"))
+    return [
+        {
+            "path": path,
+            "ok": False,
+            "example": -1,
+            "detail": f"fails: {shown(told * 1 or 'exit code ' + str(done.returncode))}",
+        }
+    ]
+
+
+if __name__ == "__main__":
+    main()

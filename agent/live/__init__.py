@@ -1,0 +1,1 @@
+"""Shows a running job: its desktop, its notebook and its files."""

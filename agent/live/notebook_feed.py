@@ -1,0 +1,110 @@
+"""The session as the live notebook shows it: a cell a step, with what the step prints and shows.
+
+What is told here is what the record has; the record's own notebook is made elsewhere. In this one every step is a cell
+that can be run, so shell and file steps stand in it as IPython's own words for them.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from protocol import messages
+
+#: Bytes of what steps print and show that the live notebook has, and characters of what one step has printed.
+KEPT, KEPT_STEP = 4 * 2**20, 256 * 1024
+
+LEFT_OUT = "[… what came before is left out here; the job's own record has it …]\n"
+
+
+class NotebookFeed:
+    """All that the live notebook has to be told, from the first step on, one JSON object a line.
+
+    ``agent.children.lab_server`` reads it.
+
+    Any thread adds; who tells reads on from a position. Where it becomes too much, what came first goes: the cell then
+    says so, in the notebook of who watches already and of who comes later.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: list[bytes] = []  # of what has gone, nothing is left
+        self._outputs: dict[int, list[int]] = {}  # the positions of each step's outputs; who has been cut last is last
+        self._size = 0  # of all outputs
+        self._printed: dict[int, int] = {}  # characters that are kept of each step
+        self.on_change: Callable[[], None] = lambda: None
+
+    def begin(self, step: messages.PlannedStep) -> None:
+        """A step begins, or the check."""
+        name = "The check" if step.number == messages.CHECK else f"Step {step.number}: {step.title}"
+        title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
+        with self._lock:
+            self._add_line(title)
+            self._add_line({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
+        self.on_change()
+
+    def on_event(self, event: messages.AgentEvent) -> None:
+        """Something happened that is told of the job."""
+        with self._lock:
+            self._take(event)
+        self.on_change()
+
+    def _take(self, event: messages.AgentEvent) -> None:
+        if isinstance(event, messages.Output):
+            self._output(event.step, {"output_type": "stream", "name": "stdout", "text": event.text})
+            self._printed[event.step] = self._printed.get(event.step, 0) + len(event.text)
+            if self._printed[event.step] > KEPT_STEP:
+                self._cut(event.step)
+        elif isinstance(event, messages.Result) and event.error:
+            name, message = event.error
+            error = {"ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
+            self._output(event.step, {"output_type": "error", **error})
+        elif isinstance(event, messages.Result):
+            data = {kind: part for kind, part in event.data.items() if kind not in messages.PICTURES}
+            picture = {"file": event.file} if event.file else {}
+            self._output(event.step, {"output_type": "display_data", "data": data, "metadata": {}}, **picture)
+
+    def read(self, position: int) -> tuple[bytes, int]:
+        """The next line from a position on, and the position after it; nothing where none is there yet."""
+        with self._lock:
+            while position < len(self._lines):
+                position += 1
+                if line := self._lines[position - 1]:
+                    return line, position
+            return b"", position
+
+    def _output(self, step: int, output: dict[str, Any], **more: str) -> None:
+        self._add_line({"cell": _cell(step), "output": output, **more}, step)
+        while self._size > KEPT:
+            self._cut(next(iter(self._outputs)))
+
+    def _cut(self, step: int) -> None:
+        """Leave out what a step has printed and shown so far."""
+        for position in self._outputs.pop(step):
+            self._size -= len(self._lines[position])
+            self._lines[position] = b""
+        self._printed[step] = 0
+        left_out = {"output_type": "stream", "name": "stdout", "text": LEFT_OUT}
+        self._add_line({"cell": _cell(step), "instead": left_out}, step)
+
+    def _add_line(self, content: dict[str, Any], output_of: int | None = None) -> None:
+        line = json.dumps(content).encode() + b"\n"
+        if output_of is not None:
+            self._outputs.setdefault(output_of, []).append(len(self._lines))
+            self._size += len(line)
+        self._lines.append(line)
+
+
+def _cell(number: int) -> str:
+    return f"step-{number}"
+
+
+def source_of(step: messages.PlannedStep) -> str:
+    """A step as a cell that does the same."""
+    if step.kind == "shell":
+        return f"%%bash\n{step.source}"
+    if step.kind == "file":
+        return f"%%writefile {step.path}\n{step.source}"
+    return f"!{step.source}" if step.path else step.source

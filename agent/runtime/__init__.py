@@ -1,0 +1,1 @@
+"""Runs what a job runs: processes, their output, the kernel of the Python steps."""

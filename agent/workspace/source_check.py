@@ -1,0 +1,80 @@
+"""Checks the sources of a plan before the first of them runs: a child in the users' environment parses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.runtime.processes import Stopped, end
+from protocol import messages
+
+if TYPE_CHECKING:
+    from agent.job import Job
+
+COMMAND = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/check_sources.py")]
+
+#: Files that are checked, by their suffixes; any other file may hold what it wants.
+SUFFIXES = frozenset({".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
+
+#: Seconds until the child is ended, and bytes that are read of its answer.
+CHECK_SECONDS, CHECK_BYTES = 10.0, 256 * 1024
+
+
+def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.SourceProblem]:
+    """The steps whose source does not parse, in their order, each with its first problem.
+
+    A source that could not be checked counts as one that parses.
+    """
+    asked = []
+    cells: str | None = None if job.kernel or job.kernel_lost else ""
+    for step in steps:
+        if step.source and (step.kind != "file" or PurePosixPath(step.path).suffix.lower() in SUFFIXES):
+            before = cells if step.kind == "python" else None
+            one = {"number": step.number, "kind": step.kind, "path": step.path, "source": step.source, "before": before}
+            asked.append(one)
+        if step.kind == "python" and cells is not None and step.source:
+            cells += f"{step.source}\n"
+    if not asked:
+        return []
+    try:
+        child = job.processes.start_look(COMMAND, json.dumps(asked))
+    except (Stopped, OSError):
+        return []
+    try:
+        told = _read(child)
+    finally:
+        end(child)
+    return _checked(told, [step.number for step in steps])
+
+
+def _read(child: subprocess.Popen[bytes]) -> bytes:
+    """What a child prints, until it ends or its time is over; of too much, the first bytes."""
+    assert child.stdout  # noqa: S101 - a pipe
+    fd, deadline, told = child.stdout.fileno(), time.monotonic() + CHECK_SECONDS, b""
+    while len(told) < CHECK_BYTES and select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        data = os.read(fd, CHECK_BYTES)
+        if not data:
+            break
+        told += data
+    return told[:CHECK_BYTES]
+
+
+def _checked(told: bytes, numbers: list[int]) -> list[messages.SourceProblem]:
+    """An answer as it may go on: the job could have changed the Python that gives it."""
+    try:
+        sent = json.loads(told)
+    except (ValueError, RecursionError):
+        return []
+    found: dict[int, messages.SourceProblem] = {}
+    for one in sent if isinstance(sent, list) else []:
+        match one:
+            case {"number": int(number), "line": int(line), "message": str(message), "text": str(text)}:
+                if number in numbers and 0 <= line < 1 << 31:
+                    said = (part.encode("utf-8", "replace").decode() for part in (message[:300], text[:200]))
+                    found.setdefault(number, messages.SourceProblem(number, line, *said))
+    return [found[number] for number in numbers if number in found]

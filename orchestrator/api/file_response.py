@@ -1,0 +1,105 @@
+"""Answers that are a file: whole or in parts, and saved by a browser, never shown."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from os import stat_result
+from typing import Any, BinaryIO
+
+import anyio
+from anyio import AsyncFile, to_thread
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from orchestrator.errors import BadRequest
+from orchestrator.web.problems import answer
+
+#: With these no browser takes a job's file for a page of ours, or keeps it for somebody else.
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox",
+    "Cache-Control": "private, max-age=0, must-revalidate",
+}
+
+_HEADERS = {"ETag": {"description": "Its sha256.", "required": True, "schema": {"type": "string"}}}
+
+
+def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """What a call whose answer is a file may answer, for the OpenAPI document."""
+    content: dict[str, Any] = {"headers": _HEADERS, "content": {media_type: {}}}
+    parts: dict[str, Any] = {**content["content"], "multipart/byteranges": {}}
+    return {
+        200: {"description": "The whole.", **content},
+        206: {"description": "The parts that `Range` asked for.", **content, "content": parts},
+        304: {"description": "`If-None-Match` names what is there.", "headers": _HEADERS},
+    }
+
+
+#: The headers that such a call looks at, for the OpenAPI document.
+ASKS: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+        for name, description in (
+            ("Range", "Parts of it, such as `bytes=0-99`."),
+            ("If-Range", "An `ETag`: where there is another by now, the whole is sent."),
+            ("If-None-Match", "An `ETag` that the caller has."),
+        )
+    ]
+}
+
+
+class Contents(FileResponse):
+    """A file that is open already: it is sent whole also where it is removed meanwhile. Closes it.
+
+    ``file`` can be read and sought; ``size`` is in bytes, ``modified`` in seconds since the epoch.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, modified: float, name: str, media_type: str, etag: str) -> None:
+        found = stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, size, int(modified), int(modified), int(modified)))
+        headers = {"ETag": etag, **SAFE_HEADERS}
+        super().__init__(name, filename=name, media_type=media_type, headers=headers, stat_result=found)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused: Message | None = None
+
+        async def watched(message: Message) -> None:
+            """Let an answer pass, unless it says that there is no such part: that is said as all else is."""
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = message
+            elif refused is None:
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, watched)
+        finally:
+            await to_thread.run_sync(self._file.close)
+        if refused is not None:
+            size = int(self.headers["content-length"])
+            await answer(no_such_part(size) if refused["status"] == 416 else bad_range())(scope, receive, send)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
+        yield anyio.wrap_file(self._file)
+
+
+def unchanged(request: Request, etag: str) -> Response | None:
+    """The answer to who has it already (``If-None-Match``, RFC 9110, 13.1.2)."""
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    headers: Mapping[str, str] = {"ETag": etag, **SAFE_HEADERS}
+    return Response(status_code=304, headers=headers) if known & {etag.removeprefix("W/"), "*"} else None
+
+
+def no_such_part(size: int) -> BadRequest:
+    """The answer to a Range beyond the end of a file."""
+    detail = f"The file has {size:,} bytes, and none in this Range."
+    return BadRequest(416, "no-such-part", "No such part", detail, {"Content-Range": f"bytes */{size}"})
+
+
+def bad_range() -> BadRequest:
+    """The answer to a Range that is none."""
+    return BadRequest(400, "bad-range", "Bad range", "Range could not be read; write it as: bytes=0-99.")

@@ -1,0 +1,43 @@
+"""Room of the disk that is held back, so that the end of a job can be stored where the disk is full."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+#: Bytes: a hundred jobs with prompts of the usual length, or a few with the longest.
+SPARE_BYTES = 16 * 2**20
+
+#: Seconds between two tries to hold it again.
+AGAIN_SECONDS = 1.0
+
+
+class DiskReserve:
+    """A file without a meaning, which takes room until that is needed. For one thread; blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held = path.exists()
+        self._tried_at = 0.0
+
+    def hold(self) -> bool:
+        """Whether the room is held; where it was given up, it is taken again as soon as there is some."""
+        if not self._held and time.monotonic() > self._tried_at + AGAIN_SECONDS:
+            part = self._path.with_name(f"{self._path.name}.part")
+            try:
+                with open(part, "wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, SPARE_BYTES)
+                part.replace(self._path)
+                self._held = True
+            except OSError:
+                part.unlink(missing_ok=True)
+                self._tried_at = time.monotonic()
+        return self._held
+
+    def give(self) -> bool:
+        """Give the room up; False where that was done already."""
+        given, self._held = self._held, False
+        self._tried_at = time.monotonic()
+        self._path.unlink(missing_ok=True)
+        return given

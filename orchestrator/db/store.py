@@ -1,0 +1,533 @@
+"""All SQL, and nothing but SQL. Races are settled here, each in one statement.
+
+Whoever changes a job calls the scheduler; whoever reads asks the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import CursorResult, Update, and_, delete, exists, func, literal_column, or_, update
+from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from orchestrator.db.database import Checked, Database
+from orchestrator.db.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
+
+#: Seconds.
+DAY = 86_400
+
+#: The events that have what steps print and show.
+PRINTED = ("output", "result", "viewer_cell")
+
+#: The events that have what the model does, and the one that has what it writes, as it comes.
+THOUGHTS = ("model_call", "planned", "reviewed")
+THOUGHT = "thought"
+
+#: Characters of all that a job's model writes into its events.
+THOUGHT_CHARACTERS = 400_000
+
+#: The purposes of a question whose plan mends the one before.
+REPAIRS = ("repair", "facts", "review")
+
+#: Events, or jobs, that are looked at where all would take too long.
+NEWEST = 1000
+
+
+class Page(NamedTuple):
+    """Some events of a job, in order; ``over`` where none will ever come after them."""
+
+    events: list[Event]
+    over: bool
+
+
+@dataclass
+class Report:
+    """Something that the agent reports: an event, and the fields of the job and of a step that change with it."""
+
+    number: int
+    at: float
+    kind: str
+    data: dict[str, Any]
+    job: dict[str, Any] = field(default_factory=dict)
+    step_number: int = 0
+    step: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The record of all jobs."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def job(self, job_id: str) -> Job | None:
+        return await self._database.read(lambda session: _job(session, job_id))
+
+    async def job_of_sandbox(self, sandbox_id: str) -> Job | None:
+        query = select(Job).where(Job.sandbox_id == sandbox_id)
+        return await self._database.read(lambda session: session.exec(query).first())
+
+    async def steps(self, job_id: str) -> list[Step]:
+        query = select(Step).where(Step.job_id == job_id).order_by(col(Step.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def jobs(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        labels: Sequence[tuple[str, str]] = (),
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Newest first; ``before`` is the ``n`` of the last job that the caller has."""
+        query = select(Job).order_by(col(Job.n).desc()).limit(limit)
+        if statuses:
+            query = query.where(col(Job.status).in_(statuses))
+        if before is not None:
+            query = query.where(col(Job.n) < before)
+        for name, value in labels:
+            label = func.json_each(Job.labels).table_valued("key", "value")
+            query = query.where(exists().select_from(label).where(label.c.key == name, label.c.value == value))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def running(self) -> list[Job]:
+        query = select(Job).where(Job.status == "running").order_by(col(Job.n))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def first_scheduled(self) -> Job | None:
+        query = select(Job).where(Job.status == "scheduled", col(Job.cancel_requested_at).is_(None))
+        query = query.order_by(col(Job.n)).limit(1)
+        return await self._database.read(lambda session: session.exec(query).first())
+
+    async def to_cancel(self) -> list[Job]:
+        """Scheduled jobs whose cancellation was asked for and is not settled yet."""
+        query = select(Job).where(Job.status == "scheduled", col(Job.cancel_requested_at).is_not(None))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        query = select(Job.status, func.count()).group_by(Job.status)
+        found = await self._database.read(lambda session: dict(session.exec(query).all()))
+        return {status: found.get(status, 0) for status in MOVES}
+
+    async def ahead(self, job: Job) -> int:
+        """How many scheduled jobs come before this one."""
+        query = select(func.count()).select_from(Job).where(Job.status == "scheduled", col(Job.n) < job.n)
+        return await self._database.read(lambda session: session.exec(query).one())
+
+    async def events(self, job_id: str, after: int, limit: int) -> Page:
+        """The events after a number; the final one is the last of all."""
+        query = select(Event).where(Event.job_id == job_id, col(Event.number) > after)
+        query = query.order_by(col(Event.number)).limit(limit)
+
+        def work(session: Session) -> Page:
+            found = list(session.exec(query))
+            if found:
+                return Page(found, found[-1].kind in FINAL)
+            status = session.exec(select(Job.status).where(Job.id == job_id)).first()
+            return Page([], status is None or status in FINAL)
+
+        return await self._database.read(work)
+
+    async def outputs(self, job_id: str) -> list[Event]:
+        """What the steps of a job have printed and shown, and what viewers have run, in order."""
+        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def thoughts(self, job_id: str) -> list[Event]:
+        """What the model has done for a job, in order: its calls, its plans, its reviews."""
+        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(THOUGHTS)).order_by(col(Event.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def turns(self, job_id: str) -> list[Turn]:
+        """The conversation of a job with its model, in order."""
+        query = select(Turn).where(Turn.job_id == job_id).order_by(col(Turn.number))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def to_expire(self, now: float, default_days: float) -> list[Job]:
+        """Jobs whose files have been kept for as long as they, or else the default, say."""
+        kept = func.coalesce(Job.keep_days, default_days) * DAY
+        query = _with_files().where(col(Job.ended_at) + kept < now)
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def first_to_go(self) -> list[Job]:
+        """Where room is needed: jobs with files, the longest ended first. Those that say how long stay."""
+        query = _with_files().where(col(Job.keep_days).is_(None)).order_by(col(Job.ended_at))
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def latest(self) -> float:
+        """The latest of all times among the newest events and jobs; 0 where there is none."""
+        newest = select(Event.at).order_by(literal_column("rowid").desc()).limit(NEWEST).subquery()
+        times = func.max(Job.created_at, func.coalesce(Job.started_at, 0), func.coalesce(Job.ended_at, 0))
+        jobs = select(times.label("at")).order_by(col(Job.n).desc()).limit(NEWEST).subquery()
+
+        def work(session: Session) -> float:
+            return max(session.exec(select(func.max(part.c.at))).one() or 0.0 for part in (newest, jobs))
+
+        return await self._database.read(work)
+
+    async def check(self, seconds: float) -> Checked:
+        """Look for damage in the file, for so long at most."""
+        return await self._database.check(seconds)
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def add(self, job: Job, steps: Sequence[Step], queue_limit: int) -> bool:
+        """Store a new job, unless ``queue_limit`` jobs are waiting already."""
+
+        def work(session: Session) -> bool:
+            waiting = select(func.count()).select_from(Job).where(Job.status == "scheduled")
+            if session.exec(waiting).one() >= queue_limit:
+                return False
+            session.add(job)
+            session.flush()
+            session.add_all(steps)
+            _append(session, job.id, "scheduled", {"status": "scheduled"})
+            return True
+
+        return await self._database.write(work)
+
+    async def claim(self, slots: int, fields: dict[str, Any]) -> Job | None:
+        """Move the oldest waiting job to ``running``, if fewer than ``slots`` run."""
+
+        def work(session: Session) -> Job | None:
+            running = select(func.count()).select_from(Job).where(Job.status == "running").scalar_subquery()
+            oldest = (
+                select(Job.id)
+                .where(Job.status == "scheduled", col(Job.cancel_requested_at).is_(None), running < slots)
+                .order_by(col(Job.n))
+                .limit(1)
+                .scalar_subquery()
+            )
+            change = update(Job).where(col(Job.id) == oldest, col(Job.status) == "scheduled")
+            begun = {"status": "running", "phase": "starting", "started_at": time.time()}
+            values = {**begun, "waiting_for": None, "detail": "", **fields}
+            job_id = session.execute(change.values(**values).returning(col(Job.id))).scalar()
+            if job_id is None:
+                return None
+            _append(session, job_id, "running", {"status": "running", "phase": "starting"})
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def finish(self, job_id: str, status: str, fields: dict[str, Any]) -> Job | None:
+        """Move a job to a final state; None where it has one already or may not become this one."""
+        origins = [origin for origin, following in MOVES.items() if status in following]
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(origins))
+            values = {"status": status, "waiting_for": None, "token_sha256": None, "ended_at": time.time(), **fields}
+            if not _changed(session, change.values(**values)):
+                return None
+            unfinished = update(Step).where(col(Step.job_id) == job_id)
+            for before, ended_at in (("waiting", None), ("running", time.time())):
+                change = unfinished.where(col(Step.status) == before)
+                session.execute(change.values(status=at_the_end(before, status), ended_at=ended_at))
+            job = _job(session, job_id)
+            assert job is not None  # noqa: S101 - it was changed a moment ago
+            data = {"status": status, "reason": job.reason, "detail": job.detail, "artifact": job.artifact}
+            _append(session, job_id, status, data)
+            session.refresh(job)
+            return job
+
+        return await self._database.write(work, vital=True)
+
+    async def wait_for(self, what: str, detail: str) -> list[str]:
+        """Note what all scheduled jobs wait for; returns those for which that is new."""
+
+        def work(session: Session) -> list[str]:
+            new = and_(col(Job.status) == "scheduled", or_(col(Job.waiting_for) != what, col(Job.detail) != detail))
+            change = update(Job).where(new).values(waiting_for=what, detail=detail, last_event=Job.last_event + 1)
+            changed = session.execute(change.returning(col(Job.id), col(Job.last_event))).all()
+            data = {"waiting_for": what, "detail": detail}
+            now = time.time()
+            session.add_all(
+                Event(job_id=job_id, number=number, at=now, kind="waiting", data=data) for job_id, number in changed
+            )
+            return [job_id for job_id, _ in changed]
+
+        return await self._database.write(work)
+
+    async def request_cancel(self, job_id: str, why: str = "") -> Job | None:
+        """Note that a job is to end; the first time stays. Returns the job as it is then.
+
+        ``why``, where no person asked, is the sentence that is told of its end.
+        """
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
+            change = change.where(col(Job.cancel_requested_at).is_(None), col(Job.settled_at).is_(None))
+            if _changed(session, change.values(cancel_requested_at=time.time())):
+                _append(session, job_id, "cancel_requested", {"detail": why} if why else {})
+            return _job(session, job_id)
+
+        return await self._database.write(work, vital=True)
+
+    async def take(self, job_id: str) -> Job | None:
+        """Note the agent's first word; None where the job does not run, or its end is decided."""
+        open_ended = [col(Job.settled_at).is_(None)]
+        return await self._update_running(job_id, open_ended, taken_at=func.coalesce(Job.taken_at, time.time()))
+
+    async def renew_token(self, job_id: str, token_sha256: str) -> Job | None:
+        """Another token for a job's sandbox; None where the job does not run, or its agent has had its first word."""
+        return await self._update_running(job_id, [col(Job.taken_at).is_(None)], token_sha256=token_sha256)
+
+    async def decide_outcome(
+        self, job_id: str, outcome: dict[str, Any], judged: dict[str, Any] | None = None, *, replace: bool = False
+    ) -> Job | None:
+        """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.
+
+        ``judged`` are further fields of a job that is not cancelled.
+        ``replace`` takes back what was decided, where the ZIP that belongs to it could not be had.
+        """
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status).not_in(FINAL))
+            if not replace:
+                change = change.where(col(Job.settled_at).is_(None))
+            detail = outcome["detail"] if outcome["status"] == "cancelled" else "The job was cancelled."
+            detail = _why_cancelled(session, job_id) or detail
+            cancelled = {**outcome, "status": "cancelled", "reason": None, "detail": detail}
+            asked = change.where(col(Job.cancel_requested_at).is_not(None))
+            if not _changed(session, asked.values(outcome=cancelled, settled_at=time.time())):
+                session.execute(change.values(outcome=outcome, settled_at=time.time(), **(judged or {})))
+            return _job(session, job_id)
+
+        # others keep what they have, and wait until there is room for it
+        return await self._database.write(work, vital=outcome["status"] == "cancelled")
+
+    async def record(self, job_id: str, reports: Sequence[Report]) -> int:
+        """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
+
+        Returns the number of the agent's last report that is on disk: less than the last one given where there is a
+        gap, or where the job does not run any more.
+        """
+
+        def work(session: Session) -> int:
+            job = _job(session, job_id)
+            if job is None:
+                return 0
+            last = job.acknowledged
+            for report in reports if job.status == "running" else ():
+                if report.number != last + 1:
+                    continue
+                last = report.number
+                if report.job:
+                    session.execute(update(Job).where(col(Job.id) == job_id).values(**report.job))
+                if report.step:
+                    step = update(Step).where(col(Step.job_id) == job_id, col(Step.number) == report.step_number)
+                    session.execute(step.values(**report.step))
+                _append(session, job_id, report.kind, report.data, report.at)
+            session.execute(update(Job).where(col(Job.id) == job_id).values(acknowledged=last))
+            return last
+
+        return await self._database.write(work)
+
+    async def asks(self, job_id: str, purpose: str, model: str) -> None:
+        """Note that a running job is about to ask the model: what becomes of it, ``called`` tells."""
+
+        def work(session: Session) -> None:
+            job = _job(session, job_id)
+            if job is not None and job.status == "running":
+                _append(session, job_id, "model_asked", {"purpose": purpose, "model": model})
+
+        await self._database.write(work)
+
+    async def never_answered(self) -> list[Event]:
+        """Of running jobs, the questions that nothing is known of: they were under way when the orchestrator ended."""
+        kinds = col(Event.kind).in_(("model_asked", "model_call"))
+        last = select(func.max(Event.number)).where(Event.job_id == Job.id, kinds).correlate(Job).scalar_subquery()
+        query = (
+            select(Event).join(Job, col(Job.id) == Event.job_id).where(Job.status == "running", Event.number == last)
+        )
+        query = query.where(Event.kind == "model_asked")
+        return await self._database.read(lambda session: list(session.exec(query)))
+
+    async def called(self, job_id: str, data: dict[str, Any], calls: int, tokens: int, cost: float) -> Job | None:
+        """Note a call of the model and what it used; the job waits for it no more."""
+
+        def work(session: Session) -> Job | None:
+            values = {"calls": Job.calls + calls, "tokens": Job.tokens + tokens, "cost": Job.cost + cost}
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            change = change.values(**values, model=data["model"], waiting_for=None, detail="")
+            if not _changed(session, change):
+                return None
+            _append(session, job_id, "model_call", data)
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def say(self, job_id: str, turns: Sequence[Turn]) -> None:
+        """Add turns to a job's conversation; they get the next numbers."""
+
+        def work(session: Session) -> None:
+            last = session.exec(select(func.max(Turn.number)).where(Turn.job_id == job_id)).one() or 0
+            for number, turn in enumerate(turns, last + 1):
+                session.add(Turn(**{**turn.model_dump(), "job_id": job_id, "number": number}))
+
+        await self._database.write(work)
+
+    async def thinks(self, job_id: str, data: dict[str, Any]) -> None:
+        """Add what the model of a running job has written since the last time."""
+
+        def work(session: Session) -> None:
+            job = _job(session, job_id)
+            if job is not None and job.status == "running":
+                _append(session, job_id, THOUGHT, data)
+
+        await self._database.write(work)
+
+    async def model_waits(self, job_id: str, detail: str) -> None:
+        """Note that a running job waits for the model's provider."""
+
+        def work(session: Session) -> None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            if _changed(session, change.values(waiting_for="model", detail=detail)):
+                _append(session, job_id, "waiting", {"waiting_for": "model", "detail": detail})
+
+        await self._database.write(work)
+
+    async def waits_for_turn(self, job_id: str, detail: str) -> None:
+        """Note that the question of a running job waits until others have their answers."""
+
+        def work(session: Session) -> None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            waits = {"waiting_for": "model", "detail": detail, "turn_waits_since": time.time()}
+            if _changed(session, change.values(**waits)):
+                _append(session, job_id, "waiting", {"waiting_for": "model", "detail": detail})
+
+        await self._database.write(work)
+
+    async def has_turn(self, job_id: str) -> None:
+        """Note that the question of a job has its turn, or that nobody waits for it any more."""
+
+        def work(session: Session) -> None:
+            waited = Job.turn_waited + (time.time() - col(Job.turn_waits_since))
+            change = update(Job).where(col(Job.id) == job_id, col(Job.turn_waits_since).is_not(None))
+            session.execute(change.values(turn_waited=waited, turn_waits_since=None, waiting_for=None, detail=""))
+
+        await self._database.write(work)
+
+    async def room_for_thoughts(self, job_id: str, most: int = THOUGHT_CHARACTERS) -> int:
+        """Characters that the model of a job may still write into its events."""
+        size = func.sum(func.length(Event.data))
+        query = select(size).where(Event.job_id == job_id, Event.kind == THOUGHT)
+        return await self._database.read(lambda session: max(0, most - (session.exec(query).one() or 0)))
+
+    async def reviewed(self, job_id: str, accept: bool | None, summary: str) -> None:
+        """Note what the review says; None where it says nothing, and the summary tells why."""
+
+        def work(session: Session) -> None:
+            session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary, accepted=accept))
+            _append(session, job_id, "reviewed", {"accept": accept, "summary": summary})
+
+        await self._database.write(work)
+
+    async def replan(
+        self,
+        job_id: str,
+        purpose: str,
+        steps: Sequence[Step],
+        check: Step | None,
+        outputs: list[str],
+        notes: Sequence[str] = (),
+    ) -> Job | None:
+        """Put further steps in the place of those that wait; None if the job does not run any more.
+
+        ``check`` is the acceptance command that is to be run after them, anew. ``notes`` say what of the model's answer
+        was not taken literally.
+        """
+
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
+            values = {
+                "steps_count": steps[-1].number,
+                "outputs": outputs,
+                "check_command": check.source if check else "",
+                "repairs": Job.repairs + (purpose in REPAIRS),
+            }
+            if not _changed(session, change.values(**values)):
+                return None
+            mine = (col(Step.job_id) == job_id, col(Step.number) > 0, col(Step.status) == "waiting")
+            if purpose == "syntax":  # nothing of it has run: the steps that parse take its numbers
+                session.execute(delete(Step).where(*mine))
+            else:
+                skipped = {"status": "skipped", "detail": "Another plan took its place."}
+                session.execute(update(Step).where(*mine).values(**skipped))
+            session.execute(delete(Step).where(col(Step.job_id) == job_id, col(Step.number) == 0))
+            session.add_all([*steps, *([check] if check else [])])
+            told = [{"number": step.number, "kind": step.kind, "title": step.title} for step in steps]
+            said = {"purpose": purpose, "outputs": outputs, "check": values["check_command"]}
+            _append(session, job_id, "planned", {**said, "steps": told, **({"notes": list(notes)} if notes else {})})
+            return _job(session, job_id)
+
+        return await self._database.write(work)
+
+    async def expire(self, job_id: str) -> None:
+        """Mark the files of a job that has ended as gone, once; what its steps printed goes too."""
+
+        def work(session: Session) -> None:
+            ended = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL), col(Job.expired_at).is_(None))
+            if _changed(session, ended.values(expired_at=time.time())):
+                said = col(Event.kind).in_((*PRINTED, THOUGHT))
+                session.execute(delete(Event).where(col(Event.job_id) == job_id, said))
+                session.execute(delete(Turn).where(col(Turn.job_id) == job_id))
+
+        await self._database.write(work, vital=True)
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, with its steps and events."""
+
+        def work(session: Session) -> None:
+            job = _job(session, job_id)
+            if job is None or job.status not in FINAL:
+                return
+            for table in (Event, Step, Turn):
+                session.execute(delete(table).where(col(table.job_id) == job_id))
+            session.execute(delete(Job).where(col(Job.id) == job_id))
+
+        await self._database.write(work, vital=True)
+
+    async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
+        def work(session: Session) -> Job | None:
+            change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running", *conditions)
+            return _job(session, job_id) if _changed(session, change.values(**fields)) else None
+
+        return await self._database.write(work)
+
+
+def _with_files() -> SelectOfScalar[Job]:
+    ended = select(Job).where(col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None))
+    return ended.limit(500)
+
+
+def _job(session: Session, job_id: str) -> Job | None:
+    return session.exec(select(Job).where(Job.id == job_id).execution_options(populate_existing=True)).first()
+
+
+def _changed(session: Session, change: Update) -> bool:
+    result: CursorResult[Any] = session.execute(change)  # type: ignore[assignment]
+    return result.rowcount == 1
+
+
+def _why_cancelled(session: Session, job_id: str) -> str:
+    """The sentence with which a job's cancellation was asked for; empty where a person did, or nobody."""
+    asked = select(Event.data).where(Event.job_id == job_id, Event.kind == "cancel_requested")
+    return str((session.exec(asked).first() or {}).get("detail", ""))
+
+
+def _append(session: Session, job_id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
+    """Add an event; its number is the job's next one."""
+    change = update(Job).where(col(Job.id) == job_id).values(last_event=Job.last_event + 1)
+    number = session.execute(change.returning(col(Job.last_event))).scalar_one()
+    session.add(Event(job_id=job_id, number=number, at=at if at is not None else time.time(), kind=kind, data=data))
+    session.flush()

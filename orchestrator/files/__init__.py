@@ -1,0 +1,1 @@
+"""The files of jobs on disk: folders, uploads, ZIPs."""

@@ -1,0 +1,312 @@
+"""The record on disk: a folder a job, with its ZIP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from orchestrator.errors import Busy, SettingsError
+from orchestrator.sizes import show_size
+
+#: Bytes gathered before they are written, away from the event loop.
+BLOCK = 1 << 20
+
+
+class DiskFull(Exception):
+    """The host's disk has no room for it."""
+
+
+class TooBig(Exception):
+    """More was sent than was agreed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A ZIP that was received and is not the job's yet."""
+
+    job_id: str
+    path: Path
+    size: int
+    sha256: str
+
+    def discard(self) -> None:
+        """Remove it. Blocks."""
+        self.path.unlink(missing_ok=True)
+
+
+class JobFiles:
+    """The folder of all jobs. One orchestrator at a time works on it."""
+
+    def __init__(self, folder: Path, reserve: int) -> None:
+        self.folder, self._reserve = folder, reserve
+        self._opened: os.stat_result | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
+        except OSError as error:
+            raise SettingsError(f"AGENT_OUTPUT_DIR={folder} cannot be used: {error.strerror}.") from None
+        for part in (*folder.glob("*.part"), *folder.glob("*/*.part")):  # what a sudden end left half-written
+            part.unlink()
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "orchestrator.db"
+
+    def gone(self) -> str | None:
+        """A sentence where the database is not the file any more that it was when this was first asked. Blocks."""
+        try:
+            found = os.stat(self.database)
+            self._opened = self._opened or found
+            if os.path.samestat(found, self._opened):
+                return None
+        except FileNotFoundError:
+            pass
+        return f"The record in {self.folder} was removed, or another one put in its place, while the system ran."
+
+    def artifact(self, job_id: str) -> Path:
+        """Where a job's ZIP is, or will be."""
+        return self.folder / job_id / f"{job_id}.zip"
+
+    def open(self, job_id: str) -> BinaryIO | None:
+        """A job's ZIP to read from; None where there is none. Blocks."""
+        try:
+            return open(self.artifact(job_id), "rb")
+        except FileNotFoundError:
+            return None
+
+    def disk_short(self) -> str | None:
+        """A sentence where the disk has less room than is reserved. Blocks."""
+        free = shutil.disk_usage(self.folder).free
+        if free >= self._reserve:
+            return None
+        return (
+            f"The disk of {self.folder} has {show_size(free)} left, less than DISK_RESERVE "
+            f"({show_size(self._reserve)}). Make room, or lower DISK_RESERVE."
+        )
+
+    def room(self) -> int:
+        """Bytes that a ZIP may take: half of the reserve stays, for the database to say what happened. Blocks."""
+        return max(0, shutil.disk_usage(self.folder).free - self._reserve // 2)
+
+    async def receive(self, job_id: str, chunks: AsyncIterator[bytes], limit: int) -> Part:
+        """Write a job's ZIP from a stream; ``keep`` then makes it the job's. Raises DiskFull and TooBig."""
+        try:
+            part = await asyncio.to_thread(self._part, job_id)
+        except OSError as error:
+            raise self._full(error) from error
+        digest = hashlib.sha256()
+        size = 0
+
+        def write(block: bytes) -> None:
+            self.write(file, block)
+            digest.update(block)
+
+        try:
+            file = await asyncio.to_thread(open, part, "wb")
+            try:
+                waiting = bytearray()
+                async for chunk in chunks:
+                    waiting += chunk
+                    size += len(chunk)
+                    if size > limit:
+                        raise TooBig(f"The ZIP is larger than {show_size(limit)}.")
+                    if len(waiting) >= BLOCK:
+                        block = bytes(waiting)
+                        waiting.clear()
+                        await asyncio.to_thread(write, block)
+                await asyncio.to_thread(write, bytes(waiting))
+                await asyncio.to_thread(_to_disk, file)
+            finally:
+                await asyncio.to_thread(file.close)
+            return Part(job_id, part, size, digest.hexdigest())
+        except BaseException as error:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._full(error) from error
+            raise
+
+    def keep(self, part: Part) -> None:
+        """Make what was received the job's ZIP: it appears whole or not at all. Blocks."""
+        self._appear(part.job_id, part.path)
+
+    def make(self, job_id: str, write: Callable[[BinaryIO], None]) -> tuple[int, str]:
+        """Store a job's ZIP that ``write`` makes; returns its size and its sha256. Blocks. Raises DiskFull."""
+        try:
+            part = self._part(job_id)
+            try:
+                with open(part, "w+b") as file:
+                    write(file)
+                    _to_disk(file)
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256")
+                    size = file.seek(0, os.SEEK_END)
+                self._appear(job_id, part)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._full(error) from error
+        return size, digest.hexdigest()
+
+    def write(self, file: IO[bytes], block: bytes) -> None:
+        """Write while there is room; raises DiskFull. Blocks."""
+        if len(block) > self.room():
+            raise DiskFull(f"The disk of {self.folder} is full: {self.disk_short()}")
+        file.write(block)
+
+    def uploads_folder(self, job_id: str) -> Path:
+        """Make the folder of the files that come with a job; they are kept by number. Blocks."""
+        folder = self.folder / job_id / "uploads"
+        folder.mkdir(parents=True)
+        return folder
+
+    def create_upload(self, folder: Path, number: int) -> IO[bytes]:
+        """A new file to ``write`` to, and to ``finish``. Blocks."""
+        return open(folder / str(number), "xb")
+
+    def finish(self, file: IO[bytes]) -> None:
+        """Close a file that is on disk when this returns. Blocks."""
+        _to_disk(file)
+        file.close()
+
+    def keep_uploads(self, job_id: str) -> None:
+        """All files are there: their names are on disk when this returns. Blocks."""
+        for folder in (self.folder / job_id / "uploads", self.folder / job_id, self.folder):
+            _folder_to_disk(folder)
+
+    def upload(self, job_id: str, number: int) -> Path:
+        return self.folder / job_id / "uploads" / str(number)
+
+    def share_uploads(self, job_id: str, other_id: str) -> bool:
+        """Give a job the files of another one, without a copy; False where they are not there any more. Blocks."""
+        source, folder = self.folder / job_id / "uploads", self.uploads_folder(other_id)
+        try:
+            for path in source.iterdir():
+                os.link(path, folder / path.name)
+        except FileNotFoundError:
+            self.remove(other_id)
+            return False
+        self.keep_uploads(other_id)
+        return True
+
+    def with_uploads_alone(self) -> list[str]:
+        """The ids of jobs that have uploads and no ZIP: among them those that were never taken. Blocks."""
+        found = [path.parent.name for path in self.folder.glob("*/uploads")]
+        return [job_id for job_id in found if not self.artifact(job_id).exists()]
+
+    def key(self, name: str) -> bytes:
+        """A key of ours, made where there is none yet, readable for us alone; raises SettingsError."""
+        path = self.folder / f"{name}.key"
+        try:
+            if not path.exists():
+                _write_private(path, base64.urlsafe_b64encode(os.urandom(32)))
+            path.chmod(0o600)
+            content = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{path}, a key of ours, cannot be used: {error.strerror}.") from None
+        if not re.fullmatch(rb"[A-Za-z0-9_-]{43}=", content):
+            raise SettingsError(f"{path} is no key. Move it away, and a new one is made.")
+        return content
+
+    def seal(self, job_id: str, content: bytes) -> None:
+        """Keep what is only for us, and only until the job ends: it is on disk when this returns. Blocks."""
+        path = self.sealed_path(job_id)
+        path.parent.mkdir(exist_ok=True)
+        _write_private(path, content)
+        _folder_to_disk(self.folder)
+
+    def sealed(self, job_id: str) -> bytes | None:
+        """What is sealed of a job; None where nothing is (any more). Blocks."""
+        try:
+            return self.sealed_path(job_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def unseal(self, job_id: str) -> None:
+        """Remove it: it is gone from the disk when this returns. Blocks."""
+        path = self.sealed_path(job_id)
+        if path.exists():
+            path.unlink()
+            _folder_to_disk(path.parent)
+
+    def sealed_path(self, job_id: str) -> Path:
+        return self.folder / job_id / "secrets"
+
+    def with_sealed(self) -> list[str]:
+        """The ids of jobs of which something is sealed. Blocks."""
+        return [path.parent.name for path in self.folder.glob("*/secrets")]
+
+    def measure(self, job_id: str) -> tuple[int, str] | None:
+        """Size and sha256 of a job's ZIP; None where there is none. Blocks."""
+        try:
+            with open(self.artifact(job_id), "rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+                return os.fstat(file.fileno()).st_size, digest.hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, job_id: str) -> None:
+        """Delete a job's folder. Blocks."""
+        shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def _full(self, error: OSError) -> DiskFull:
+        return DiskFull(f"The ZIP could not be written to {self.folder}: {error.strerror}.")
+
+    def _part(self, job_id: str) -> Path:
+        artifact = self.artifact(job_id)
+        artifact.parent.mkdir(exist_ok=True)
+        return artifact.with_suffix(f".{os.urandom(4).hex()}.part")
+
+    def _appear(self, job_id: str, part: Path) -> None:
+        artifact = self.artifact(job_id)
+        os.replace(part, artifact)
+        for folder in (artifact.parent, self.folder):
+            _folder_to_disk(folder)
+
+
+def hold(path: Path, what: str) -> IO[str]:
+    """Lock a file for as long as it is open; raises Busy where another process has it."""
+    file = open(path, "w")  # noqa: SIM115 - open for as long as we live
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Busy(f"Another orchestrator holds {what}. Stop it, or set AGENT_OUTPUT_DIR and RUN_DIR.") from None
+    return file
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that nobody else may read; it appears whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+            _to_disk(file)
+        os.replace(part, path)
+        _folder_to_disk(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _folder_to_disk(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _to_disk(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

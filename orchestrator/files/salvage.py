@@ -1,0 +1,159 @@
+"""A ZIP of what is left, where the agent could not make one. Blocks: to be called on a thread."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any, BinaryIO
+
+from protocol.artifact import TIME_OVER, Artifact
+from protocol.file_names import JUNK, parts_of
+from protocol.redaction import Needles
+
+#: The folder's own name in the engine's tar stream.
+ROOT = "workspace"
+
+#: What the listing of a ZIP may take: entries, and characters of their paths. The orchestrator holds them in memory.
+MOST_ENTRIES, MOST_CHARACTERS = 50_000, 16 * 2**20
+
+
+class _Stream(io.RawIOBase):
+    """A file to read from, of an iterator of blocks; past a deadline reading raises TimeoutError.
+
+    A file for which the ZIP has no room must be read all the same, to come to the next: a sparse one may be terabytes.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], deadline: float) -> None:
+        self._blocks, self._rest, self._deadline = blocks, b"", deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(TIME_OVER)
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = block
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def write_zip(
+    file: BinaryIO,
+    blocks: Iterator[bytes] | None,
+    reason: str,
+    budget: int,
+    deadline: float,
+    outputs: Sequence[str],
+    documents: Callable[[Artifact], tuple[dict[str, Any], dict[str, str]]],
+    needles: Needles | None = None,
+    full: str = "",
+) -> dict[str, Any]:
+    """Write the ZIP of a job whose agent is gone: from the engine's tar stream of the workspace, or without one.
+
+    ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``; junk that ``outputs``
+    name is none; ``full`` says why no more than ``budget`` fits, where it is not the ZIP's own limit. Returns what the
+    status tells of the ZIP.
+    """
+    artifact = Artifact(file, budget=budget, deadline=deadline, needles=needles)
+    artifact.full = full or artifact.full
+    if blocks is None:
+        artifact.leave_out(".", reason)
+    else:
+        try:
+            _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), JUNK - parts_of(outputs))
+        except Exception as error:  # whatever a broken stream raises, there is a ZIP of what came before
+            artifact.leave_out(".", f"the engine's copy of the workspace broke off: {error}")
+    manifest, texts = documents(artifact)
+    artifact.finish(manifest, texts)
+    return {
+        "files": artifact.regular,
+        "left_out": artifact.missing,
+        "with_secrets": len(artifact.secrets_found),
+        "partial": bool(manifest["partial"] or artifact.partial),
+        "salvaged": True,
+    }
+
+
+class _Places:
+    """The places that a copy has filled: each is one thing, and there is none inside of a file or a link.
+
+    An engine's copy of a real folder is so; one that is not would unpack to something else with each tool.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0  # of all places, folders included that are there for what is in them alone
+        self._root: dict[str, Any] = {}
+
+    def fill(self, parts: list[str], *, folder: bool) -> bool:
+        """Whether a place was free, and is now filled."""
+        at = self._root
+        for part in parts[:-1]:
+            at = self._inside(at, part)
+            if at is None:
+                return False
+        if folder:
+            at = self._inside(at, parts[-1])
+            if at is None or "" in at:  # no part of a path is empty: this is the folder's own entry
+                return False
+            at[""] = None
+            return True
+        if parts[-1] in at:
+            return False
+        self.count += 1
+        at[parts[-1]] = None
+        return True
+
+    def _inside(self, at: dict[str, Any], part: str) -> Any:
+        if part not in at:
+            self.count += 1
+            at[part] = {}
+        return at[part]
+
+
+def _copy(artifact: Artifact, stream: BinaryIO, junk_names: Set[str]) -> None:
+    with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
+        junk: set[str] = set()
+        places = _Places()
+        entries = characters = 0
+        for member in tar:
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+            entries, characters = entries + 1, characters + len(member.name) + len(member.linkname)
+            if max(entries, places.count) > MOST_ENTRIES or characters > MOST_CHARACTERS:
+                artifact.leave_out(
+                    ".", f"the rest: there are more than {MOST_ENTRIES:,} files, or their paths are too long"
+                )
+                return
+            parts = [part for part in member.name.split("/") if part not in ("", ".")]
+            if parts[:1] == [ROOT]:
+                del parts[0]
+            path = "/".join(parts)
+            found = next((index for index, part in enumerate(parts) if part in junk_names), None)
+            if found is not None:
+                folder = "/".join(parts[: found + 1])
+                if folder not in junk:
+                    artifact.leave_out(folder, f"junk: {parts[found]}", junk=True)
+                    junk.add(folder)
+            elif not path or ".." in parts:
+                continue
+            elif member.islnk():
+                artifact.leave_out(path, f"a second name of {member.linkname}, which the engine's copy has once")
+            elif not (member.isreg() or member.issym() or member.isdir()):
+                artifact.leave_out(path, "not a regular file")
+            elif not places.fill(parts, folder=member.isdir()):
+                if not member.isdir():
+                    artifact.leave_out(path, "the engine's copy has something else in its place")
+            elif member.isdir():
+                artifact.add_folder(path, member.mode, member.mtime)
+            elif member.issym():
+                artifact.add_link(path, member.linkname, member.mtime)
+            else:
+                source = tar.extractfile(member)
+                assert source is not None  # noqa: S101 - a regular file
+                artifact.add_file(path, source, member.size, member.mode, member.mtime)  # type: ignore[arg-type]

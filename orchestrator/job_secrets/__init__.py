@@ -1,0 +1,1 @@
+"""The secrets that come with a job: validation and encrypted storage."""

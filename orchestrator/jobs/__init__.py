@@ -1,0 +1,1 @@
+"""The life of a job: queue, start, supervision, end."""

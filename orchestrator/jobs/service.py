@@ -1,0 +1,380 @@
+"""The life of a job, from accepted to settled. Whoever changes a job calls this.
+
+``dispatcher`` brings a job into its sandbox, ``monitor`` ends what must be ended from outside, ``finalizer`` brings it
+to its final state. What is decided is in the store before it is done, so a restart goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from orchestrator import logs
+from orchestrator.concurrency.background import Tasks
+from orchestrator.concurrency.notifier import Notifier, wait_until
+from orchestrator.db.models import FINAL, MODEL, Job, Step
+from orchestrator.db.store import Report, Store
+from orchestrator.engines.base import Engine
+from orchestrator.errors import EngineError, Unavailable, no_such_job
+from orchestrator.files.job_files import JobFiles
+from orchestrator.files.uploads import tar
+from orchestrator.job_secrets.validation import keys
+from orchestrator.job_secrets.vault import Hiding, Lost, Vault
+from orchestrator.jobs.dispatcher import Dispatcher, digest
+from orchestrator.jobs.event_feed import EventFeed
+from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.hooks import Hooks
+from orchestrator.jobs.monitor import LATE_SECONDS, Monitor
+from orchestrator.live.file_requests import FileRequests
+from orchestrator.live.grants import Signer
+from orchestrator.live.viewers import Viewers
+from orchestrator.llm import Models
+from orchestrator.planning.step_rows import planned_step
+from orchestrator.reasoning import model_prompts
+from orchestrator.reasoning.model_calls import Call
+from orchestrator.reasoning.model_session import ModelSession
+from orchestrator.settings import Settings
+from protocol import messages
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks for what a clock decides, and between two for what has expired.
+TICK_SECONDS, EXPIRE_SECONDS = 1.0, 60.0
+
+#: What is told of the end of a job that was running when the system was stopped.
+STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
+
+#: Seconds that an agent's question for commands is held.
+COMMAND_SECONDS = 25.0
+
+
+class JobService:
+    """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        job_files: JobFiles,
+        vault: Vault,
+        models: Models,
+        signer: Signer,
+    ) -> None:
+        self._settings, self._store, self._job_files, self._vault = settings, store, job_files, vault
+        self.notifier, self.hooks = Notifier(), Hooks()
+        self.file_requests = FileRequests(store, self.notifier)
+        self.event_feed = EventFeed(store, self.notifier)
+        self.viewers = Viewers(store, self.notifier, signer)
+        self._tasks = Tasks()
+        self._hiding = Hiding(vault, keys(settings))
+        self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier, self.hooks)
+        self._dispatcher = Dispatcher(
+            settings, store, engine, job_files, self._finalizer, self.notifier, self._tasks, self.hooks
+        )
+        self._monitor = Monitor(settings, store, engine, self._finalizer, self._dispatcher, self._tasks, self.hooks)
+        self._model_session = ModelSession(
+            settings, store, self.notifier, self._tasks, self._hiding, models, job_files.upload
+        )
+        self.hooks.room_needed.subscribe(self._expire_alone)
+        self.hooks.job_settling.subscribe(self._model_session.end)
+        self.hooks.job_ended.subscribe(self._forget)
+        self.hooks.job_ended.subscribe(lambda job: self._dispatcher.look())  # its slot is free
+        self._expiring = asyncio.Lock()
+        self._clock = AsyncIOScheduler()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the system is being stopped: no job is taken or started any more."""
+        return self._dispatcher.stopped
+
+    # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, job: Job, steps: list[Step], secrets: dict[str, str]) -> None:
+        """Take a job: it is on disk when this returns. Raises Unavailable; the job's folder is then the caller's."""
+        logs.concerns(job.id)
+        if self.draining:
+            raise Unavailable(
+                503,
+                "shutting-down",
+                "Shutting down",
+                "The system is being stopped; submit again later.",
+                {"Retry-After": "30"},
+            )
+        if secrets:
+            try:
+                await asyncio.to_thread(self._vault.keep, job.id, secrets)
+            except OSError as error:
+                detail = f"The secrets could not be stored: {error.strerror}."
+                raise Unavailable(507, "disk-full", "Disk full", detail) from None
+        if not await self._store.add(job, steps, self._settings.max_queued_jobs):
+            raise Unavailable(
+                429,
+                "queue-full",
+                "Queue full",
+                f"{self._settings.max_queued_jobs} jobs are waiting (MAX_QUEUED_JOBS); submit again later.",
+                {"Retry-After": "10"},
+            )
+        log.info("accepted, planned by %s", job.planned_by)
+        self._dispatcher.look()
+
+    async def cancel(self, job_id: str, why: str = "") -> Job:
+        """Stop a job, whatever phase it is in; returns it as it is then. Of one that has ended: nothing.
+
+        ``why``, where no person asked, is the sentence that is told of its end.
+        """
+        job = await self._store.request_cancel(job_id, why)
+        if job is None:
+            raise no_such_job(job_id)
+        self.notifier.ring(job_id)
+        if job.status == "scheduled":
+            await self._finalizer.close(job, "cancelled", None, "The job was cancelled before it started.")
+        elif job.status == "running" and job.settled_at is None and job.cancel_requested_at:
+            log.info("cancellation asked for in phase %s", job.phase)
+            self._tasks.spawn_once(f"cancel {job_id}", partial(self._monitor.enforce_cancel, job_id))
+        return await self._store.job(job_id) or job
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job, its events and its files; one that has not ended is cancelled first. Raises Unavailable."""
+        await self.cancel(job_id)
+        job = await self.wait(job_id, self._settings.package_seconds + 2 * LATE_SECONDS)
+        if job.status not in FINAL:
+            raise Unavailable(
+                503,
+                "not-ended",
+                "Not ended",
+                f"Job {job_id} was cancelled but has not ended yet: its files are still being saved. Try again later.",
+                {"Retry-After": "10"},
+            )
+        await asyncio.to_thread(self._job_files.remove, job_id)
+        await self._store.delete(job_id)
+        self.notifier.ring(job_id)
+        log.info("deleted")
+
+    async def wait(self, job_id: str, seconds: float) -> Job:
+        """A job as it is when it has ended, or after so many seconds."""
+        seen: list[Job] = []
+
+        async def ended() -> bool:
+            job = await self._store.job(job_id)
+            if job is None:
+                raise no_such_job(job_id)
+            seen[:] = [job]
+            return job.status in FINAL
+
+        await wait_until(self.notifier, job_id, ended, time.monotonic() + seconds)
+        return seen[0]
+
+    # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def job_of_token(self, token: str) -> Job | None:
+        """The running job of the sandbox that a token belongs to."""
+        sandbox_id, _, _ = token.partition(".")
+        job = await self._store.job_of_sandbox(sandbox_id)
+        if job is None or job.status != "running" or not job.token_sha256:
+            return None
+        return job if secrets.compare_digest(job.token_sha256, digest(token)) else None
+
+    async def take(self, job: Job) -> messages.Order | None:
+        """The agent's first word: what it is to do. None where the job has ended meanwhile."""
+        taken = await self._store.take(job.id)
+        if taken is None:
+            return None
+        self.notifier.ring(job.id)
+        try:
+            given = await asyncio.to_thread(self._vault.open, job.id) if job.secrets else {}
+        except Lost as error:
+            self._finalizer.begin(job, "failed", "secrets_lost", f"The secrets of the job cannot be read: {error}.")
+            return None
+        steps = await self._store.steps(job.id)
+        planned = [planned_step(step) for step in steps if step.number != messages.CHECK]
+        return messages.Order(
+            job_id=job.id,
+            planned_by=job.planned_by,
+            thinks=job.planned_by == MODEL,
+            steps=planned,
+            uploads=[upload["name"] for upload in job.uploads],
+            outputs=job.outputs,
+            check=job.check_command,
+            network=job.network,
+            seconds=job.seconds,
+            cpus=job.cpus,
+            zip_bytes=job.zip_bytes,
+            package_seconds=self._settings.package_seconds,
+            link_lost_seconds=self._settings.link_lost_seconds,
+            required=job.outputs if job.planned_by != MODEL or "outputs" in job.given else [],
+            check_given=job.planned_by != MODEL or "check" in job.given,
+            review=self._model_session.review(job),
+            step_seconds=self._settings.model_step_seconds,
+            secrets=given,
+            **(model_prompts.wanted(job) if job.planned_by == MODEL else {}),
+        )
+
+    async def refuse(self, job: Job, detail: str) -> None:
+        """End a job whose agent cannot be worked with."""
+        self._finalizer.begin(job, "failed", "engine_error", detail)
+
+    async def record(self, job: Job, reports: list[Report]) -> int:
+        """Store what the agent reports; returns the number of its last report that is on disk."""
+        hidden = await self._hiding.of(job)
+        if hidden:  # to look through a large batch takes long
+            reports = await asyncio.to_thread(hidden.structure, reports)
+        last = await self._store.record(job.id, reports)
+        self.notifier.ring(job.id)
+        return last
+
+    async def commands(self, job: Job) -> messages.Commands:
+        """What is wanted of the agent; held until there is something, or for a while."""
+
+        async def wanted() -> messages.Commands | None:
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.cancel_requested_at:
+                return messages.Commands(["cancel"])
+            looks, views = self.file_requests.unheard(job.id), self.viewers.unheard(now)
+            return messages.Commands(looks=looks, views=views) if looks or views else None
+
+        found = await wait_until(self.notifier, job.id, wanted, time.monotonic() + COMMAND_SECONDS)
+        return found or messages.Commands()
+
+    def _forget(self, job: Job) -> None:
+        self._model_session.forget(job.id)
+        self.viewers.forget(job.id)
+
+    def uploads(self, job: Job) -> Iterator[bytes]:
+        """The files that came with a job, as a tar stream. Blocks."""
+        return tar(job.uploads, partial(self._job_files.upload, job.id))
+
+    async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
+        """What the model says to the agent's question. None where the job has ended meanwhile."""
+        return await self._model_session.answer(job, ask)
+
+    async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
+        """How a question is doing. None where the job has ended meanwhile."""
+        return await self._model_session.hear(job, question)
+
+    def writing(self, job_id: str) -> Call | None:
+        """Return the call of the model whose answer a job is getting now."""
+        return self._model_session.writing(job_id)
+
+    async def accept_outcome(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
+        """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""
+        return await self._finalizer.settle_from_agent(job, outcome)
+
+    async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
+        """Store a job's ZIP and finish the job. None where it has ended meanwhile."""
+        return await self._finalizer.receive(job, chunks)
+
+    # ── starting and stopping ────────────────────────────────────────────────────────────────────────────────────
+
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done.
+
+        Call it before any door opens: it removes the files and secrets of jobs that are not in the record, as are those
+        of a request that is still coming in.
+        """
+        try:
+            await self._take_up()
+        except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
+            log.exception("not all that the last end broke off could be taken up")
+
+    async def start(self) -> None:
+        """Begin to start jobs, and to end what must be ended."""
+        self._tasks.spawn(self._monitor.run())
+        self._tasks.spawn(self._monitor.compare())
+        self._tasks.spawn(self._dispatcher.run())
+        self._every(TICK_SECONDS, self._monitor.tick)
+        self._every(EXPIRE_SECONDS, self._expire_alone, next_run_time=datetime.now(UTC))
+        self._clock.start()
+
+    async def _take_up(self) -> None:
+        for job_id in await asyncio.to_thread(self._job_files.with_uploads_alone):
+            if await self._store.job(job_id) is None:  # it came before the job was taken
+                await asyncio.to_thread(self._job_files.remove, job_id)
+        for job_id in await asyncio.to_thread(self._vault.kept):
+            known = await self._store.job(job_id)
+            if known is None:  # likewise
+                await asyncio.to_thread(self._job_files.remove, job_id)
+            elif known.status in FINAL:
+                await asyncio.to_thread(self._vault.forget, job_id)
+        await self._model_session.take_up()
+
+    def _every(self, seconds: float, call: Callable[[], Awaitable[None]], **options: object) -> None:
+        again = logs.Again(log)
+
+        async def called() -> None:
+            try:
+                await call()
+                again.well()
+            except asyncio.CancelledError:
+                pass  # the clock is shut down: to it, that would be an error of the job
+            except Exception as error:
+                again.wrong(error, "what is done every %g s went wrong, and is tried again", seconds)
+
+        self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
+
+    async def _expire_alone(self) -> None:
+        """Expire files once at a time: two at work would each make the room that one needs."""
+        async with self._expiring:
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
+        for job in await self._store.to_expire(time.time(), self._settings.retention_days):
+            await self._expire(job, "kept long enough")
+        for job in await self._store.first_to_go() if await asyncio.to_thread(self._job_files.disk_short) else ():
+            await self._expire(job, "the disk is short")
+            if not await asyncio.to_thread(self._job_files.disk_short):
+                break
+
+    async def _expire(self, job: Job, why: str) -> None:
+        with logs.about(job.id):
+            await self._store.expire(job.id)
+            await asyncio.to_thread(self._job_files.remove, job.id)
+            log.info("its files are removed: %s", why)
+
+    async def stop(self) -> None:
+        """Let running jobs end for a while, cancel the rest, and remove every sandbox. Waiting jobs stay."""
+        self._dispatcher.stopped = True
+        if not await self._idle_within(self._settings.drain_seconds):
+            for job in await self._store.running():
+                with logs.about(job.id, job.sandbox_id):
+                    await self.cancel(job.id, STOPPED.format(job_id=job.id))
+            await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
+        await asyncio.gather(*await self._monitor.reconcile_quietly(), return_exceptions=True)
+        self._clock.shutdown(wait=False)
+        await self._finalizer.wait()
+        self.notifier.close()
+        await self._tasks.cancel()
+
+    async def record_gone(self) -> str:
+        """Return, with a sentence, where the record is taken away from under us: then nothing can be kept any more."""
+        while True:
+            if said := await asyncio.to_thread(self._job_files.gone):
+                return said
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def abandon(self) -> None:
+        """Stop where the record is gone, and all jobs with it: no sandbox stays, and who waits is let go."""
+        self._dispatcher.stopped = True
+        self._clock.shutdown(wait=False)
+        try:
+            await self._monitor.remove_all()
+        except EngineError as error:
+            log.warning("the sandboxes could not be removed: %s", error)
+        self.notifier.close()
+        await self._tasks.cancel()
+
+    async def _idle_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while running := await self._store.running():
+            if time.monotonic() >= end:
+                return False
+            await self.wait(running[0].id, end - time.monotonic())
+        return True

@@ -1,0 +1,1 @@
+"""Access to running jobs: their files, their viewers, and signed grants."""

@@ -1,0 +1,92 @@
+"""What a model writes in one call, as it arrives: the answer, its thoughts, and whether it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.llm import repetition
+from orchestrator.llm.thoughts import Sieve
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an answer as it streams.
+
+    ``reasoning``: it belongs to the model's separate thoughts, never to the answer. ``restart``: what arrived before
+    counts no more, and the text begins again with this piece.
+    """
+
+    text: str
+    reasoning: bool
+    restart: bool = False
+
+
+OnPart = Callable[[Part], None]
+
+
+class Repeats(Exception):
+    """The model repeats itself: nothing more is read."""
+
+
+class Writing:
+    """Takes the pieces of one call. ``text`` and ``reasoning`` are exact after ``end``."""
+
+    def __init__(self, on_part: OnPart | None = None) -> None:
+        self._on_part = on_part
+        self._sieve = Sieve()
+        self._thoughts: list[str] = []  # told apart by the server itself
+        self._tail = ""  # the end of what was written last, answer or thought
+        self._in_thoughts = False
+        self._unseen = 0
+        self.pieces = 0  # mostly a token each
+        self.shown = False  # whether somebody was told of a piece
+        self._loop = 0
+
+    @property
+    def text(self) -> str:
+        answer = self._sieve.answer
+        return repetition.once(answer, self._loop) if self._loop and not self._in_thoughts else answer
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._thoughts) + self._sieve.reasoning
+
+    def answer(self, text: str) -> None:
+        """Take a piece of the answer; raises Repeats."""
+        if text:
+            for piece in self._sieve.take(text):
+                self._emit(Part(piece.text, piece.reasoning, piece.restart))
+            self._look(text, False)
+
+    def thought(self, text: str) -> None:
+        """Take a piece of what the server itself calls a thought; raises Repeats."""
+        if text:
+            self._thoughts.append(text)
+            self._emit(Part(text, True))
+            self._look(text, True)
+
+    def end(self, cut: bool) -> bool:
+        """The call is over; returns whether the text was ``cut`` while it repeated itself."""
+        for piece in self._sieve.end():
+            self._emit(Part(piece.text, piece.reasoning, piece.restart))
+        if cut and not self._loop:
+            self._loop = repetition.period(self._tail)
+        return self._loop > 0
+
+    def _emit(self, part: Part) -> None:
+        if self._on_part:
+            self.shown = True
+            self._on_part(part)
+
+    def _look(self, text: str, in_thoughts: bool) -> None:
+        if in_thoughts != self._in_thoughts:
+            self._tail, self._in_thoughts = "", in_thoughts
+        self._tail = (self._tail + text)[-repetition.LOOKED_AT :]
+        self._unseen += len(text)
+        self.pieces += 1
+        if self._unseen >= repetition.STRIDE and not self._loop:
+            self._unseen = 0
+            if found := repetition.period(self._tail):
+                self._loop = found
+                raise Repeats

@@ -1,0 +1,204 @@
+"""From a request to a plan, without a model: given steps, fenced code blocks, or a template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.db.models import MODEL
+from orchestrator.errors import BadRequest
+from orchestrator.planning.steps import STEPS, FileStep, PythonStep, ShellStep, Steps
+from orchestrator.planning.template_inputs import Value
+from orchestrator.planning.templates import Files, Template, Templates
+
+#: The info string of a fenced code block → the kind of step.
+LANGUAGES = {
+    "bash": "shell", "sh": "shell", "shell": "shell",
+    "python": "python", "python3": "python", "py": "python",
+}  # fmt: skip
+
+#: A line that opens or closes a block, see CommonMark 0.31, 4.5; a list around it may indent it further.
+FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
+
+LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+Planned = list[ShellStep | PythonStep | FileStep]
+
+
+class Wanted(Protocol):
+    """What a plan is made of: these parts of a ``ScheduleRequest``."""
+
+    @property
+    def prompt(self) -> str | None: ...
+    @property
+    def steps(self) -> Planned | None: ...
+    @property
+    def template(self) -> str | None: ...
+    @property
+    def inputs(self) -> dict[str, Value]: ...
+
+
+@dataclass
+class Plan:
+    """The steps of a job, who made them, and what comes with them."""
+
+    planned_by: str
+    steps: Planned
+    outputs: list[str] = field(default_factory=list)
+    #: The network that the template asks for; None where it has no opinion.
+    network: str | None = None
+    #: The values of the template's inputs, given or by default.
+    inputs: dict[str, Value] = field(default_factory=dict)
+    #: The template's own files, to be laid into the workspace as if they had been uploaded.
+    sample: list[Path] = field(default_factory=list)
+
+
+def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bool) -> Plan:
+    """The plan of a request and the names of its uploads; raises BadRequest (422) that says what would make one.
+
+    Where there is a model, a prompt is for it.
+    """
+    prompt = wanted.prompt or ""
+    if wanted.template is not None:
+        if wanted.template not in templates.all:
+            known = ", ".join(templates.all) or "none"
+            raise invalid("template", f"there is no template {wanted.template[:80]!r}; there are: {known}")
+        match = templates.match(prompt, only=wanted.template)
+        return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+    if wanted.steps:
+        return Plan("request", wanted.steps)
+    if model:
+        if wanted.inputs:
+            raise invalid("inputs", "only a template has inputs; name it as template")
+        return Plan(MODEL, [])
+    if blocks := fenced_steps(prompt):
+        if wanted.inputs:
+            raise invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
+        return Plan("code-blocks", blocks)
+    if match := templates.match(prompt):
+        return _of_template(match[0], match[1], wanted.inputs, uploads, templates)
+    raise _no_plan(prompt, templates)
+
+
+def _of_template(
+    name: str, slots: dict[str, Value], given: dict[str, Value], uploads: Sequence[str], templates: Templates
+) -> Plan:
+    template = templates.all[name]
+    for upload in uploads:
+        if template.makes(upload):
+            raise invalid("files", f"the template {name} writes {upload} itself; give the file another name")
+    if template.files:
+        _check_files(name, template.files, uploads, bool(template.sample))
+    sample = template.sample if template.files and not uploads else []
+    values = _values(name, template, slots, given)
+    files = uploads or [path.name for path in sample]
+    return Plan(
+        planned_by=f"template:{name}",
+        steps=template.plan(values, files),
+        outputs=list(template.outputs),
+        network=template.network_for(values),
+        inputs=values,
+        sample=list(sample),
+    )
+
+
+def _values(name: str, template: Template, slots: dict[str, Value], given: dict[str, Value]) -> dict[str, Value]:
+    """A value for each input: from the phrase or from `inputs`, which must not disagree, else the default."""
+    for key in given:
+        if key not in template.inputs:
+            known = ", ".join(template.inputs) or "none"
+            raise invalid(f"inputs.{key[:80]}", f"the template {name} has no such input; it has: {known}")
+    values: dict[str, Value] = {}
+    for key, kind in template.inputs.items():
+        found = given.get(key, slots.get(key, kind.default))
+        if found is None:
+            raise invalid(f"inputs.{key}", f"the template {name} needs it: {kind.about} It must be {kind.bounds}")
+        try:
+            values[key] = kind.check(found)
+        except ValueError as error:
+            raise invalid(f"inputs.{key}", str(error)) from None
+        if key in given and key in slots and given[key] != slots[key]:
+            raise invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give it once")
+    return values
+
+
+def _check_files(name: str, files: Files, uploads: Sequence[str], sample: bool) -> None:
+    for upload in uploads:
+        if not files.accepts(upload):
+            accepted = ", ".join(files.accept)
+            raise invalid("files", f"the template {name} takes {accepted}, not {upload[:200]!r}: {files.about}")
+    missing = len(uploads) < files.minimum and not (sample and not uploads)
+    if missing or len(uploads) > files.maximum:
+        raise invalid("files", f"the template {name} takes {files.count}, not {len(uploads)}: {files.about}")
+
+
+def invalid(name: str, message: str) -> BadRequest:
+    """The answer to a field that is wrong."""
+    error = {"field": name, "message": message}
+    return BadRequest(422, "invalid", "Invalid request", f"{name}: {message.rstrip('.')}.", errors=[error])
+
+
+def fenced_steps(prompt: str) -> Planned:
+    """The fenced code blocks of a prompt as steps, in order.
+
+    Raises BadRequest for a block that cannot be run: none is passed over in silence.
+    """
+    found: list[dict[str, str]] = []
+    fence, indent, kind, begin, lines = "", 0, "", 0, list[str]()
+    for number, line in enumerate(LINE_END.split(prompt), 1):
+        mark = FENCE.match(line)
+        if not fence and mark:
+            fence, indent, begin, lines = mark[2], len(mark[1]), number, []
+            language = mark[3].split()[0].lower() if mark[3].strip() else ""
+            if language not in LANGUAGES:
+                raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
+            kind = LANGUAGES[language]
+        elif fence and mark and not mark[3].strip() and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
+            source = "\n".join(lines) + "\n"
+            if not source.strip():
+                raise _bad_block(begin, "is empty")
+            found.append({"kind": kind, "script" if kind == "shell" else "code": source})
+            fence = ""
+        elif fence:
+            lines.append(re.sub(rf"^[ \t]{{0,{indent}}}", "", line))
+    if fence:
+        raise _bad_block(begin, "is not closed")
+    if len(found) > STEPS:
+        raise BadRequest(422, "no-plan", "No plan", f"The prompt has {len(found)} code blocks; {STEPS} can be run.")
+    try:
+        return TypeAdapter(Steps).validate_python(found) if found else []
+    except ValidationError as error:
+        raise BadRequest(
+            422, "no-plan", "No plan", f"A code block cannot be run: {error.errors()[0]['msg']}."
+        ) from None
+
+
+def _bad_block(line: int, what: str) -> BadRequest:
+    return BadRequest(
+        422,
+        "no-plan",
+        "No plan",
+        f"The code block at line {line} of the prompt {what}. A block that is to be run begins with ```bash or "
+        "```python and ends with ```.",
+    )
+
+
+def _no_plan(prompt: str, templates: Templates) -> BadRequest:
+    near = templates.nearest(prompt)
+    meant = f' The nearest is "{near.text}" ({near.template}).' if near else ""
+    return BadRequest(
+        422,
+        "no-plan",
+        "No plan",
+        "No plan could be made of the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) "
+        f"into the prompt, or use the phrase of a template as the whole prompt.{meant} "
+        f"Templates: {', '.join(templates.all)}; GET /templates says their phrases.",
+        templates={name: template.phrases[0] for name, template in templates.all.items()},
+    )

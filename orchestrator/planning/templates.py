@@ -1,0 +1,217 @@
+"""Predefined jobs: each a folder of ``templates/`` with a ``template.toml``; docs/templates.md says how to write it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from orchestrator.errors import SettingsError
+from orchestrator.planning import placeholders
+from orchestrator.planning.phrases import CHARACTERS, Phrase, nearest, tidy
+from orchestrator.planning.steps import FileStep, Line, Model, Outputs, PythonStep, ShellStep, Steps
+from orchestrator.planning.template_inputs import Input, InputName, Value
+
+FOLDER = Path(__file__).resolve().parents[2] / "templates"
+
+
+class Condition(Model):
+    """When a step is taken. An input is given where it is neither empty nor false."""
+
+    when: InputName | None = Field(None, description="Only where this input is given.")
+    unless: InputName | None = Field(None, description="Only where this input is not given.")
+
+    def holds(self, values: Mapping[str, Value]) -> bool:
+        needed = self.when is None or values[self.when] not in ("", False)
+        return needed and (self.unless is None or values[self.unless] in ("", False))
+
+
+class Files(Model):
+    """The files that a template works on: uploaded ones, else those of its ``sample`` folder."""
+
+    about: Line
+    accept: Annotated[list[Line], Field(min_length=1, max_length=50)] = Field(
+        description="Globs of their names, in lower case; upper case matches too."
+    )
+    minimum: int = Field(1, ge=0, le=1000)
+    maximum: int = Field(1000, ge=1, le=1000)
+
+    def accepts(self, name: str) -> bool:
+        return any(fnmatchcase(name.lower(), glob) for glob in self.accept)
+
+    @property
+    def count(self) -> str:
+        """How many it takes, in words."""
+        if self.minimum == self.maximum:
+            return f"{self.minimum} file{'s' if self.minimum > 1 else ''}"
+        return f"{self.minimum} to {self.maximum} files"
+
+
+class Template(Model):
+    """One predefined job."""
+
+    about: Line
+    phrases: Annotated[list[Line], Field(min_length=1)]
+    inputs: dict[InputName, Input] = Field(default_factory=dict)
+    files: Files | None = None
+    network: Literal["none", "internet"] | None = None
+    outputs: Outputs = Field(default_factory=list)
+    steps: Steps
+    conditions: list[Condition] = Field(default_factory=list, exclude=True)
+    sample: list[Path] = Field(default_factory=list, exclude=True)
+
+    def plan(self, values: Mapping[str, Value], files: Sequence[str]) -> list[ShellStep | PythonStep | FileStep]:
+        """The steps with the values and the names of the input files in them."""
+        found: list[ShellStep | PythonStep | FileStep] = []
+        for step, condition in zip(self.steps, self.conditions, strict=True):
+            if condition.holds(values):
+                found.append(_filled(step, values, files))
+        return found
+
+    def network_for(self, values: Mapping[str, Value]) -> str | None:
+        """The network that these values ask for; None where the template has no opinion."""
+        for name, value in values.items():
+            if self.inputs[name].network and value != self.inputs[name].default:
+                return self.inputs[name].network
+        return self.network
+
+    def makes(self, name: str) -> bool:
+        """Whether it writes a file, or a folder, of this name itself."""
+        paths = [step.path for step in self.steps if isinstance(step, FileStep)]
+        return any(Path(path).parts[0].lower() == name.lower() for path in [*paths, *self.outputs])
+
+    @model_validator(mode="after")
+    def _whole(self) -> Template:
+        known = {*self.inputs, *([placeholders.FILES] if self.files else [])}
+        used = set[str]()
+        if placeholders.FILES in self.inputs:
+            raise ValueError("inputs: the name files is taken")
+        for number, (step, condition) in enumerate(zip(self.steps, self.conditions, strict=True), 1):
+            try:
+                used |= _check(step, known) | _check_condition(condition, self.inputs)
+            except ValueError as error:
+                raise ValueError(f"step {number}: {error}") from None
+        if unused := sorted(set(self.inputs) - used):
+            raise ValueError(f"inputs.{unused[0]}: no step uses it")
+        _check_sample(self.files, self.sample)
+        return self
+
+
+class Templates:
+    """All templates, and the phrases by which a prompt names one."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        """Read every template; raises SettingsError that names a wrong one."""
+        self.all: dict[str, Template] = {}
+        self.phrases: list[Phrase] = []
+        shapes: dict[tuple[str, ...], str] = {}
+        for file in sorted(folder.glob("*/template.toml")):
+            name = file.parent.name
+            try:
+                template = self.all[name] = _read(file)
+                phrases = [Phrase.parse(text, name, template.inputs) for text in template.phrases]
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"The template {name} is wrong: {_sentence(error)}") from error
+            for phrase in phrases:
+                other = shapes.setdefault(phrase.shape, name)
+                if other != name:
+                    raise SettingsError(f"The templates {other} and {name} have the same phrase: {phrase.text!r}")
+            self.phrases += phrases
+        self.phrases.sort(key=lambda phrase: phrase.rank)
+
+    def match(self, prompt: str, only: str | None = None) -> tuple[str, dict[str, Value]] | None:
+        """The template that a prompt as a whole is a phrase of, and what stands in the phrase's slots."""
+        if len(prompt) > CHARACTERS:
+            return None
+        text = tidy(prompt)
+        for phrase in self.phrases:
+            if only in (None, phrase.template):
+                slots = phrase.match(text, self.all[phrase.template].inputs)
+                if slots is not None:
+                    return phrase.template, slots
+        return None
+
+    def nearest(self, prompt: str) -> Phrase | None:
+        """The phrase that a prompt may have been meant to be."""
+        return nearest(prompt, self.phrases)
+
+
+def _read(file: Path) -> Template:
+    """Raises ValueError or OSError."""
+    data = tomllib.loads(file.read_text("utf-8"))
+    for name in ("conditions", "sample"):
+        if name in data:
+            raise ValueError(f"{name}: there is no such field")
+    steps = data.get("steps")
+    for step in steps if isinstance(steps, list) else []:
+        if isinstance(step, dict):
+            condition = {name: step.pop(name) for name in ("when", "unless") if name in step}
+            data.setdefault("conditions", []).append(condition)
+            if step.get("kind") == "file" and "file" in step and "content" not in step:
+                step["content"] = _inside(file.parent, step.pop("file")).read_text("utf-8")
+    folder = file.parent / "sample"
+    data["sample"] = sorted(_inside(file.parent, f"sample/{path.name}") for path in folder.glob("*"))
+    return Template.model_validate(data)
+
+
+def _inside(folder: Path, name: Any) -> Path:
+    """A file of the template's folder; raises ValueError for one that is not in it."""
+    path = folder / str(name)
+    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        raise ValueError(f"{name}: there is no such file in the template's folder")
+    return path
+
+
+def _check(step: ShellStep | PythonStep | FileStep, known: set[str]) -> set[str]:
+    """The inputs that a step uses; raises ValueError for one that it cannot."""
+    if isinstance(step, ShellStep):
+        placeholders.check_shell(step.script, known)
+        return placeholders.names(step.script)
+    if isinstance(step, PythonStep):
+        if any(placeholders.names(argument) for argument in step.args):
+            raise ValueError("args: no placeholder can stand there; a shell step can run the script with it")
+        placeholders.check_python(step.code or "", known)
+        return placeholders.names(step.code or "")
+    return set()
+
+
+def _check_condition(condition: Condition, inputs: Mapping[str, Input]) -> set[str]:
+    used = {name for name in (condition.when, condition.unless) if name is not None}
+    if unknown := sorted(used - set(inputs)):
+        raise ValueError(f"{unknown[0]} is none of its inputs")
+    return used
+
+
+def _check_sample(files: Files | None, sample: list[Path]) -> None:
+    if sample and files is None:
+        raise ValueError("sample: without [files] no step takes it in")
+    if sample and files and not files.minimum <= len(sample) <= files.maximum:
+        raise ValueError(f"sample: has {len(sample)} files, but files asks for {files.count}")
+    for path in sample:
+        if files and not files.accepts(path.name):
+            raise ValueError(f"sample: files.accept does not take {path.name}")
+
+
+def _filled(
+    step: ShellStep | PythonStep | FileStep, values: Mapping[str, Value], files: Sequence[str]
+) -> ShellStep | PythonStep | FileStep:
+    if isinstance(step, ShellStep):
+        return step.model_copy(update={"script": placeholders.fill_shell(step.script, values, files)})
+    if isinstance(step, PythonStep) and step.code:
+        return step.model_copy(update={"code": placeholders.fill_python(step.code, values, files)})
+    return step
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong, with the place, without the words of a library."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = [
+        (".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, "))
+        for item in error.errors(include_url=False)
+    ]
+    return "; ".join(f"{place}: {message}" if place else message for place, message in found)

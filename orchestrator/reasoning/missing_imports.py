@@ -1,0 +1,94 @@
+"""Imports that a model forgets: a source that uses ``json`` without importing it is mended without asking the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from orchestrator.db.models import Step
+from protocol import messages
+
+_MODULES = (
+    "argparse", "asyncio", "base64", "bisect", "calendar", "collections", "contextlib", "copy", "csv", "dataclasses",
+    "datetime", "decimal", "difflib", "enum", "fractions", "functools", "glob", "gzip", "hashlib", "heapq", "html",
+    "io", "itertools", "json", "logging", "math", "operator", "os", "pathlib", "pickle", "random", "re", "shutil",
+    "sqlite3", "statistics", "string", "subprocess", "sys", "tarfile", "tempfile", "textwrap", "threading", "time",
+    "traceback", "unicodedata", "unittest", "urllib", "uuid", "zipfile", "pytest", "requests",
+)  # fmt: skip
+_MEMBERS = {
+    "typing": ("Any", "Callable", "Dict", "Generator", "Iterable", "Iterator", "List", "NamedTuple", "Optional",
+               "Sequence", "Set", "Tuple", "TypeVar", "Union"),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque", "namedtuple"),
+    "dataclasses": ("dataclass", "field"),
+    "datetime": ("timedelta",),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "functools": ("lru_cache", "partial", "reduce", "wraps"),
+    "itertools": ("chain", "combinations", "groupby", "permutations", "product"),
+    "pathlib": ("Path",),
+    "abc": ("ABC", "abstractmethod"),
+    "enum": ("Enum",),
+    "PIL": ("Image",),
+    "bs4": ("BeautifulSoup",),
+}  # fmt: skip
+
+#: The import that a name stands for, if it stands for one alone.
+IMPORTS = {
+    **{name: f"import {name}" for name in _MODULES},
+    **{name: f"from {module} import {name}" for module, names in _MEMBERS.items() for name in names},
+    "np": "import numpy as np",
+    "pd": "import pandas as pd",
+    "plt": "import matplotlib.pyplot as plt",
+}
+
+_MISSING = re.compile(r"NameError: not defined: ([\w, ]+)\.")
+
+#: What stays before the imports: a shebang line, comments, blank lines and a docstring of one or more lines.
+_HEAD = re.compile(
+    r"(?:[ \t]*(?:#[^\n]*)?\n)*"
+    r"(?:[rR]?(?P<quotes>\"\"\"|''')(?:(?!(?P=quotes)).)*(?P=quotes)[ \t]*\n)?"
+    r"(?:(?:[ \t]*(?:#[^\n]*)?\n)*from __future__ import [^\n]*\n)*",
+    re.DOTALL,
+)
+
+
+def missing(problem: messages.SourceProblem, rows: Sequence[Step]) -> list[str]:
+    """Return the imports that mend a problem; empty if imports do not mend it.
+
+    A name that another file of the job defines is imported from there.
+    """
+    told = _MISSING.match(problem.message)
+    names = [name.strip() for name in told[1].split(",")] if told else []
+    found = [IMPORTS.get(name) or _from_a_file(name, problem.number, rows) for name in names]
+    return found if all(found) else []
+
+
+def _from_a_file(name: str, number: int, rows: Sequence[Step]) -> str:
+    defines = re.compile(rf"^(?:async def|def|class) {re.escape(name)}\b", re.MULTILINE)
+    for row in rows:
+        module = row.path.removesuffix(".py")
+        other = row.kind == "file" and row.number != number and module != row.path
+        if other and module.isidentifier() and defines.search(row.source):
+            return f"from {module} import {name}"
+    return ""
+
+
+def with_imports(rows: Sequence[Step], problems: Iterable[messages.SourceProblem]) -> tuple[list[Step], list[str]]:
+    """Return the waiting steps with the imports that they lack, and what was added.
+
+    Both are empty if an import alone does not mend each problem.
+    """
+    lacks = {problem.number: missing(problem, rows) for problem in problems}
+    if not lacks or not all(lacks.values()):
+        return [], []
+    mended, notes = [], []
+    for row in rows:
+        if row.status != "waiting" or row.number == messages.CHECK:
+            continue
+        if lines := lacks.get(row.number):
+            head = _HEAD.match(row.source)
+            at = head.end() if head else 0
+            row = row.model_copy(update={"source": row.source[:at] + "\n".join(lines) + "\n" + row.source[at:]})
+            notes.append(f"Added what {row.path or f'step {row.number}'} uses and did not import: {'; '.join(lines)}")
+        mended.append(row)
+    return mended, notes

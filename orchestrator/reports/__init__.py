@@ -1,0 +1,1 @@
+"""The documents that the orchestrator writes about a job."""

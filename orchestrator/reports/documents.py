@@ -1,0 +1,339 @@
+"""What the ZIP says of the job, beside the files: the manifest, the report, and the log of all output.
+
+They are made here, from the record, for every ending alike; the agent only puts them into the ZIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from orchestrator.db.models import VERIFIED_BY, Event, Job, Step, at_the_end
+from orchestrator.reports.notebook import drawn, in_words, notebook
+from orchestrator.sizes import show_size
+from protocol import messages
+
+#: The words of the report for each way to end.
+ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
+
+
+#: Files with secrets in them that the report names.
+FOUND = 20
+
+
+class Api(NamedTuple):
+    """Where this system's calls go, and with what."""
+
+    port: int
+    needs_key: bool
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def curl(self) -> str:
+        return 'curl -H "Authorization: Bearer $API_KEY"' if self.needs_key else "curl"
+
+
+def iso(at: float | None) -> str | None:
+    """A time in ISO 8601, in UTC, with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def between(begin: float | None, end: float | None) -> float | None:
+    """Seconds from one time to another, if both are known."""
+    return round(max(0.0, end - begin), 3) if begin is not None and end is not None else None
+
+
+def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
+    """The body of a ``POST /schedule`` that runs the same again; without what a model has mended since."""
+    kept = _kept(steps, thoughts)
+    found: dict[str, Any] = {}
+    if planned := [_planned(step) for step in kept if step.number != messages.CHECK]:
+        found["steps"] = planned
+    if job.prompt:
+        found["prompt"] = job.prompt
+    if job.wanted_model and not planned:
+        found["model"] = job.wanted_model  # what has steps needs none
+    if job.outputs:
+        found["outputs"] = job.outputs
+    if job.check_command:
+        found["check"] = job.check_command
+    if job.labels:
+        found["labels"] = job.labels
+    if job.keep_days:
+        found["keep_days"] = job.keep_days
+    if job.secrets:
+        found["secrets"] = dict.fromkeys(job.secrets, "")  # whoever runs it again fills them in
+    return {**found, "network": job.network, "limits": limits(job)}
+
+
+def _kept(steps: Sequence[Step], thoughts: Sequence[Event]) -> list[Step]:
+    """The steps of the last plan, and what of those before it was done."""
+    last = first_of_last_plan(thoughts)
+    return [step for step in steps if step.number >= last or step.status == "completed"]
+
+
+def first_of_last_plan(thoughts: Sequence[Event]) -> int:
+    """The number of its first step: those before it are of plans that it has taken the place of."""
+    plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
+    first: int = plans[-1][0]["number"] if plans else 1
+    return first
+
+
+def limits(job: Job) -> dict[str, Any]:
+    return {
+        "seconds": job.seconds,
+        "memory": job.memory,
+        "cpus": job.cpus,
+        "processes": job.processes,
+        "zip": job.zip_bytes,
+        "calls": job.max_calls,
+        "tokens": job.max_tokens,
+        "cost": job.max_cost,
+    }
+
+
+def usage(job: Job) -> dict[str, Any]:
+    """What a job has used of the model; ``cost`` in US$, where the price is known."""
+    return {"model": job.model, "calls": job.calls, "tokens": job.tokens, "cost": job.cost, "repairs": job.repairs}
+
+
+def timings(job: Job) -> dict[str, float | None]:
+    """Seconds of each part of a job's life so far."""
+    return {
+        "queued": between(job.created_at, job.started_at),
+        "starting": between(job.started_at, job.taken_at),
+        "working": between(job.taken_at, job.packaging_at or job.settled_at),
+        "packaging": between(job.packaging_at or job.settled_at, job.ended_at),
+        "total": between(job.created_at, job.ended_at),
+    }
+
+
+def thinking(thoughts: Sequence[Event]) -> list[dict[str, Any]]:
+    """What the model has done, as status and manifest have it."""
+    return [{"kind": event.kind, "at": iso(event.at), "data": event.data} for event in thoughts]
+
+
+def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
+    """The evidence; the files are added by who packs them."""
+    ending = job.outcome or {}
+    results = [_result(step, job) for step in steps if step.number != messages.CHECK]
+    check = next((_result(step, job) for step in steps if step.number == messages.CHECK), None)
+    return {
+        "manifest_version": 1,
+        "version": messages.VERSION,
+        "job_id": job.id,
+        "status": ending.get("status"),
+        "reason": ending.get("reason"),
+        "detail": ending.get("detail", ""),
+        "verified_by": job.verified_by if ending.get("status") == "completed" else None,
+        "facts": ending.get("facts", []),
+        "partial": ending.get("status") != "completed",
+        "prompt": job.prompt,
+        "planned_by": job.planned_by,
+        "inputs": job.inputs,
+        "uploads": job.uploads,
+        "secrets": job.secrets,
+        "plan": plan(job, steps, thoughts),
+        "steps": results,
+        "check": check,
+        "usage": usage(job),
+        "thinking": thinking(thoughts),
+        "summary": job.summary,
+        "image": job.image,
+        "image_id": job.image_id,
+        "sandbox": job.sandbox_id,
+        "times": {
+            "created": iso(job.created_at),
+            "started": iso(job.started_at),
+            "taken": iso(job.taken_at),
+            "packaging": iso(job.packaging_at),
+            "settled": iso(job.settled_at),
+        },
+    }
+
+
+def report(
+    job: Job, steps: Sequence[Step], thoughts: Sequence[Event], found: Sequence[dict[str, Any]], api: Api
+) -> str:
+    """What a person reads first."""
+    ending = job.outcome or {}
+    lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
+    if ending.get("reason"):
+        # what a step printed stands in a block of its own: it is no heading and no table of ours
+        first, *rest = ending["detail"].split("\n")
+        lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
+    elif ending.get("detail"):
+        lines += [ending["detail"], ""]
+    if ending["status"] == "completed" and job.verified_by:
+        lines += [f"Verified by: {job.verified_by} ({VERIFIED_BY[job.verified_by]}).", ""]
+    if ending.get("check_dropped"):
+        lines += [f"The model's own check does not count: {ending['check_dropped']}", ""]
+    if job.prompt:
+        lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
+    if job.summary:
+        lines += ["## What came of it", "", *(f"> {line}" for line in job.summary.splitlines()), ""]
+    lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", *_with_a_model(job), ""]
+    lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
+    for step in steps:
+        name = "check" if step.number == messages.CHECK else str(step.number)
+        seconds = between(step.started_at, step.ended_at)
+        cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
+        lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
+    if job.secrets:
+        lines += ["", f"Secrets in its environment: {', '.join(job.secrets)}.", *_with_secrets(found)]
+    image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
+    lines += ["", "## Under what limits", ""]
+    lines.append(
+        f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
+        f"network: {job.network}. {image}"
+    )
+    lines += ["", "## Run it again", "", "```bash", _again(job, api), "```", "", *_mended(job, steps, thoughts)]
+    lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
+    return "\n".join(lines)
+
+
+def _again(job: Job, api: Api) -> str:
+    """The command that runs it again; secrets are taken from variables of the same names."""
+    values = "{" + ", ".join(f"{name}: env.{name}" for name in job.secrets) + "}"
+    if job.uploads:
+        given = f"jq -n '{{secrets: {values}}}' | " if job.secrets else ""
+        body = " -d @-" if job.secrets else ""
+        return f"{given}{api.curl} -X POST{body} {api.url}/jobs/{job.id}/retry    # with its files, while they are kept"
+    made = f"jq '.plan | .secrets = {values}'" if job.secrets else "jq .plan"
+    return f"{made} manifest.json | {api.curl} -H 'Content-Type: application/json' -d @- {api.url}/schedule"
+
+
+def _mended(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> list[str]:
+    """What the plan does not have: later steps may stand on what these left."""
+    kept = _kept(steps, thoughts)
+    left_out = [str(step.number) for step in steps if step.status == "failed" and step not in kept]
+    if job.uploads or not left_out:
+        return []
+    which = f"step {left_out[0]}, which" if len(left_out) == 1 else f"steps {', '.join(left_out)}, which"
+    return [f"The plan leaves out {which} failed and was mended, and what later steps may have found of it.", ""]
+
+
+def _came_with_it(job: Job) -> list[str]:
+    if not job.inputs and not job.uploads:
+        return []
+    lines = ["## What came with it", ""]
+    if any(upload["sample"] for upload in job.uploads):
+        lines += ["**No file was uploaded: this is the template's own sample.**", ""]
+    lines += [f"- {name}: {_code(value)}" for name, value in job.inputs.items()]
+    lines += [f"- the file {_code(upload['name'])} ({show_size(upload['bytes'])})" for upload in job.uploads]
+    return [*lines, ""]
+
+
+def _with_a_model(job: Job) -> list[str]:
+    if job.model is None:
+        return []
+    mended = f", mended {job.repairs} times" if job.repairs else ""
+    return [f"({job.model}: {job.calls} calls, {job.tokens:,} tokens, {job.cost:.4f} US${mended})"]
+
+
+def _with_secrets(found: Sequence[dict[str, Any]]) -> list[str]:
+    if not found:
+        return []
+    lines = [f"- {_code(item['path'])}: {', '.join(item['names'])}" for item in found[:FOUND]]
+    more = ["- and others: `secrets_found` in `manifest.json` has all"] if len(found) >= FOUND else []
+    return [
+        "",
+        "**These files have the value of a secret in them, as it is; look before you pass the ZIP on:**",
+        "",
+    ] + (lines + more)
+
+
+def _code(value: object) -> str:
+    """A value in Markdown's code marks, which it cannot leave."""
+    text = " ".join(str(value).split()).replace("`", "'")
+    return f"`{text}`"
+
+
+def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
+    """All that the steps printed and showed, each under its title."""
+    titles = {step.number: step.title for step in steps}
+    count = sum(step.number != messages.CHECK for step in steps)
+    parts: list[str] = []
+    current: int | None = None
+    for event in events:
+        number = event.data["step"]
+        if number != current:
+            if parts and not parts[-1].endswith("\n"):
+                parts.append("\n")
+            heading = "check" if number == messages.CHECK else f"step {number} of {count}"
+            parts.append(f"=== {heading}: {titles.get(number, '')} ===\n")
+            current = number
+        parts.append(printed(event))
+    return drawn("".join(parts))
+
+
+def printed(event: Event) -> str:
+    """What an event of a step has in words: what it printed, or a line for what it showed."""
+    if event.kind == "output":
+        return str(event.data["text"])
+    words = in_words(event.data) if event.kind == "result" else ""  # what viewers run is in the notebook alone
+    return f"{words}\n" if words else ""
+
+
+def all_of(
+    job: Job,
+    steps: Sequence[Step],
+    outputs: Sequence[Event],
+    thoughts: Sequence[Event],
+    found: Sequence[dict[str, Any]],
+    api: Api,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest and the texts for the ZIP of a job whose outcome is settled.
+
+    ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
+    manifest has them.
+    """
+    texts = {
+        "report.md": report(job, steps, thoughts, found, api),
+        "output.log": output_log(steps, outputs),
+        "session.ipynb": notebook(job, steps, outputs),
+    }
+    return manifest(job, steps, thoughts), texts
+
+
+def _planned(step: Step) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": step.kind, "title": step.title}
+    match step.kind:
+        case "shell":
+            found["script"] = step.source
+        case "python" if step.path:
+            found |= {"file": step.path, "args": step.args}
+        case "python":
+            found["code"] = step.source
+        case _:
+            found |= {"path": step.path, "content": step.source}
+    if step.background:
+        found["background"] = True
+    if step.seconds_given:
+        found["seconds"] = step.seconds
+    return found
+
+
+def _ended_as(step: Step, job: Job) -> str:
+    """A step's status as it is when the job has its final state, which it has not yet when this is written."""
+    return at_the_end(step.status, (job.outcome or {}).get("status", job.status))
+
+
+def _result(step: Step, job: Job) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "kind": step.kind,
+        "title": step.title,
+        "status": _ended_as(step, job),
+        "exit_code": step.exit_code,
+        "detail": step.detail,
+        "started": iso(step.started_at),
+        "seconds": between(step.started_at, step.ended_at),
+        "output_bytes": step.output_bytes,
+    }

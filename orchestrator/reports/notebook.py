@@ -1,0 +1,255 @@
+"""``session.ipynb``: the work itself, step by step, as a notebook that can be read and run again.
+
+Made from the record, like the other documents, so there is one on every ending, and at any moment before. The format is
+nbformat 4.5 (nbformat.readthedocs.io, "The notebook file format").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.db.models import Event, Job, Step, at_the_end
+from protocol import messages
+
+#: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
+SHOWN = 20_000
+
+#: Where the notebook is run again: finds the files beside it, and makes work in a cell what works in a script.
+SETUP = """\
+# For those who run this again: the steps ran in the workspace, which is beside this notebook in the job's ZIP, and each
+# like a script: without arguments, with nobody who answers input(), with a loop of its own for asyncio, and with exit
+# code 0 as an end that is no error.
+import asyncio
+import builtins
+import getpass
+import os
+import sys
+import warnings
+
+
+def like_scripts(shell):
+    own, paused = asyncio.new_event_loop(), []
+
+    def no_answer(*arguments, **options):
+        raise EOFError("there is nobody to answer")
+
+    def begin(cell):
+        nonlocal own
+        builtins.input = getpass.getpass = no_answer
+        awaits = shell.should_run_async(cell.raw_cell, transformed_cell=shell.transform_cell(cell.raw_cell))
+        if not awaits and (loop := asyncio._get_running_loop()):  # the notebook's, which stands still meanwhile
+            paused.append((loop, asyncio.current_task()))
+            asyncio._leave_task(*paused[0])
+            asyncio._set_running_loop(None)
+            own = asyncio.new_event_loop() if own.is_closed() else own
+            asyncio.set_event_loop(own)
+
+    def end(result):
+        if paused:
+            asyncio.set_event_loop(paused[0][0])
+            asyncio._set_running_loop(paused[0][0])
+            asyncio._enter_task(*paused.pop())
+        if is_success(result.error_in_exec):
+            result.error_in_exec = None
+
+    def is_success(error):
+        return isinstance(error, SystemExit) and not error.code
+
+    def show_unless_success(kind, error, lines, show=shell._showtraceback):
+        if not is_success(error):
+            show(kind, error, lines)
+
+    shell._showtraceback = show_unless_success
+    shell.events.register("pre_run_cell", begin)
+    shell.events.register("post_run_cell", end)
+    warnings.filterwarnings("ignore", "To exit: use")
+
+
+like_scripts(get_ipython())
+sys.argv, __file__, exit, quit = ["session.ipynb"], "session.ipynb", sys.exit, sys.exit
+if os.path.isdir("workspace"):
+    os.chdir("workspace")"""
+
+#: Languages of fenced blocks.
+FENCES = {"shell": "bash", "python": "python", "check": "bash"}
+
+
+def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
+    """The notebook of a job as it is now, as JSON."""
+    told: dict[int, list[Event]] = {}
+    viewed: dict[int, list[Event]] = {}
+    for event in events:
+        by_step = viewed if event.kind == "viewer_cell" else told
+        by_step.setdefault(event.data["step"], []).append(event)
+    ran = [step for step in steps if step.number != messages.CHECK]
+    status = (job.outcome or {}).get("status", job.status)
+    cells = [_markdown("job", _heading(job))]
+    if any(_is_cell(step) for step in ran):
+        cells.append(_code("setup", SETUP, 0, [], []))
+    for step in [*ran, *(step for step in steps if step.number == messages.CHECK)]:
+        outputs = told.get(step.number, [])
+        ended = at_the_end(step.status, status) if job.outcome else step.status
+        if _is_cell(step):
+            cells.append(_markdown(f"step-{step.number}-title", _title(step, ended)))
+            cells.append(_step(step, sum(cell["cell_type"] == "code" for cell in cells), outputs))
+        else:
+            cells.append(_markdown(f"step-{step.number}", _story(step, ended, outputs)))
+        for event in viewed.get(step.number, ()):
+            cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
+    about = {"job_id": job.id, "status": status, "version": messages.VERSION}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+        "containerized-agent": about,
+    }
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def drawn(text: str) -> str:
+    """A text as a terminal shows it in the end: what follows a carriage return is drawn over its line."""
+    text = text.replace("\r\n", "\n")
+    if "\r" not in text:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown)
+    return "\n".join(lines)
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """What stands for a result (the data of its event) where there is only text."""
+    lines = [f"[{result['file']}]"] if result.get("file") else []
+    kinds = result.get("data", {})
+    if "text/plain" in kinds:
+        lines.append(kinds["text/plain"])
+    elif kinds and not lines:
+        lines.append(f"[{', '.join(kinds)}]")
+    return "\n".join(lines)
+
+
+def _is_cell(step: Step) -> bool:
+    """Whether a step is code of the notebook: a script of its own is not, nor is what did not run."""
+    return step.kind == "python" and not step.path and not step.background and step.started_at is not None
+
+
+def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
+    outputs: list[dict[str, Any]] = []
+    displays: dict[str, dict[str, Any]] = {}
+    printed = ""
+    for event in [*events, None]:
+        if event is not None and event.kind == "output":
+            printed += event.data["text"]
+            continue
+        if printed:
+            outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(printed)})
+            printed = ""
+        if event is None:
+            break
+        if error := event.data.get("error"):
+            outputs.append(_error(*error))
+            continue
+        data = _data(event.data.get("data", {}))
+        display = event.data.get("display", "")
+        if display in displays:
+            displays[display]["data"] = data
+        elif data:
+            outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+            if display:
+                displays[display] = outputs[-1]
+    # a cell that failed does so again: what comes after it is to run all the same
+    tags = ["raises-exception"] if step.status != "completed" else []
+    return _code(f"step-{step.number}", step.source, count, outputs, tags)
+
+
+def _viewers(event: Event, count: int) -> dict[str, Any]:
+    """A cell that somebody has run who watched the job; it is marked as theirs."""
+    found = event.data
+    outputs: list[dict[str, Any]] = []
+    if found["printed"]:
+        outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(found["printed"])})
+    for data in found["results"]:
+        outputs.append({"output_type": "display_data", "data": _data(data), "metadata": {}})
+    if found["error"]:
+        outputs.append(_error(*found["error"]))
+    return _code(f"viewer-{event.number}", found["source"], count, outputs, ["viewer", "raises-exception"])
+
+
+def _error(name: str, message: str) -> dict[str, Any]:
+    return {"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
+
+
+def _data(kinds: dict[str, str]) -> dict[str, Any]:
+    """The parts of a result as a notebook has them: JSON is JSON there."""
+    found: dict[str, Any] = dict(kinds)
+    if "application/json" in found:
+        try:
+            found["application/json"] = json.loads(found["application/json"])
+        except ValueError:
+            del found["application/json"]
+    return found
+
+
+def _heading(job: Job) -> str:
+    ending = job.outcome or {}
+    lines = [f"# Job {job.id}", ""]
+    if job.prompt:
+        lines += [_fenced(job.prompt, ""), ""]
+    ended = ending.get("status", job.status)
+    if ending.get("reason"):
+        ended += f" ({ending['reason']})"
+    return "\n".join([*lines, f"Status: **{ended}**. Planned by: {job.planned_by}."])
+
+
+def _title(step: Step, status: str) -> str:
+    name = "Check" if step.number == messages.CHECK else f"Step {step.number}"
+    code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
+    return f"## {name}: {_plain(step.title)}\n\n*{step.kind}, {status}{code}*"
+
+
+def _plain(title: str) -> str:
+    """A title that is no markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", title)
+
+
+def _story(step: Step, status: str, events: Sequence[Event]) -> str:
+    """A step that is no code of the notebook."""
+    parts = [_title(step, status)]
+    if step.kind == "file":
+        parts.append(f"The file `{step.path}`:")
+    parts.append(_fenced(step.source, FENCES.get(step.kind, "")))
+    printed = drawn("".join(event.data["text"] for event in events if event.kind == "output"))
+    if printed.strip():
+        parts += ["It printed:", _fenced(printed, "")]
+    return "\n\n".join(parts)
+
+
+def _fenced(text: str, language: str) -> str:
+    """A text as a block that it cannot leave."""
+    if len(text) > SHOWN:
+        half = SHOWN // 2
+        text = f"{text[:half]}\n[… {len(text) - SHOWN:,} characters are left out here …]\n{text[-half:]}"
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip(chr(10))}\n{fence}"
+
+
+def _markdown(name: str, source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
+
+
+def _code(name: str, source: str, count: int, outputs: list[dict[str, Any]], tags: list[str]) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "id": name,
+        "metadata": {"tags": tags} if tags else {},
+        "execution_count": count or None,
+        "outputs": outputs,
+        "source": source,
+    }

@@ -1,0 +1,1 @@
+"""What all three HTTP doors share."""

@@ -1,0 +1,1 @@
+"""What the agent and the orchestrator share. It imports neither of them."""

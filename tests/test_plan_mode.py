@@ -1,0 +1,140 @@
+"""A model that only plans (AGENT_LOOP=plan, as ``auto`` chooses for a server of one's own): short, whole, anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import System
+from providers import OpenAIServer
+from test_conversation import file, purposes, run, says, submit
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[System, OpenAIServer]]:
+    with OpenAIServer(()) as server:
+        system = System(**server.settings)
+        try:
+            yield system.start(), server
+        finally:
+            system.close()
+
+
+@pytest.fixture
+def one(shared: tuple[System, OpenAIServer]) -> System:
+    return shared[0]
+
+
+@pytest.fixture
+def talk(shared: tuple[System, OpenAIServer]) -> Callable[..., OpenAIServer]:
+    """Give the model its answers; returns its server."""
+
+    def script(*turns: Any) -> OpenAIServer:
+        shared[1].script = turns
+        shared[1].asked.clear()
+        return shared[1]
+
+    return script
+
+
+DOUBLE = "Write double.py with a function double(items). double([1]) returns [2], and double([]) returns []."
+GOOD, BAD = (f"def double(items):\n    return [{what} for n in items]\n" for what in ("2 * n", "n * n"))
+
+
+def plans(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one["data"] for one in found["thinking"] if one["kind"] == "planned"]
+
+
+def test_the_first_turn_is_short_and_names_the_files(one: System, talk: Any) -> None:
+    server = talk(says(file("double.py", GOOD)))
+    found = one.completed(submit(one, DOUBLE))
+    assert (purposes(found), found["verified_by"]) == (["plan"], "facts")
+    system, question = (text for _, text in server.asked[0].messages)
+    assert len(system) < 700 and "pandas" not in system and "### file NAME" in system
+    assert question.endswith("Answer with `### file double.py`, complete.")
+
+
+def test_results_are_asked_for_with_their_columns(one: System, talk: Any) -> None:
+    server = talk(says(run("printf 'a,b\\n1,2\\n' > out.csv")))
+    one.completed(
+        submit(one, "Sort in.csv and save it as out.csv with the columns a and b.", ("in.csv", b"b,a\n2,1\n"))
+    )
+    system, question = (text for _, text in server.asked[0].messages)
+    assert "pandas" in system and "no network" in system
+    assert question.endswith("Answer with one `### run` block of `python` code that makes out.csv (columns: a, b).")
+
+
+def test_an_import_that_the_model_forgot_is_added_without_a_question(one: System, talk: Any) -> None:
+    test = "def test_double():\n    assert double([1]) == [math.floor(2.5)]\n"
+    talk(says(file("double.py", GOOD), file("test_double.py", test), run("print(json.dumps([1]))", "python")))
+    found = one.completed(submit(one, f"{DOUBLE} Write test_double.py too."))
+    assert purposes(found) == ["plan"]
+    files = one.zip(found["job_id"])
+    assert files.text("test_double.py") == f"from double import double\nimport math\n{test}"
+    assert one.output(found["job_id"], found["steps"][-1]["number"]) == "[1]\n"
+    assert "Added what test_double.py uses and did not import: from double import double; import math" in str(
+        plans(found)
+    )
+
+
+def test_a_wrong_example_goes_back_anew_and_warmer(one: System, talk: Any) -> None:
+    server = talk(says(file("double.py", BAD)), says(file("double.py", GOOD)))
+    found = one.completed(submit(one, DOUBLE))
+    assert (purposes(found), found["verified_by"]) == (["plan", "facts"], "facts")
+    first, second = server.asked
+    assert [role for role, _ in second.messages] == ["system", "user"]
+    assert second.last.startswith(first.last) and "Earlier tries did not work" in second.last
+    assert "double.py: double([1]) gives [1], but the request says [2]." in second.last
+    assert BAD not in second.last
+    assert (first.temperature, second.temperature) == (0, 0.5)
+    assert one.zip(found["job_id"]).text("double.py") == GOOD
+
+
+def test_an_example_that_stays_wrong_fails_the_job_and_the_best_try_is_delivered(one: System, talk: Any) -> None:
+    worse = "def double(items):\n    return None\n"
+    talk(says(file("double.py", BAD)), *[says(file("double.py", worse + "#" * n)) for n in range(3)])
+    found = one.ended(submit(one, DOUBLE))
+    assert (found["status"], found["reason"]) == ("failed", "check_failed")
+    assert "double([1]) gives None" in found["detail"]
+    assert one.zip(found["job_id"]).text("double.py") == BAD
+
+
+def test_uploaded_tests_must_pass(one: System, talk: Any) -> None:
+    test = b"from double import double\ndef test_it():\n    assert double([3]) == [6]\n"
+    server = talk(says(file("double.py", "def double(items):\n    return items\n")), says(file("double.py", GOOD)))
+    prompt = "The tests in test_double.py fail. Fix double.py."
+    found = one.completed(submit(one, prompt, ("double.py", BAD.encode()), ("test_double.py", test)))
+    assert (purposes(found), found["verified_by"]) == (["plan", "facts"], "facts")
+    assert "test_double.py: fails: E assert [3] == [6]" in server.asked[1].last
+    assert server.asked[0].last.endswith("Answer with `### file double.py`, complete.")
+
+
+def test_the_first_repair_sees_the_answer_and_the_second_one_is_anew(one: System, talk: Any) -> None:
+    def fails(what: str) -> Any:
+        return says(run(f"import pandas\npandas.Series([1]).{what}(3)", "python"))
+
+    server = talk(fails("append"), fails("iteritems"), says(run("open('out.txt', 'w').write('1')", "python")))
+    found = one.completed(submit(one, "Save 1 as out.txt."))
+    assert purposes(found) == ["plan", "repair", "repair"]
+    _, repair, again = server.asked
+    assert [role for role, _ in repair.messages] == ["system", "user", "assistant", "user"]
+    assert "pandas has no append: use pd.concat." in repair.last and "site-packages" not in repair.last
+    assert "answer with the whole work again" in repair.last and "Done: yes" not in repair.last
+    assert [role for role, _ in again.messages] == ["system", "user"]
+    assert "pandas has no iteritems: use items." in again.last and "append" not in again.last
+
+
+def test_an_answer_that_comes_again_is_asked_for_anew(one: System, talk: Any) -> None:
+    bad = says(run("exit 3"))
+    server = talk(bad, bad, says(run("echo 1 > out.txt")))
+    found = one.completed(submit(one, "Save 1 as out.txt."))
+    assert purposes(found) == ["plan", "repair", "repair"]
+    assert [role for role, _ in server.asked[2].messages] == ["system", "user"]
+    assert server.asked[2].temperature == 0.5
+
+
+def test_no_review_is_asked_of_a_model_that_only_plans(one: System, talk: Any) -> None:
+    talk(says(run("echo 1")))
+    found = one.completed(submit(one, "Count to one."))
+    assert (purposes(found), found["verified_by"]) == (["plan"], "nothing but exit codes")
