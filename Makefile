@@ -1,39 +1,39 @@
-# Thin: each line is a plain command that you can run by hand.
+# Each line is a plain command that you can run by hand.
 
 # Behind a TLS-inspecting proxy, pip must trust what this machine trusts.
 export PIP_CERT ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-help: ## list what make can do here
+help: ## list all targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
-demo: chosen up ## start the system and run one job, from a prompt to its ZIP; with DEMO_MODEL=1 a model does it
+demo: chosen up ## start the system and run one job from its prompt to its ZIP; with DEMO_MODEL=1, use a model
 	scripts/tools.sh python3
 	python3 scripts/demo.py
 
-up: engine ## start the system; returns when it is healthy
+up: engine ## build and start the system; return when it is healthy
 	scripts/prepare.sh
 	scripts/up.sh
 
-down: ## stop the system: drain, then cancel, and remove every container of ours
+down: ## stop the system: drain and cancel jobs, and remove every container
 	scripts/down.sh
 
-doctor: ## look at all that the system needs, and say for each what to do; changes nothing
+doctor: ## check everything that the system needs, and print the remedies; change nothing
 	scripts/doctor.sh
 
 model: ## run a local model and use it for prompts: make model MODEL_FILE=some.gguf
 	scripts/model.sh
 
-test: .venv/made images ## run all tests, on a real Docker engine
+test: .venv/made images ## run all tests on a real Docker engine
 	scripts/tools.sh curl unzip chromium
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile
 
-bench: .venv/made images ## time jobs over the API against a bare docker run
+bench: .venv/made images ## time jobs over the API against bare docker run
 	.venv/bin/python -m bench
 
 skill: .venv/made images ## measure how many real tasks the configured model does, alone and in the product
 	.venv/bin/python -m skill
 
-lint: .venv/made ## ruff, mypy strict, and the contracts of import-linter
+lint: .venv/made ## run ruff, mypy --strict and import-linter
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy --strict orchestrator agent protocol skill

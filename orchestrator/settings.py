@@ -37,80 +37,103 @@ class Settings(BaseSettings):
 
     llm_provider: Literal["auto", "gemini", "anthropic", "openai", "none"] = Field(
         "auto",
-        description="Kind of model: gemini, anthropic, openai, none, or auto (the first of these that is configured).",
+        description="Kind of model: gemini, anthropic, openai, none, or auto (the first configured one).",
     )
     gemini_api_key: SecretStr | None = Field(None, description="Key for Google Gemini.")
-    gemini_model: str = Field("gemini-3.8-flash", description="Which Gemini model.")
-    gemini_base_url: str = Field(GEMINI_URL, description="Where Gemini is asked; for a gateway in front of it.")
+    gemini_model: str = Field("gemini-3.8-flash", description="Name of the Gemini model.")
+    gemini_base_url: str = Field(GEMINI_URL, description="Address of Gemini, or of a gateway in front of it.")
     anthropic_api_key: SecretStr | None = Field(None, description="Key for Anthropic.")
-    anthropic_model: str = Field("claude-sonnet-5-5", description="Which Claude model.")
-    anthropic_base_url: str = Field(
-        ANTHROPIC_URL, description="Where Anthropic is asked; for a gateway in front of it."
-    )
-    llm_base_url: str = Field(OPENAI_URL, description="Where a server with OpenAI's protocol is asked, with its /v1.")
-    llm_api_key: SecretStr | None = Field(None, description="Key for that server; a local one mostly needs none.")
-    llm_model: str = Field("", description="Name of the model at that server.")
-    llm_models: str = Field("", description="Further models that a job may choose, as kind/model, separated by commas.")
+    anthropic_model: str = Field("claude-sonnet-5-5", description="Name of the Claude model.")
+    anthropic_base_url: str = Field(ANTHROPIC_URL, description="Address of Anthropic, or of a gateway in front of it.")
+    llm_base_url: str = Field(OPENAI_URL, description="Address of a server with OpenAI's protocol, including /v1.")
+    llm_api_key: SecretStr | None = Field(None, description="Key for that server. Most local servers need none.")
+    llm_model: str = Field("", description="Name of the model on that server.")
+    llm_models: str = Field("", description="More models that a job may choose, as kind/model, separated by commas.")
     llm_fallback: str = Field(
-        "", description="Models that are asked, in this order, when another is away, busy, denied or out of quota."
+        "", description="Models to ask, in this order, if another model is away, busy, denied or out of quota."
     )
     llm_max_tokens: int = Field(
-        8_000, ge=1, le=1_000_000, description="Tokens that a model may write and think in one answer."
+        8_000, ge=1, le=1_000_000, description="Maximum tokens of one answer, including its reasoning."
     )
     llm_temperature: float | None = Field(
-        None, ge=0, le=2, description="Default: 0 for a server of your own, else the provider's default."
+        None,
+        ge=0,
+        le=2,
+        description="Sampling temperature. Default: 0 for a server of your own, else the provider's default.",
     )
     llm_concurrency: int | None = Field(
-        None, ge=1, le=1000, description="Questions to a server at the same time; default: 1 if it is local, else 8."
+        None,
+        ge=1,
+        le=1000,
+        description="Maximum questions to one server at a time. Default: 1 for a local server, else 8.",
     )
-    model_seconds: float = Field(300, ge=1, le=3600, description="Time for an answer of the model, retries included.")
-    agent_image: str = Field("containerized-agent:latest", description="The image that each job runs in.")
-    agent_output_dir: Path = Field(Path("jobs"), description="The record: the database and a folder a job.")
-    retention_days: float = Field(1, gt=0, le=3650, description="Days that a job's files are kept after its end.")
-    host: str = Field("127.0.0.1", description="The address to listen on; API_KEY is needed for all but loopback.")
-    port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
-    api_key: SecretStr | None = Field(None, min_length=8, description="When set, every call needs it as bearer token.")
-    allowed_hosts: str = Field("", description="Further names, separated by commas, by which clients may call us.")
+    model_seconds: float = Field(300, ge=1, le=3600, description="Time for an answer of the model, including retries.")
+    agent_image: str = Field("containerized-agent:latest", description="Image of the jobs.")
+    agent_output_dir: Path = Field(Path("jobs"), description="Data folder: the database and one folder per job.")
+    retention_days: float = Field(1, gt=0, le=3650, description="Retention: days to keep a job's files after its end.")
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Any address other than loopback requires API_KEY."
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    api_key: SecretStr | None = Field(
+        None, min_length=8, description="Key of at least 8 characters. If set, every call needs it as bearer token."
+    )
+    allowed_hosts: str = Field(
+        "", description="More host names by which clients may call the system, separated by commas."
+    )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=1000,
-        description="Jobs that run at the same time; default: the number of CPUs.",
+        description="Maximum number of running jobs. Default: the number of CPUs.",
     )
-    max_queued_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; one more is answered with 429.")
-    max_upload: Size = Field(2**30, ge=1, description="Size of the files that come with one job, together.")
-    default_network: Literal["none", "internet"] = Field("none", description="Network of a job that names none.")
-    start_seconds: float = Field(60, gt=0, le=3600, description="Time for a sandbox from its start to its first word.")
+    max_queued_jobs: int = Field(
+        10_000, ge=1, description="Maximum number of waiting jobs. More jobs are rejected with 429."
+    )
+    max_upload: Size = Field(2**30, ge=1, description="Maximum total size of the files of one job.")
+    default_network: Literal["none", "internet"] = Field("none", description="Default network of a job.")
+    start_seconds: float = Field(
+        60, gt=0, le=3600, description="Time for a sandbox from its start to its first message."
+    )
     package_seconds: float = Field(120, ge=1, le=3600, description="Time for packaging, on every ending.")
-    link_lost_seconds: float = Field(300, ge=1, le=86400, description="Time an agent works on without orchestrator.")
-    drain_seconds: float = Field(30, ge=0, le=86400, description="Time for running jobs to end when we are stopped.")
-    disk_reserve: Size = Field(
-        512 * 2**20, ge=0, description="Free disk below which old files go, no job starts and no ZIP grows."
+    link_lost_seconds: float = Field(
+        300, ge=1, le=86400, description="Time for which an agent continues without the orchestrator."
     )
-    desktop_port: int = Field(6080, ge=1, le=65535, description="Where the live gateway shows desktops.")
-    notebook_port: int = Field(8888, ge=1, le=65535, description="Where the live gateway shows notebooks.")
-    view_domain: str = Field("localhost", description="Each view has a name of its own below this one.")
-    view_link_seconds: float = Field(600, ge=1, le=86400, description="Time in which a link to a view can be opened.")
-    max_repairs: int = Field(3, ge=0, le=100, description="Times that a model may mend its plan, in one job.")
+    drain_seconds: float = Field(30, ge=0, le=86400, description="Time for running jobs to end when the system stops.")
+    disk_reserve: Size = Field(
+        512 * 2**20,
+        ge=0,
+        description="Minimum free disk space. Below it, old results are deleted, new jobs wait, and no ZIP grows.",
+    )
+    desktop_port: int = Field(6080, ge=1, le=65535, description="Port of the desktops.")
+    notebook_port: int = Field(8888, ge=1, le=65535, description="Port of the notebooks.")
+    view_domain: str = Field("localhost", description="Parent domain of the views: each view has a host name below it.")
+    view_link_seconds: float = Field(600, ge=1, le=86400, description="Time for which a link to a view can be opened.")
+    max_repairs: int = Field(3, ge=0, le=100, description="Maximum number of repairs by a model in one job.")
     model_step_seconds: float = Field(
-        120, ge=1, le=86400, description="Time limit of a step that a model planned; reaching it leads to a repair."
+        120,
+        ge=1,
+        le=86400,
+        description="Time limit of a step that a model planned. A step that reaches it is repaired.",
     )
     agent_loop: Literal["plan", "loop", "auto"] = Field(
         "auto",
-        description="How a model works: plan (all at once), loop (a part, then a look), or auto (loop if hosted).",
+        description="How a model works: plan (all steps at once), loop (step by step), or auto (loop if hosted).",
     )
     review: Literal["always", "auto", "never"] = Field(
-        "auto", description="When a model reviews the results: always, never, or auto (if facts do not settle it)."
+        "auto", description="When a model reviews the results: always, never, or auto (if facts are unclear)."
     )
     llm_context: int = Field(
         0,
         ge=0,
         le=10_000_000,
-        description="Tokens of the model's context; 0: 16,000 for your own server, else 128,000.",
+        description="Size of the model's context in tokens. 0: 16,000 for your own server, else 128,000.",
     )
-    run_dir: Path = Field(Path("/run/containerized-agent"), description="Folder of our sockets, on the host too.")
-    docker_host: str = Field("unix:///var/run/docker.sock", description="Where the Docker engine listens.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    run_dir: Path = Field(
+        Path("/run/containerized-agent"), description="Folder of the sockets, with the same path on the host."
+    )
+    docker_host: str = Field("unix:///var/run/docker.sock", description="Address of the Docker engine.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
     @field_validator("run_dir")
     @classmethod

@@ -167,7 +167,7 @@ def main() -> int:
     print(f"  the ZIP            {target.resolve()}")
     print(f"  API documentation  {api.url}/docs")
     print(f"  status of the job  {api.url}/status/{job_id}")
-    print(f"  running jobs, live {view_url('DESKTOP_PORT', '6080')}  (their desktops; one to try: see the README)")
+    print(f"  running jobs, live {view_url('DESKTOP_PORT', '6080')}  (their desktops; one to try: docs/live-view.md)")
     print(f"  their notebooks    {view_url('NOTEBOOK_PORT', '8888')}")
     print("  stop the system    make down")
     return 0 if ending == "completed" else 1

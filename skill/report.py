@@ -126,9 +126,9 @@ def page(results: dict[str, Record], version: str) -> str:
     )
     return f"""# Skill
 
-This page shows how many real tasks the product does with one model, and how many the same model does alone. Alone means
-one question at temperature 0, without the product. Each result is judged by a hidden check that looks at the files; no
-model judges. `skill/tasks/` has the tasks and their checks.
+After reading this page you know how many real tasks the product does with one model, and how many the same model does
+alone: with one question at temperature 0, without the product. A hidden check of the files judges each result; no model
+judges. `skill/tasks/` has the tasks and their checks.
 
 Run the suite with the model of your `.env`, or name one:
 
@@ -148,7 +148,7 @@ LLM_BASE_URL=http://127.0.0.1:18400/v1 LLM_MODEL=qwen2.5-coder-1.5b make skill
 
 ## Results
 
-*Of both*: over the tasks that were tried both ways. Tokens and their ratio are over these tasks too.
+*Of both* counts only the tasks that were run both ways. So do the tokens and their ratio.
 
 {chr(10).join(cells)}
 

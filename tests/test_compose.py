@@ -24,7 +24,12 @@ IMAGES = {
 }
 
 #: What a checkout has not, or not yet.
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "jobs", "demo-*.zip", "__pycache__", ".*_cache")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "demo-*.zip", "__pycache__", ".*_cache")
+
+
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """Also the record, which is at the top: ``orchestrator/jobs`` is a package."""
+    return NOT_COPIED(folder, names) | ({"jobs"} if Path(folder) == ROOT else set())
 
 
 class Checkout:
@@ -32,7 +37,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.place, self.port = folder / "checkout", free_port()
-        shutil.copytree(ROOT, self.place, ignore=NOT_COPIED, symlinks=True)
+        shutil.copytree(ROOT, self.place, ignore=not_copied, symlinks=True)
         (self.place / "jobs").mkdir()
         self.settings = {
             **env_example(),

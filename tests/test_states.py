@@ -1,4 +1,4 @@
-"""The record, in any order of calls and restarts, beside a small model of what docs/design.md says of it.
+"""The record, in any order of calls and restarts, beside a small model of what docs/architecture.md says of it.
 
 Hypothesis makes the orders, several calls at the same time among them. They are derived from this file alone:
 what is red stays red. The model takes the table of moves from `models`, and nothing else of the code.

@@ -39,8 +39,8 @@ def context(request: Request) -> Context:
 
 
 Here = Annotated[Context, Depends(context)]
-JobId = Annotated[str, Path(description="The id that POST /schedule gave.")]
-Wait = Annotated[float, Query(ge=0, le=600, description="Answer when the job has ended, or after so many seconds.")]
+JobId = Annotated[str, Path(description="The id from the answer of POST /schedule.")]
+Wait = Annotated[float, Query(ge=0, le=600, description="Wait until the job has ended, at most this many seconds.")]
 
 
 async def name_the_job(request: Request) -> None:

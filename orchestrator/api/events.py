@@ -30,8 +30,8 @@ async def on_nothing_more(request: Request, error: Exception) -> Response:
 
 async def last_known(
     job: KnownJob,
-    last_event_id: Annotated[int | None, Header(ge=0, le=MOST, description="Go on after this event.")] = None,
-    after: Annotated[int, Query(ge=0, le=MOST, description="The same, where a header cannot be given.")] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=MOST, description="Resume after this event.")] = None,
+    after: Annotated[int, Query(ge=0, le=MOST, description="The same, for clients that cannot send the header.")] = 0,
 ) -> int:
     """The number of the last event that the caller has. Raises NothingMore: once a stream has begun, it is too late."""
     last = after if last_event_id is None else last_event_id
@@ -43,19 +43,19 @@ async def last_known(
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
-    summary="Follow a job",
+    summary="Stream the events of a job",
     responses={
-        204: {"description": "The job has ended, and this was its final event: an `EventSource` comes no more."},
+        204: {"description": "The job has ended, and the client has its final event. An `EventSource` stops."},
         404: PROBLEM,
     },
 )
 async def events(
     job: KnownJob, here: Here, last: Annotated[int, Depends(last_known)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """All events of a job from the first on, then each as it happens; ends after the final one.
+    """Stream all past events of a job, then each new event. The stream ends after the final event.
 
-    `id` is the event's number, `event` its kind, `data` a JSON object. A comment line comes every 15 s as heartbeat.
-    Pictures of a `result` are not in the stream: `file` says where they are in the workspace.
+    `id` is the event's number, `event` its kind, and `data` a JSON object. A comment line every 15 s is the heartbeat.
+    The stream has no pictures: `file` of a `result` is the picture's path in the workspace.
     """
     async with aclosing(here.job_service.event_feed.follow(job.id, last)) as events:
         async for told in events:

@@ -24,7 +24,7 @@ SAFE_HEADERS = {
     "Cache-Control": "private, max-age=0, must-revalidate",
 }
 
-_HEADERS = {"ETag": {"description": "Its sha256.", "required": True, "schema": {"type": "string"}}}
+_HEADERS = {"ETag": {"description": "The SHA-256 of the file.", "required": True, "schema": {"type": "string"}}}
 
 
 def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
@@ -32,9 +32,9 @@ def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
     content: dict[str, Any] = {"headers": _HEADERS, "content": {media_type: {}}}
     parts: dict[str, Any] = {**content["content"], "multipart/byteranges": {}}
     return {
-        200: {"description": "The whole.", **content},
-        206: {"description": "The parts that `Range` asked for.", **content, "content": parts},
-        304: {"description": "`If-None-Match` names what is there.", "headers": _HEADERS},
+        200: {"description": "The whole file.", **content},
+        206: {"description": "The requested parts.", **content, "content": parts},
+        304: {"description": "The file is unchanged: `If-None-Match` has its `ETag`.", "headers": _HEADERS},
     }
 
 
@@ -43,9 +43,9 @@ ASKS: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
         for name, description in (
-            ("Range", "Parts of it, such as `bytes=0-99`."),
-            ("If-Range", "An `ETag`: where there is another by now, the whole is sent."),
-            ("If-None-Match", "An `ETag` that the caller has."),
+            ("Range", "Parts of the file, such as `bytes=0-99`."),
+            ("If-Range", "An `ETag`. If it is no longer current, the answer is the whole file."),
+            ("If-None-Match", "An `ETag` that the client already has."),
         )
     ]
 }

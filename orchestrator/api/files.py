@@ -35,17 +35,17 @@ _readers = CapacityLimiter(2)
 
 @router.get(
     "/jobs/{job_id}/files",
-    summary="A job's files",
+    summary="List the files of a job",
     responses={code: PROBLEM for code in (404, 409, 410, 429, 503, 504)},
 )
 async def files(
     job: KnownJob,
     here: Here,
-    under: Annotated[str, Query(max_length=LONGEST_NAME, description="Only what is in this folder.")] = "",
-    cursor: Annotated[str, Query(max_length=LONGEST_NAME, description="`next_cursor` of the page before.")] = "",
+    under: Annotated[str, Query(max_length=LONGEST_NAME, description="Only files in this folder.")] = "",
+    cursor: Annotated[str, Query(max_length=LONGEST_NAME, description="`next_cursor` of the previous page.")] = "",
     limit: Annotated[int, Query(ge=1, le=messages.LIST_ENTRIES)] = messages.LIST_ENTRIES,
 ) -> schemas.FileList:
-    """What is in the workspace while the job runs, and afterwards what is in the ZIP of it; before, nothing is."""
+    """List the workspace while the job runs, and the ZIP after its end. A scheduled job has no files."""
     folder = under.strip("/")
     below = f"{folder}/" if folder else ""
     found = messages.FoundList([], more=False, cut=False)
@@ -83,9 +83,9 @@ async def files(
 )
 @router.head("/jobs/{job_id}/files/{path:path}", include_in_schema=False)
 async def file(job: KnownJob, path: str, here: Here, request: Request) -> Response:
-    """A path as GET /jobs/{job_id}/files lists it, as an attachment of the type that its name says.
+    """Return one file as an attachment. GET /jobs/{job_id}/files lists the paths.
 
-    While the job runs, one part of at most 64 MiB at a time.
+    While the job runs, one answer has at most 64 MiB.
     """
     if job.status == "scheduled":
         raise Conflict(

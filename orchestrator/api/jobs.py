@@ -41,7 +41,7 @@ router = APIRouter(responses={422: PROBLEM})
     },
 )
 async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
-    """The job is on disk before the answer goes out. With `wait`, the answer comes when the job has ended."""
+    """Store the job on disk, then answer. With `wait`, the answer comes when the job has ended."""
     job_id = secrets.token_hex(8)
     wanted, uploads = await read(request, here, job_id)
     try:
@@ -68,27 +68,27 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     return await view(here, job.id)
 
 
-@router.get(
-    "/status/{job_id}", response_model=schemas.StatusView, summary="How a job is doing", responses={404: PROBLEM}
-)
+@router.get("/status/{job_id}", response_model=schemas.StatusView, summary="Status of a job", responses={404: PROBLEM})
 async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusView:
-    """Everything about a job. With `wait`, the answer comes when the job has ended."""
+    """Return everything about a job. With `wait`, the answer comes when the job has ended."""
     if wait:
         await here.job_service.wait(job.id, wait)
     return await view(here, job.id)
 
 
-@router.get("/jobs", response_model=schemas.JobList, summary="All jobs, newest first")
+@router.get("/jobs", response_model=schemas.JobList, summary="List jobs, newest first")
 async def jobs(
     here: Here,
     status: Annotated[
-        list[schemas.Status] | None, Query(description="Only these; may be given more than once.")
+        list[schemas.Status] | None, Query(description="Only jobs with this status. May occur several times.")
     ] = None,
     label: Annotated[
         list[Annotated[str, WithJsonSchema({"type": "string", "pattern": "="})]] | None,
-        Query(max_length=8, description="`name=value`; all of those given must be there."),
+        Query(max_length=8, description="`name=value`. May occur several times; the job must have all of them."),
     ] = None,
-    cursor: Annotated[str | None, Query(pattern=r"^\d{1,18}$", description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=r"^\d{1,18}$", description="`next_cursor` of the previous page.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> schemas.JobList:
     wanted = []
@@ -105,10 +105,13 @@ async def jobs(
 
 
 @router.post(
-    "/cancel/{job_id}", response_model=schemas.StatusView, summary="Stop a job", responses={404: PROBLEM, 507: PROBLEM}
+    "/cancel/{job_id}",
+    response_model=schemas.StatusView,
+    summary="Cancel a job",
+    responses={404: PROBLEM, 507: PROBLEM},
 )
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
-    """Stops it, whatever phase it is in. Doing it twice, or to a job that has ended, changes nothing."""
+    """Stop a job in any phase. If the job has ended or was cancelled before, nothing changes."""
     await here.job_service.cancel(job_id)
     return await view(here, job_id)
 
@@ -124,12 +127,12 @@ ZIP: dict[str, Any] = {
 }
 
 
-@router.get("/download/{job_id}", summary="The ZIP", **ZIP)
-@router.head("/download/{job_id}", summary="The ZIP's size and sum", **ZIP)
+@router.get("/download/{job_id}", summary="Download the ZIP", **ZIP)
+@router.head("/download/{job_id}", summary="Size and checksum of the ZIP", **ZIP)
 @router.get("/download/{job_id}.zip", include_in_schema=False)
 @router.head("/download/{job_id}.zip", include_in_schema=False)
 async def download(job: KnownJob, here: Here, request: Request) -> Response:
-    """There is one on every ending of a job, for RETENTION_DAYS."""
+    """Return the ZIP. Every ended job has one, until RETENTION_DAYS are over."""
     if job.status not in FINAL:
         raise Conflict(
             409,

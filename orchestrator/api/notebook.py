@@ -19,11 +19,11 @@ MEDIA_TYPE = "application/x-ipynb+json"
 @router.get(
     "/jobs/{job_id}/notebook",
     response_class=Response,
-    summary="The session as a notebook",
+    summary="Notebook of a job",
     responses={200: {"description": "nbformat 4.5.", "content": {MEDIA_TYPE: {}}}, 404: PROBLEM, 410: PROBLEM},
 )
 async def session(job: KnownJob, here: Here) -> Response:
-    """What the steps have done so far, with what they have printed and shown; 410 once the job's files have expired."""
+    """Return the steps so far as a notebook, with their output and figures. 410 after the files have expired."""
     steps, outputs = await here.store.steps(job.id), await here.store.outputs(job.id)
     await check_not_expired(here, job.id)
     text = await asyncio.to_thread(notebook, job, steps, outputs)

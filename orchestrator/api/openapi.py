@@ -17,14 +17,18 @@ MODELS = (ScheduleRequest, ScheduleForm, RetryRequest, ProblemView)
 
 #: What any call may be answered with, before its route is asked.
 ANYWHERE = {
-    401: "API_KEY is set, and this call does not have it.",
-    403: "A foreign `Host` or `Origin`, or a job that calls the system that runs it.",
-    413: "The body is larger than a request may be.",
-    422: "A field or a parameter is unknown, is missing, or has a value that cannot be.",
-    503: "It cannot be told whether a job calls: the engine, which knows their addresses, does not answer.",
+    401: "API_KEY is set, and the call does not have it.",
+    403: "The `Host` or `Origin` is foreign, or a job called its own system.",
+    413: "The request body is too large.",
+    422: "A field or parameter is unknown, missing or invalid.",
+    503: "The engine does not answer, so the system cannot tell whether the client is a job.",
 }
 
-KEY = {"type": "http", "scheme": "bearer", "description": "API_KEY, where that is set; else no call needs one."}
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The value of API_KEY, if it is set. Otherwise no call needs a key.",
+}
 
 REF = "#/components/schemas/{model}"
 

@@ -38,9 +38,9 @@ PLANNED = {"number", "kind", "title", "source", "path", "args", "seconds", "seco
     responses={code: PROBLEM for code in (400, 404, 409, 410, 429, 503, 507)},
 )
 async def retry(job: KnownJob, here: Here, request: Request, response: Response) -> schemas.StatusView:
-    """A new job with the same plan, limits and labels, in a fresh container. The old one stays as it is.
+    """Submit a new job with the same plan, limits and labels. The old job does not change.
 
-    Where a model made the plan, it makes one anew. Secrets are not kept: those that the job had must be given again.
+    If a model made the plan, it makes a new plan. Secrets are not stored, so the request must contain them again.
     """
     if job.status not in FINAL:
         raise Conflict(
@@ -104,5 +104,5 @@ def _content(job: Job, steps: list[Step]) -> dict[str, Any]:
     "/jobs/{job_id}", status_code=204, summary="Delete a job", responses={code: PROBLEM for code in (404, 503, 507)}
 )
 async def delete(job: KnownJob, here: Here) -> None:
-    """Delete a job with its record and its ZIP, in whatever state it is: one that runs is cancelled first."""
+    """Delete a job, its record and its ZIP. A running job is cancelled first."""
     await here.job_service.delete(job.id)

@@ -35,37 +35,37 @@ def _list(table: dict[str, str]) -> str:
 
 
 class ScheduleRequest(Model):
-    """A job. `prompt`, `steps` or `template` is needed; all else has a default."""
+    """A job. It needs a `prompt`, `steps` or a `template`; all other fields have defaults."""
 
-    prompt: Prompt | None = Field(None, description="What is to be done.")
-    steps: Steps | None = Field(None, description="Run these as given; no model is asked.")
-    template: Annotated[str, Field(max_length=100)] | None = Field(None, description="A name of GET /templates.")
+    prompt: Prompt | None = Field(None, description="The task.")
+    steps: Steps | None = Field(None, description="Steps to run as given, without a model.")
+    template: Annotated[str, Field(max_length=100)] | None = Field(
+        None, description="The name of a template from GET /templates."
+    )
     inputs: Inputs = Field(
         default_factory=dict,
-        description="Values for the inputs of the template, or of the one whose phrase it is.",
+        description="Values for the inputs of the template that the request names or whose phrase the prompt is.",
     )
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="The model that makes the plan: one of LLM_MODELS. Default: that of LLM_PROVIDER."
+        None, description="The model that makes the plan: one of LLM_MODELS. Default: the model of LLM_PROVIDER."
     )
-    outputs: Outputs = Field(
-        default_factory=list, description="Globs, or names, of files that must be in the ZIP at the end."
-    )
-    check: Command | None = Field(None, description="Acceptance command; must exit with 0.")
+    outputs: Outputs = Field(default_factory=list, description="Globs or names of files that must be in the ZIP.")
+    check: Command | None = Field(None, description="Acceptance command, run after the last step. It must exit with 0.")
     limits: Limits = Limits()
     network: Literal["none", "internet"] | None = Field(
-        None, description="Default: what the template needs, else DEFAULT_NETWORK."
+        None, description="Default: the template's network, else DEFAULT_NETWORK."
     )
     labels: dict[LabelName, LabelValue] = Field(
         default_factory=dict, max_length=LABELS, json_schema_extra={"additionalProperties": False}
     )
 
     keep_days: float | None = Field(
-        None, gt=0, le=3650, description="Days that its files are kept after its end; default: RETENTION_DAYS."
+        None, gt=0, le=3650, description="Days to keep the job's files after its end. Default: RETENTION_DAYS."
     )
     secrets: Secrets = Field(
         default_factory=dict,
-        description="Names and values that its steps find in their environment. They are in no answer and no file of "
-        "ours, and are forgotten when the job ends.",
+        description="Environment variables for the steps and the check. The system shows their values in no answer and "
+        "no report, and forgets them when the job ends.",
     )
 
     @model_validator(mode="after")
@@ -110,26 +110,26 @@ def _as_texts(schema: dict[str, Any]) -> None:
 
 
 class ScheduleForm(ScheduleRequest):
-    """A job with files, as a form: every field but the texts and the files is JSON."""
+    """A job with files, as a form. All fields except the texts and the files are JSON."""
 
     files: list[Annotated[bytes, Field(json_schema_extra={"format": "binary"})]] = Field(
-        default_factory=list, description="Laid into /workspace under their base names."
+        default_factory=list, description="Placed in /workspace under their base names."
     )
 
     model_config = ConfigDict(json_schema_extra=_as_texts)
 
 
 class RetryRequest(Model):
-    """What a job that is run again needs anew."""
+    """The body of a retry. Only jobs with secrets need one."""
 
-    secrets: Secrets = Field(default_factory=dict, description="The secrets that the job had, under the same names.")
+    secrets: Secrets = Field(default_factory=dict, description="The secrets of the job, under the same names.")
 
 
 class UploadView(BaseModel):
-    name: str = Field(description="In /workspace.")
+    name: str = Field(description="Path in /workspace.")
     bytes: int
     sha256: str
-    sample: bool = Field(description="It is the template's own: none was uploaded.")
+    sample: bool = Field(description="The file is the template's own sample.")
 
 
 class Links(BaseModel):
@@ -142,7 +142,7 @@ class Links(BaseModel):
 
 
 class StepView(BaseModel):
-    number: int = Field(description="From 1; the acceptance command is not among the steps.")
+    number: int = Field(description="Counts from 1; the acceptance command is not a step.")
     kind: str
     title: str
     status: str = Field(description="waiting, running, completed, failed, cancelled, or skipped")
@@ -150,12 +150,12 @@ class StepView(BaseModel):
     detail: str
     started: str | None
     ended: str | None
-    output_bytes: int = Field(description="All that it printed, whether kept or not.")
+    output_bytes: int = Field(description="Bytes of output, including output that was not stored.")
 
 
 class Progress(BaseModel):
     done: int = Field(description="Steps that have ended.")
-    of: int = Field(description="All steps, but those that a mended plan has put others in the place of.")
+    of: int = Field(description="Number of steps, without the steps that a repair replaced.")
 
 
 class ArtifactView(BaseModel):
@@ -163,35 +163,35 @@ class ArtifactView(BaseModel):
     bytes: int
     sha256: str
     files: int
-    left_out: int = Field(description="Files that are not in the ZIP; manifest.json says why. Junk does not count.")
-    with_secrets: int = Field(description="Files that have the value of a secret in them; manifest.json names them.")
-    partial: bool = Field(description="The ZIP does not hold the whole of a completed job.")
+    left_out: int = Field(description="Files that are not in the ZIP, without junk. manifest.json gives the reasons.")
+    with_secrets: int = Field(description="Files that contain a secret. manifest.json names them.")
+    partial: bool = Field(description="The job did not complete, or a file is missing.")
     expired: bool
 
 
 class Usage(BaseModel):
-    """What a job has used of the model."""
+    """The job's use of models."""
 
-    model: str | None = Field(description="The one that answered last.")
+    model: str | None = Field(description="The model of the last answer.")
     calls: int
-    tokens: int = Field(description="In and out together. While an answer is being written, its tokens so far count.")
-    cost: float = Field(description="US$, of the calls whose price is known.")
-    repairs: int = Field(description="Times that it has mended its plan.")
+    tokens: int = Field(description="Input and output together. An unfinished answer counts with its tokens so far.")
+    cost: float = Field(description="In US$, for calls with a known price.")
+    repairs: int = Field(description="Number of repairs.")
 
 
 class Thought(BaseModel):
-    """Something that the model did, as the job's events have it."""
+    """An action of the model, as in the job's events."""
 
     kind: Literal["model_call", "planned", "reviewed"]
     at: str | None
     data: dict[str, Any] = Field(
-        description="Of a call purpose, model, calls, seconds, tokens, cost and error; of a plan its steps, outputs "
-        "and check; of a review whether it accepts (null where it gave no verdict), and its summary."
+        description="For a call: purpose, model, calls, seconds, tokens, cost and error. For a plan: steps, outputs "
+        "and check. For a review: whether it accepts (null without a verdict), and its summary."
     )
 
 
 class Timings(BaseModel):
-    """Seconds of each part of the job's life so far."""
+    """Seconds of each part of the job so far."""
 
     queued: float | None
     starting: float | None
@@ -201,15 +201,15 @@ class Timings(BaseModel):
 
 
 class DesktopView(BaseModel):
-    watch: str = Field(description="Opens the desktop to look at; the screen itself takes no key from there.")
-    control: str = Field(description="Opens the desktop to work at.")
+    watch: str = Field(description="Opens the desktop to watch. It accepts no input.")
+    control: str = Field(description="Opens the desktop with keyboard and mouse.")
 
 
 class ViewLinks(BaseModel):
-    """Links that show a running job in a browser. Whoever has one may open it for VIEW_LINK_SECONDS."""
+    """Links to watch a running job in a browser. Anyone with a link can open it for VIEW_LINK_SECONDS."""
 
     desktop: DesktopView
-    notebook: str = Field(description="Opens Jupyter Lab on the workspace, to look at and to work in.")
+    notebook: str = Field(description="Opens Jupyter Lab on the workspace, with control.")
 
 
 class StatusView(BaseModel):
@@ -218,24 +218,24 @@ class StatusView(BaseModel):
     job_id: str
     status: Status = Field(description=_list(STATES))
     phase: str | None = Field(
-        description="Where a running job is: starting, analyze, shell, python, file, check, review, package"
+        description="Phase of a running job: starting, analyze, shell, python, file, check, review or package."
     )
-    reason: str | None = Field(description=f"Why it failed, in a fixed word.\n\n{_list(REASONS)}")
+    reason: str | None = Field(description=f"Reason of a failure, as a fixed word.\n\n{_list(REASONS)}")
     verified_by: Literal["your check", "facts", "review", "nothing but exit codes"] | None = Field(
-        description=f"How the outcome of a completed job was judged.\n\n{_list(VERIFIED_BY)}"
+        description=f"Basis on which a completed job was judged.\n\n{_list(VERIFIED_BY)}"
     )
-    detail: str = Field(description="Why it failed or waits, in a sentence that a person can act on.")
-    waiting_for: str | None = Field(description=f"What a scheduled job waits for.\n\n{_list(WAITING_FOR)}")
-    queue_position: int | None = Field(description="Jobs before this one, while it is scheduled.")
-    cancel_requested: bool = Field(description="A person asked, or the system was stopped while it ran.")
+    detail: str = Field(description="The reason of a failure or a wait, in a sentence, with the remedy.")
+    waiting_for: str | None = Field(description=f"Why the job waits.\n\n{_list(WAITING_FOR)}")
+    queue_position: int | None = Field(description="Number of jobs before this job in the queue.")
+    cancel_requested: bool = Field(description="A client cancelled the job, or the system was stopped while it ran.")
     prompt: str
     planned_by: str = Field(description="request, code-blocks, template:<name>, or model")
     progress: Progress
     steps: list[StepView]
     check: StepView | None
     inputs: dict[str, Any] = Field(description="The values of the template's inputs.")
-    uploads: list[UploadView] = Field(description="The files that came with it.")
-    secrets: list[str] = Field(description="The names of the secrets that came with it.")
+    uploads: list[UploadView] = Field(description="The uploaded files.")
+    secrets: list[str] = Field(description="The names of the job's secrets.")
     labels: dict[str, str]
     network: str
     limits: dict[str, Any]
@@ -245,15 +245,15 @@ class StatusView(BaseModel):
     created: str | None
     started: str | None
     ended: str | None
-    expired: str | None = Field(description="When its files were removed.")
+    expired: str | None = Field(description="Time at which the files were deleted.")
     keep_days: float | None
-    wanted_model: str | None = Field(description="The model that the job asked for; null: the default.")
+    wanted_model: str | None = Field(description="The model in the request; null for the default.")
     timings: Timings
     usage: Usage
-    thinking: list[Thought] = Field(description="What the model did, in order: calls, plans, repairs, reviews.")
-    summary: str = Field(description="What the model's review says of what came out.")
+    thinking: list[Thought] = Field(description="Actions of the model in order: calls, plans, repairs, reviews.")
+    summary: str = Field(description="Summary of the results by the model's review.")
     artifact: ArtifactView | None
-    views: ViewLinks | None = Field(description="Where to watch it live, while it runs; null before and afterwards.")
+    views: ViewLinks | None = Field(description="Links to watch the job live; null if it is not running.")
     links: Links
 
 
@@ -264,7 +264,7 @@ class JobSummary(BaseModel):
     status: Status
     phase: str | None
     reason: str | None
-    prompt: str = Field(description="Its first 200 characters.")
+    prompt: str = Field(description="The first 200 characters of the prompt.")
     labels: dict[str, str]
     created: str | None
     ended: str | None
@@ -273,38 +273,38 @@ class JobSummary(BaseModel):
 
 class JobList(BaseModel):
     jobs: list[JobSummary] = Field(description="Newest first.")
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last page.")
 
 
 class FileView(BaseModel):
     """A file in a job's workspace."""
 
-    path: str = Field(description="As in the ZIP: what no file system or tool takes is percent-escaped.")
-    kind: Literal["file", "link", "folder"] = Field(description="A folder is listed where it is empty.")
+    path: str = Field(description="Path as in the ZIP. Unsafe characters are percent-escaped.")
+    kind: Literal["file", "link", "folder"] = Field(description="A folder is listed only if it is empty.")
     bytes: int
     modified: str
-    media_type: str | None = Field(description="What its name says it is.")
-    url: str | None = Field(description="Where a file's content is.")
+    media_type: str | None = Field(description="Guessed from the name.")
+    url: str | None = Field(description="Address of the file's content.")
 
 
 class FileList(BaseModel):
     job_id: str
     source: Literal["scheduled", "running", "artifact"] = Field(
-        description="Where this was seen: nowhere yet, in the workspace as it is now, or in the ZIP."
+        description="Origin of the list: none yet, the workspace as it is now, or the ZIP."
     )
-    files: list[FileView] = Field(description="Sorted by path; without what the ZIP leaves out as junk.")
-    truncated: bool = Field(description="The workspace has more files than a list of a running job can have.")
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    files: list[FileView] = Field(description="Sorted by path, without junk.")
+    truncated: bool = Field(description="The workspace has more files than the list of a running job can hold.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last page.")
 
 
 class ProblemView(BaseModel):
-    """An answer that is no success, as RFC 9457 says it."""
+    """An error, as problem details (RFC 9457)."""
 
     type: str
     title: str
     status: int
-    detail: str = Field(description="What happened, and what to do.")
-    errors: list[dict[str, str]] | None = Field(None, description="Each wrong field, with its name.")
+    detail: str = Field(description="The error, and how to fix it.")
+    errors: list[dict[str, str]] | None = Field(None, description="Each wrong field, with its fault.")
 
 
 def links(job_id: str) -> Links:

@@ -31,28 +31,28 @@ Flag = Annotated[
 
 
 class Check(BaseModel):
-    ok: bool = Field(description="False where it failed.")
-    result: Literal["ok", "warning", "failed"] = Field(description="warning: it works, but look at it")
-    detail: str = Field(description="What was found.")
-    to_do: str = Field(description="What to do; empty where it is ok.")
+    ok: bool = Field(description="False if the check failed.")
+    result: Literal["ok", "warning", "failed"] = Field(description="`warning`: it works, but needs attention.")
+    detail: str = Field(description="The finding.")
+    to_do: str = Field(description="The remedy; empty if the result is ok.")
 
 
 class Health(BaseModel):
     status: Literal["ok", "degraded", "draining"] = Field(
-        description="degraded: a check failed; jobs are taken, but may wait"
+        description="`degraded`: a check failed. The system accepts jobs, but they may wait."
     )
     version: str
     checks: dict[str, Check]
-    jobs: dict[str, int] = Field(description="How many are in each state.")
-    slots: int = Field(description="Jobs that run at the same time, at most.")
+    jobs: dict[str, int] = Field(description="Number of jobs in each state.")
+    slots: int = Field(description="Maximum number of running jobs.")
 
 
 class Home(BaseModel):
     name: str
     health: Health
-    templates: dict[str, str] = Field(description="Prompts that work without a model.")
+    templates: dict[str, str] = Field(description="A prompt for each template. They work without a model.")
     where: dict[str, str]
-    watch: dict[str, str] = Field(description="Where a browser finds the desktops and the notebooks of running jobs.")
+    watch: dict[str, str] = Field(description="Addresses of the lists of desktops and notebooks of running jobs.")
 
 
 TEXT = {"text/plain": {"schema": {"type": "string"}}}
@@ -60,7 +60,7 @@ TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 @router.get(
     "/health",
-    summary="Whether the system is well",
+    summary="Health of the system",
     response_model=Health,
     responses={200: {"content": TEXT}, 422: PROBLEM, 503: {"model": Health, "content": TEXT}},
 )
@@ -69,12 +69,12 @@ async def health(
     request: Request,
     here: Here,
     full: Annotated[
-        Flag, Query(description="Look at everything; starts a sandbox, and asks the model a short question.")
+        Flag, Query(description="Run all checks. This starts a sandbox and asks the model a short question.")
     ] = False,
 ) -> Response:
-    """200 where jobs would start, 503 where they would wait; `checks` says why and what to do.
+    """Answer 200 if jobs can start, else 503. `checks` has the reasons and the remedies.
 
-    With `Accept: text/plain` it comes as a table for a person.
+    With `Accept: text/plain`, the answer is a table.
     """
     found = await _health(here, full)
     status = 200 if found.status == "ok" else 503
@@ -83,7 +83,7 @@ async def health(
     return JSONResponse(found.model_dump(), status)
 
 
-@router.get("/", summary="Health, and where things are")
+@router.get("/", summary="Health and addresses")
 @router.head("/", include_in_schema=False)
 async def home(here: Here) -> Home:
     return Home(

@@ -17,7 +17,7 @@ router = APIRouter(responses={422: PROBLEM})
 
 class FilesView(BaseModel):
     about: str
-    accept: list[str] = Field(description="Globs of names.")
+    accept: list[str] = Field(description="Globs of file names.")
     minimum: int
     maximum: int
 
@@ -27,18 +27,18 @@ class TemplateSummary(BaseModel):
 
     name: str
     about: str
-    phrases: list[str] = Field(description="Prompts that mean this template; `{name}` is a slot for that input.")
-    inputs: dict[str, dict[str, Any]] = Field(description="Type, meaning, default and bounds of each.")
-    files: FilesView | None = Field(description="The uploads it works on; null where it takes none.")
-    sample: bool = Field(description="Whether it has files of its own, for a job without an upload.")
-    network: str | None = Field(description="Where the request is silent; null: DEFAULT_NETWORK.")
-    outputs: list[str] = Field(description="What must be there at the end.")
+    phrases: list[str] = Field(description="Prompts that select this template. `{name}` is a slot for an input.")
+    inputs: dict[str, dict[str, Any]] = Field(description="Type, meaning, default and bounds of each input.")
+    files: FilesView | None = Field(description="The uploads of the template; null if it takes none.")
+    sample: bool = Field(description="Whether the template has a sample for jobs without uploads.")
+    network: str | None = Field(description="The network if the request names none; null for DEFAULT_NETWORK.")
+    outputs: list[str] = Field(description="Files that must exist at the end.")
 
 
 class TemplateView(TemplateSummary):
     """Everything about a template."""
 
-    steps: list[dict[str, Any]] = Field(description="`{{name}}` is where an input's value comes in.")
+    steps: list[dict[str, Any]] = Field(description="`{{name}}` stands for the value of an input.")
     sample_files: list[str]
 
 
@@ -46,15 +46,15 @@ class TemplateList(BaseModel):
     templates: list[TemplateSummary]
 
 
-@router.get("/templates", summary="The predefined jobs")
+@router.get("/templates", summary="List templates")
 async def templates(here: Here) -> TemplateList:
-    """A job is made of one by `template` and `inputs`, or by a prompt that is one of its phrases."""
+    """List all templates. A job selects one with `template` and `inputs`, or with a phrase as its prompt."""
     return TemplateList(templates=[TemplateSummary(**_known(*item)) for item in here.templates.all.items()])
 
 
-@router.get("/templates/{name}", summary="A predefined job", responses={404: PROBLEM})
-async def template(name: Annotated[str, Path(description="One of GET /templates.")], here: Here) -> TemplateView:
-    """Also its steps, and the names of its sample files."""
+@router.get("/templates/{name}", summary="Show a template", responses={404: PROBLEM})
+async def template(name: Annotated[str, Path(description="A name from GET /templates.")], here: Here) -> TemplateView:
+    """Return a template with its steps and the names of its sample files."""
     found = here.templates.all.get(name)
     if found is None:
         known = ", ".join(here.templates.all) or "none"

@@ -9,11 +9,11 @@ from sqlmodel import Field, SQLModel
 
 #: The states of a job, with a sentence each.
 STATES = {
-    "scheduled": "accepted and stored; `waiting_for` says what for",
-    "running": "has a container; `phase` says where it is",
-    "completed": "the work was done and checked, and the ZIP is on disk",
-    "failed": "`reason` says why in a fixed word, `detail` in a sentence",
-    "cancelled": "a person asked, or the system was stopped; `detail` says so",
+    "scheduled": "accepted and stored; `waiting_for` says why it waits",
+    "running": "has a container; `phase` names its current phase",
+    "completed": "the work is done and checked, and the ZIP is on disk",
+    "failed": "`reason` has a fixed word for the cause, `detail` a sentence",
+    "cancelled": "a client cancelled it, or the system was stopped (see `detail`)",
 }
 
 #: What ``planned_by`` says where a model makes the plan.
@@ -38,35 +38,35 @@ def at_the_end(step_status: str, job_status: str) -> str:
 
 #: Why a job failed: the fixed words, with a sentence each.
 REASONS = {
-    "plan_failed": "no plan could be made of it",
+    "plan_failed": "no plan could be made from the request",
     "step_failed": "a step ended with an exit code other than 0",
-    "check_failed": "the acceptance command failed, a declared output is not there, or the review found it wanting",
+    "check_failed": "the acceptance command failed, a declared output is missing, or the review rejected the results",
     "timed_out": "a step, or the job, took longer than its limit",
-    "out_of_memory": "the container's memory was used up",
+    "out_of_memory": "the container ran out of memory",
     "disk_full": "the host's disk is full",
     "zip_too_big": "a declared output did not fit into the ZIP",
-    "budget_exceeded": "the model's calls, tokens or cost have passed the job's limit",
-    "model_unavailable": "the model's provider was away or busy for too long, or refused the key",
-    "secrets_lost": "its secrets cannot be read any more: their file, or the key in the data folder, is gone",
-    "agent_lost": "the agent or its container was ended from outside, or fell silent",
-    "engine_error": "the engine could not start the container; its own words are in `detail`",
+    "budget_exceeded": "the model's calls, tokens or cost exceeded the job's limit",
+    "model_unavailable": "the model's provider was unreachable or busy for too long, or rejected the key",
+    "secrets_lost": "the job's secrets cannot be read: their file or the key in the data folder is missing",
+    "agent_lost": "the agent or its container was ended from outside, or stopped responding",
+    "engine_error": "the engine could not start the container; `detail` has its message",
 }
 
 #: How the outcome of a completed job was judged, the strongest evidence first.
 VERIFIED_BY = {
     "your check": "the acceptance command of the request, or of the template, exited with 0",
-    "facts": "the files that were asked for are there, not empty, and well formed",
-    "review": "a model looked at what came out and accepted it",
-    "nothing but exit codes": "every step exited with 0; nothing else was looked at",
+    "facts": "the requested files exist, are not empty, and are well formed",
+    "review": "a model reviewed the results and accepted them",
+    "nothing but exit codes": "every step exited with 0; nothing else was checked",
 }
 
 #: What a scheduled job waits for.
 WAITING_FOR = {
-    "slot": "as many jobs run as may run at the same time",
+    "slot": "the maximum number of jobs is running",
     "engine": "the Docker engine does not answer",
-    "image": "the agent's image is not there, or of another version",
-    "disk": "the host's disk has less room than DISK_RESERVE",
-    "model": "the model's provider is busy or away, and is asked again (the job runs meanwhile)",
+    "image": "the agent's image is missing, or has another version",
+    "disk": "the host's disk has less free space than DISK_RESERVE",
+    "model": "the model's provider is busy or unreachable, and is asked again (the job runs meanwhile)",
 }
 
 

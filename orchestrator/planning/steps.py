@@ -91,7 +91,7 @@ class Model(BaseModel):
 
 
 class _Step(Model):
-    title: Line = Field("", description="Shown in progress and report.")
+    title: Line = Field("", description="Shown in the status and the report.")
     seconds: float | None = Field(None, gt=0, le=MOST_SECONDS, description="Time limit of this step alone.")
 
 
@@ -100,7 +100,7 @@ class ShellStep(_Step):
 
     kind: Literal["shell"]
     script: Source
-    background: bool = Field(False, description="Goes on until packaging, while later steps run.")
+    background: bool = Field(False, description="Keeps running until packaging, while later steps run.")
 
 
 class PythonStep(_Step):
@@ -108,11 +108,13 @@ class PythonStep(_Step):
 
     kind: Literal["python"]
     code: Source | None = Field(None, description="A cell of the job's notebook.")
-    file: Path | None = Field(None, description="A script in the workspace, run by itself: `python file args`.")
+    file: Path | None = Field(None, description="A script in the workspace, run as a process: `python file args`.")
     args: Annotated[list[Argument], Field(max_length=ARGUMENTS)] = Field(
         default_factory=list, description="Arguments of the script."
     )
-    background: bool = Field(False, description="Goes on until packaging, while later steps run; by itself, too.")
+    background: bool = Field(
+        False, description="Keeps running until packaging, while later steps run, in a process of its own."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> PythonStep:
@@ -149,24 +151,24 @@ Outputs = Annotated[list[Path], Field(max_length=OUTPUTS)]
 
 
 class Limits(Model):
-    """What a job may use; each is optional."""
+    """The limits of a job. Each is optional."""
 
     seconds: float = Field(
         600,
         gt=0,
         le=MOST_SECONDS,
-        description="For all steps and all waiting for the model together; a check has them anew, packaging its own.",
+        description="For all steps and all waiting for the model together. A check has the same time again.",
     )
     memory: Annotated[Size, AfterValidator(_memory), size_schema(LEAST_MEMORY, MEMORY_OF_MACHINE)] = Field(
         2**30, description="Memory of the container; bytes, or `1g` (2^30)."
     )
-    cpus: float = Field(1.0, ge=0.1, le=CPUS_OF_MACHINE, description="CPUs, also in parts.")
-    processes: int = Field(256, ge=32, le=32_768, description="Processes and threads at the same time.")
-    calls: int = Field(20, ge=1, le=1000, description="Calls of the model.")
-    tokens: int = Field(500_000, ge=1, le=10**9, description="Tokens of the model, in and out together.")
-    cost: float = Field(1.0, ge=0, le=10_000, description="US$ of the model; where its price is known.")
+    cpus: float = Field(1.0, ge=0.1, le=CPUS_OF_MACHINE, description="CPUs; fractions are allowed.")
+    processes: int = Field(256, ge=32, le=32_768, description="Maximum number of processes and threads.")
+    calls: int = Field(20, ge=1, le=1000, description="Maximum calls of the model.")
+    tokens: int = Field(500_000, ge=1, le=10**9, description="Maximum tokens of the model, input and output together.")
+    cost: float = Field(1.0, ge=0, le=10_000, description="Maximum cost of the model in US$, if its price is known.")
     zip: Annotated[Size, Field(ge=LEAST_ZIP, le=MOST_ZIP), size_schema(LEAST_ZIP, MOST_ZIP)] = Field(
-        2**30, description="Size of the ZIP's workspace part; past it the largest files are left out."
+        2**30, description="Maximum size of the job's files in the ZIP. Beyond it, the largest files are left out."
     )
 
 

@@ -22,8 +22,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "templates"
 class Condition(Model):
     """When a step is taken. An input is given where it is neither empty nor false."""
 
-    when: InputName | None = Field(None, description="Only where this input is given.")
-    unless: InputName | None = Field(None, description="Only where this input is not given.")
+    when: InputName | None = Field(None, description="The step exists only if this input is given.")
+    unless: InputName | None = Field(None, description="The step exists only if this input is not given.")
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         needed = self.when is None or values[self.when] not in ("", False)

@@ -65,6 +65,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
     name = "system" if loop else "files" if only_programs(job) else "run"
     text = PROMPTS[name].safe_substitute(
         loop=PROMPTS["loop"].template,
+        language=_language(names_of(job)),
         screen=f"\n{PROMPTS['screen'].template}\n" if about_a_screen(job.prompt) else "",
         seconds=f"{job.seconds:g}",
         step_seconds=f"{min(job.seconds, settings.model_step_seconds):g}",
@@ -195,6 +196,15 @@ def only_programs(job: Job) -> bool:
     names = names_of(job)
     plain = not job.uploads and not job.secrets and not about_a_screen(job.prompt)
     return bool(names) and plain and all(_is_written(name) for name in names)
+
+
+#: The language that a fence names, by the suffix of its file.
+FENCES = {"py": "python", "js": "javascript", "mjs": "javascript", "cjs": "javascript", "sh": "bash"}
+
+
+def _language(names: Sequence[str]) -> str:
+    suffix = names[0].rsplit(".", 1)[-1].lower() if names else "py"
+    return FENCES.get(suffix, suffix)
 
 
 def _is_written(name: str) -> bool:

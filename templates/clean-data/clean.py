@@ -30,7 +30,7 @@ csv.field_size_limit(10_000_000)
 
 @dataclass
 class Job:
-    """A file, how it is cleaned, and what came of it."""
+    """A file, the rules for cleaning it, and the results."""
 
     file: Path
     encoding: str
@@ -95,7 +95,7 @@ def truth(text: str) -> str:
 
 
 def kind_of(name: str, cells: list[str]) -> tuple[str, Callable[[str], str] | None]:
-    """What a column holds: what most of its filled cells are, or all but a few where its name says so."""
+    """Kind of a column: the kind of most filled cells, or of all but a few if its name suggests it."""
     cells = [text for cell in cells if (text := tidy(cell))]
     if not cells:
         return "text", None
@@ -225,7 +225,7 @@ def clean(job: Job) -> None:
 def clean_row(
     job: Job, row: list[str]
 ) -> tuple[list[str], list[tuple[str, str, str, str]], list[tuple[str, str, str]]]:
-    """The new row; what was changed in it; and why it must be rejected: column, what, and more of it."""
+    """Return the new row, its changes, and the reason to reject it: column, fault, and details."""
     if len(row) != len(job.header):
         return row, [], [("", "another number of cells", f"than the header: {len(row)}, not {len(job.header)}")]
     new, done, why = [], [], []

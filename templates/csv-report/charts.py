@@ -106,7 +106,7 @@ def _over_time(drawing: _Drawing, frame: pd.DataFrame, time: Column, measure: Co
     if len(line) < 2:
         return
     left_out = ""
-    if adds_up:  # a period without rows is 0; one that is there in part would look like a fall
+    if adds_up:  # a period without rows is 0; a partial period would look like a fall
         line = line.reindex(pd.period_range(line.index[0], line.index[-1], freq=rule), fill_value=0.0)
         line, left_out = _whole(line, values[time.name], period)
     if measure is None:

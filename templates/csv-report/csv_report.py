@@ -26,7 +26,7 @@ DISTINCT = 50_000
 
 @dataclass
 class Column:
-    """What is known of a column, row by row."""
+    """Facts about a column, collected row by row."""
 
     name: str
     kind: str = "text"  # number, date, text
@@ -44,7 +44,7 @@ class Column:
     kept: list[np.ndarray] = field(default_factory=list)
 
     def decide(self, cells: pd.Series, file_comma: bool) -> None:
-        """The kind, from the cells of the first rows: what nine of ten are."""
+        """Decide the kind from the cells of the first rows: the kind of nine cells in ten."""
         cells = cells[~cells.str.lower().isin(MISSING)]
         if cells.empty or (cells.str.fullmatch(ZEROS.pattern).mean() > 0.1):
             return
@@ -60,7 +60,7 @@ class Column:
             self.kind, self.form = "date", best
 
     def add(self, cells: pd.Series) -> np.ndarray:
-        """Take in a chunk; returns its values, with NaN or NaT where there is none."""
+        """Add a chunk. Return its values, with NaN or NaT for missing values."""
         is_missing = cells.str.lower().isin(MISSING)
         self.missing += int(is_missing.sum())
         self.filled += int((~is_missing).sum())
@@ -190,7 +190,7 @@ def _notes(table: Table, columns: list[Column], rows: int, stride: int) -> None:
     if not rows:
         table.notes.append("It has a header and no rows.")
     if table.too_long:
-        table.notes.append(f"Rows with more cells than the header: {table.too_long:,}. What is beyond it was left out.")
+        table.notes.append(f"Rows with more cells than the header: {table.too_long:,}. The rest was left out.")
     if table.too_short:
         table.notes.append(f"Rows with fewer cells than the header: {table.too_short:,}. The others count as missing.")
     for column in columns:

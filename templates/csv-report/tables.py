@@ -121,7 +121,7 @@ def find_encoding(path: Path) -> str:
 
 
 def find_delimiter(head: str, quoting: int) -> str:
-    """The one that cuts the first rows into the same number of cells, and into the most."""
+    """Return the delimiter that cuts the first rows into the same number of cells, and into the most."""
     best, best_score = ",", 0.0
     for delimiter in DELIMITERS:
         widths = Counter(len(row) for row in _limited(head, delimiter, quoting, 100))
@@ -165,7 +165,7 @@ def _slowly(cells: pd.Series, comma: bool) -> pd.Series:
 
 
 def decimal_comma(cells: pd.Series) -> bool | None:
-    """Whether numbers are written 3,5 rather than 3.5; None where nothing tells."""
+    """Whether numbers are written 3,5 rather than 3.5; None if the cells do not show it."""
     text = cells.str.replace(CURRENCY.pattern, "", regex=True).str.strip()
     comma = text.str.fullmatch(r"\(?[+-]?(?:\d+|\d{1,3}(?:[.' \u00a0]\d{3})*),(?:\d{1,2}|\d{4,})\)?").sum()
     point = text.str.fullmatch(r"\(?[+-]?(?:\d+|\d{1,3}(?:[,' \u00a0]\d{3})*)\.(?:\d{1,2}|\d{4,})\)?").sum()

@@ -29,7 +29,7 @@ class Check:
 
 
 class Tester:
-    """Runs checks one after the other; one that raises has failed."""
+    """Run checks one after the other. A check that raises an exception has failed."""
 
     def __init__(self) -> None:
         self.checks: list[Check] = []
@@ -68,7 +68,7 @@ def is_json(answer: requests.Response) -> tuple[bool, str]:
 
 
 def test_url(tester: Tester, given: argparse.Namespace) -> Any:
-    """What can be said of any JSON API that answers GET; returns the shape of its answer."""
+    """Checks for any JSON API that answers GET. Return the shape of its answer."""
     answers: list[requests.Response] = []
 
     def reach() -> tuple[bool, str]:
@@ -110,7 +110,7 @@ def test_url(tester: Tester, given: argparse.Namespace) -> Any:
 
 
 def test_example(tester: Tester, base: str) -> None:
-    """What the example API promises beyond that: create, read, change, delete, and clear errors."""
+    """Further checks of the example API: create, read, change, delete, and clear errors."""
     made: dict[str, Any] = {}
 
     def create() -> tuple[bool, str]:

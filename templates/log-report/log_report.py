@@ -49,7 +49,7 @@ PARTS = [
 
 @dataclass
 class Found:
-    """What a line says: when, how bad, what; of an access log also who asked for what."""
+    """Contents of a line: time, level and text; for an access log also client and request."""
 
     time: datetime | None
     level: str
@@ -111,7 +111,7 @@ def _count(counter: Counter[str], text: str) -> None:
 
 
 def read(line: str, tally: Tally) -> Found | None:
-    """What a line says; None where it is of no known form."""
+    """Parse a line; return None if its format is unknown."""
     if line.startswith("{") and (found := _json(line)):
         return found
     if match := ACCESS.match(line):

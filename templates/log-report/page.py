@@ -49,7 +49,7 @@ def summary(tally: Tally, broken: list[str]) -> dict[str, Any]:
     if tally.unknown_count:
         notes.append(f"Lines of no known form: {tally.unknown_count:,}. They are in no figure; examples stand below.")
     if tally.without_year:
-        notes.append("Syslog lines name no year: the last one that fits was taken.")
+        notes.append("Syslog lines have no year, so the latest possible year was used.")
     return {
         "files": tally.files,
         "lines": tally.lines,

@@ -36,7 +36,7 @@ BEGINNINGS = [
     (b"OggS", "Audio"), (b"fLaC", "Audio"), (b"#!", "Code"), (b"SQLite format 3", "Data"), (b"<!DOCTYPE html", "Web"),
 ]  # fmt: skip
 
-#: What an archive may unpack to.
+#: Limits for an unpacked archive.
 UNPACKED_BYTES, UNPACKED_FILES = 4_000_000_000, 20_000
 
 
@@ -58,7 +58,7 @@ def files(paths: list[Path], target: Path) -> Iterator[Path]:
 
 
 def free_place(wanted: Path, taken: set[str]) -> Path:
-    """The path, or with a number in its name where there is such a file; case does not tell two files apart."""
+    """Return the path, with a number in its name if the file exists. Case does not distinguish two files."""
     place, number = wanted, 2
     while os.path.lexists(place) or str(place).lower() in taken:
         place = wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")

@@ -1,7 +1,7 @@
 """Chart daily prices of a stock: python stock_chart.py [--symbol SYMBOL] [--url URL] [--days N]
 
 The URL, in which {symbol} is replaced, answers with CSV (Date, Open, High, Low, Close, Volume) or with the JSON of
-Yahoo's chart API. Where nothing can be downloaded, the sample prices of sample_prices.csv are drawn, and marked as such
+Yahoo's chart API. If the download fails, the sample prices of sample_prices.csv are drawn, and marked as such
 everywhere. Writes prices.csv, chart.png and summary.json.
 """
 

@@ -26,7 +26,7 @@ TIMEOUT, PAGE_BYTES, TEXT = 20, 5_000_000, 5000
 
 @dataclass
 class Page:
-    """What is kept of a page."""
+    """The stored data of a page."""
 
     url: str
     status: int

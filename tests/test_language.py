@@ -1,0 +1,219 @@
+"""The texts are plain English: short sentences, a named actor, and none of the riddles that they once had.
+
+The lint is cheap on purpose. It knows phrases and a few shapes of sentences, and it looks at the texts alone that users
+read: README, docs/, CHANGELOG, the OpenAPI document, `.env.example`, `make help`, and what templates say of themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import ROOT, System
+
+#: Words of a sentence, at most. Write for 25; a list of names may need more.
+MOST_WORDS = 35
+
+#: What a sentence must not have, with the reason. Each is searched in one sentence, with code and links taken out.
+RIDDLES = {
+    r"^Who\b(?!.*\?$)|[;:] who\b|\bwho (?:has|looks|calls|asks|reads|comes)\b(?=.* (?:gets|is|are|hears|has)\b)":
+        "name the actor instead of who",
+    r"\bwhoever\b|\bwhom\b": "name the actor instead of whoever and whom",
+    r"^What\b(?!.*\?$)|[;:] what\b": "a sentence does not begin with a clause of what",
+    r"\b(?:of|with|from|than|by) what (?:is|are|was|has|have|had|can|may|came|comes)\b": "name it instead of what",
+    r"\b(?:one|ones|that|those) (?:that|who)\b|\bthat one(?= (?:is|has|gets|does|was|can)\b|[.,;])|\bto such\b(?! an )":
+        "repeat the noun instead of one",
+    r"\b(?:he|him|his|himself|she|her)\b": "a process or a client is no person",
+    r"\b(?:some|any|no)body\b": "name the actor instead of somebody and nobody",
+    r"^It is (?:the|an?) \w+ (?:that|which|who)\b": "say it directly instead of: it is … that",
+    r"\bwhere (?:there (?:is|are) (?:none|no)|none is|nothing|that is|it is not|(?:it|this|that) cannot)\b":
+        "a condition begins with if",
+    r"\b(?:told of|is such|are such|came of it|comes of it)\b": "say what happens",
+    r"\banew\b|\bso (?:does|do|is|are) (?:it|one)\b": "use the plain word, such as again",
+    r"^(?:Nor|Neither) (?:do|does|is|are|can|will|has|have)\b": "begin with the subject",
+    r"\b(?:no|none|nothing) \w+ but\b": "say what there is instead of nothing but",
+    r"\bholds? up\b.*\bby its form\b|\bends no job\b|\bwithout (?:an )?end\b|\bis no (?:HTTP|JSON|file|text|glob)\b":
+        "say what happens to it",
+}  # fmt: skip
+
+
+# ── finding sentences ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(text: str) -> str:
+    """Text without Markdown's marks: code is one word, a link is its text."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"[\w/.-]+\.md\b", "PAGE", text)
+    text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", "CODE", text)
+    return " ".join(re.sub(r"\*\*|(?<!\w)[*_]|[*_](?!\w)", "", text).split())
+
+
+def sentences(text: str) -> list[str]:
+    found = re.split(r"(?<=[.!?])[\"')]*\s+(?=[\"'(]?[A-Z0-9\N{LATIN CAPITAL LETTER A WITH DIAERESIS}])", plain(text))
+    return [sentence.strip() for sentence in found if re.search(r"[a-z]", sentence)]
+
+
+def blocks(markdown: str) -> Iterator[str]:
+    """The paragraphs, items of lists and cells of tables; without headings, code and diagrams."""
+    paragraph: list[str] = []
+    fence = ""
+    for line in [*markdown.splitlines(), ""]:
+        stripped = line.strip()
+        mark = re.match(r"`{3,}", stripped)
+        if fence:
+            fence = "" if stripped == fence else fence
+            continue
+        begins = bool(mark) or not stripped or re.match(r"[-*] |\d+\. |[|#>]", stripped) is not None
+        if begins and paragraph:
+            yield " ".join(paragraph)
+            paragraph = []
+        if mark:
+            fence = mark[0]
+        elif stripped.startswith("|"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", stripped.strip("|"))]
+            yield from (cell for cell in cells if not re.fullmatch(r"[-: ]*", cell))
+        elif stripped and not stripped.startswith("#"):
+            paragraph.append(re.sub(r"^(?:[-*]|\d+\.|>) ", "", stripped))
+
+
+def described(value: Any) -> Iterator[str]:
+    """All that an OpenAPI document says in words."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("summary", "description") and isinstance(inner, str):
+                yield from blocks(inner)
+            elif name not in ("example", "examples", "default"):
+                yield from described(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from described(inner)
+
+
+def comments(name: str) -> Iterator[str]:
+    """The comments of a file, each block of lines as one text."""
+    text = (ROOT / name).read_text()
+    for block in re.findall(r"(?:^[ \t]*#(?!!).*\n)+", text, re.MULTILINE):
+        yield " ".join(line.strip().lstrip("# ") for line in block.splitlines())
+    yield from re.findall(r"\S[ \t]+# (.+)$", text, re.MULTILINE)
+
+
+def wrong(text: str) -> list[str]:
+    """What is wrong with a text, with the sentence."""
+    found = []
+    for sentence in sentences(text):
+        words = len(re.findall(r"[\w'’]+(?:[-./][\w'’]+)*", sentence))
+        if words > MOST_WORDS:
+            found.append(f"{words} words: {sentence}")
+        for shape, instead in RIDDLES.items():
+            if match := re.search(shape, sentence, re.IGNORECASE if not shape.startswith("^") else 0):
+                found.append(f"{match[0]!r} ({instead}): {sentence}")
+    return found
+
+
+# ── the lint ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+PAGES = sorted(["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pages_are_plain_english(page: str) -> None:
+    text = (ROOT / page).read_text()
+    if page == "docs/skill.md":  # its tables have the words of programs
+        text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
+    found = [line for block in blocks(text) for line in wrong(block)]
+    assert not found, "\n".join(found)
+
+
+def test_the_openapi_document_is_plain_english(parked: System) -> None:
+    texts = dict.fromkeys(described(parked.http.get("/openapi.json").json()))
+    assert len(texts) > 100
+    found = [line for text in texts for line in wrong(text)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", [".env.example", "docker-compose.yml"])
+def test_the_comments_of_the_settings_and_of_compose_are_plain_english(name: str) -> None:
+    texts = list(comments(name))
+    assert len(texts) > 10
+    found = [line for text in texts for line in wrong(text)]
+    assert not found, "\n".join(found)
+
+
+def test_make_help_is_plain_english() -> None:
+    texts = re.findall(r"^[a-z]+:.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert len(texts) > 8
+    assert not [line for text in texts for line in wrong(text)]
+
+
+def test_templates_speak_of_themselves_in_plain_english() -> None:
+    texts = []
+    for path in sorted((ROOT / "templates").glob("*/template.toml")):
+        read = tomllib.loads(path.read_text())
+        texts += [read["about"], read.get("files", {}).get("about", "")]
+        texts += [kind["about"] for kind in read.get("inputs", {}).values()]
+    assert len(texts) > 20
+    assert not [line for text in texts for line in wrong(text)]
+
+
+# ── what the lint finds, and what it lets pass ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "who has that one gets a 204",
+        "a folder is one with files, a link one to such",
+        "Whoever looks is a short-lived process.",
+        "Who watches comes through the gateway.",
+        "An answer that the model does not give ends no job that your own check has passed.",
+        "One that the model does not answer ends no job that your own `check` has passed.",
+        "What is no HTTP, or two readings of it, is refused.",
+        "What never ends is cut off.",
+        "No answer of a model and no prompt holds up the orchestrator by its form.",
+        "Into job X nobody can look now.",
+        "Who has no such token is not read: what he sends meets a closed connection.",
+        "The views have links, made anew for each who asks.",
+        "Nor does it answer one put together of two.",
+        "A container holds no folder but its own.",
+        "The page asks again where there is none.",
+        "The engine may be away; what waits then is started later.",
+        "It is the kernel that decides.",
+        "The disk hangs, and the health check is told of it.",
+        "The manifest is made of what is left.",
+        "A " + "very " * 35 + "long sentence.",
+    ],
+)
+def test_the_lint_finds_riddles(sentence: str) -> None:
+    assert wrong(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "After the final event, reconnecting returns 204.",
+        "A folder counts if it contains files; a symlink counts if its target does.",
+        "A short-lived process in the sandbox reads the file.",
+        "Open pages reconnect to the current kernel.",
+        "If no file was lost, the job still counts as completed.",
+        "If the review gets no answer, a job whose check passed still completes.",
+        "Minimum free disk space. Below it, old results are deleted and new jobs wait.",
+        "Malformed or ambiguous HTTP is rejected.",
+        "Fixed: long runs of blanks in a prompt or answer could stall the orchestrator.",
+        "The files of job X are temporarily unavailable; try again.",
+        "What leaves the machine?",
+        "The page says so.",
+        "The report says what was asked, what was done, and how to run the job again.",
+        "Post `{\"who\": 1}` where `he` is the name of a file.",
+    ],
+)  # fmt: skip
+def test_the_lint_lets_plain_english_pass(sentence: str) -> None:
+    assert not wrong(sentence)
+
+
+def test_code_tables_and_lists_are_taken_apart() -> None:
+    page = "# Who\n\nOne two.\nThree.\n\n- a b\n  c\n- d\n\n```\nwho\n```\n\n| x | y |\n|---|---|\n| `a` | b c. D. |\n"
+    assert list(blocks(page)) == ["One two. Three.", "a b c", "d", "x", "y", "`a`", "b c. D."]
+    assert sentences("One `a.b c` is 2.5 here. [Two](x.md) follow.") == ["One CODE is 2.5 here.", "Two follow."]
