@@ -54,6 +54,10 @@ class System:
     job_service: JobService
     _context: Context
 
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done, before any door opens."""
+        await self.job_service.take_up()
+
     async def start(self) -> None:
         await self.job_service.start()
 

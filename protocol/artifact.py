@@ -360,5 +360,5 @@ def _entry(name: str, mode: int, mtime: float) -> zipfile.ZipInfo:
     moment = time.gmtime(max(315_532_800, min(4_354_819_198, mtime)))  # 1980 to 2107: what a ZIP can say
     info = zipfile.ZipInfo(name, moment[:6])
     info.external_attr = mode << 16
-    info._compresslevel = LEVEL  # type: ignore[attr-defined]  # zipfile has no public way for a streamed entry
+    info._compresslevel = LEVEL  # type: ignore[attr-defined]  # noqa: SLF001 - zipfile has no public way
     return info

@@ -83,7 +83,7 @@ class Creation:
         async with self._all_or_nothing(job_id, stored):
             names = [upload["name"] for upload in uploads]
             given = plain(request.secrets)
-            refuse_in_clear(given, {**request.model_dump(exclude={"secrets"}), "files": names})
+            await refuse_in_clear(given, {**request.model_dump(exclude={"secrets"}), "files": names})
             wanted_model = self._full_name(request.model) if request.model else None
             planned = plan(request, names, self._templates, self._models.default is not None)
             if wanted_model and planned.planned_by != MODEL:
@@ -136,7 +136,7 @@ class Creation:
             asked["steps_count"] = 0
             asked["outputs"] = job.outputs if "outputs" in job.given else []
             asked["check_command"] = job.check_command if "check" in job.given else ""
-        refuse_in_clear(given, _content(asked, steps))
+        await refuse_in_clear(given, _content(asked, steps))
         job_id = new_id()
         async with self._all_or_nothing(job_id):
             if job.uploads and not await asyncio.to_thread(share_files, self._job_files, job.id, job_id):

@@ -8,8 +8,6 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Going, Tasks
@@ -20,6 +18,7 @@ from orchestrator.engines.base import Engine, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from orchestrator.files.job_files import JobFiles
 from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,15 +49,14 @@ class Dispatcher:
         finalizer: Finalizer,
         notifier: Notifier,
         tasks: Tasks,
+        hooks: Hooks,
     ) -> None:
         self._settings, self._store, self._engine, self._job_files = settings, store, engine, job_files
-        self._finalizer, self._notifier, self._tasks = finalizer, notifier, tasks
+        self._finalizer, self._notifier, self._tasks, self._hooks = finalizer, notifier, tasks, hooks
         self._work = asyncio.Event()
         self._starting: set[str] = set()
         self._going = Going()
         self._obstacle = True  # as it may have been before a restart
-        self._on_started: Callable[[str], None] = lambda sandbox_id: None
-        self.make_room: Callable[[], Coroutine[Any, Any, None]]  # called where the disk is short
         self.stopped = False
 
     def look(self) -> None:
@@ -67,10 +65,6 @@ class Dispatcher:
 
     def is_starting(self, job_id: str) -> bool:
         return job_id in self._starting
-
-    def call_when_started(self, call: Callable[[str], None]) -> None:
-        """Have a function called with the id of each sandbox whose start is through, well or not."""
-        self._on_started = call
 
     async def run(self) -> None:
         """Start jobs, one after the other, for as long as the system runs."""
@@ -127,7 +121,7 @@ class Dispatcher:
             short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
             if short:
                 with contextlib.suppress(TimeoutError):  # it goes on, and this is asked again
-                    await self._going.within("room", self.make_room, ROOM_SECONDS)
+                    await self._going.within("room", self._hooks.room_needed.emit, ROOM_SECONDS)
                 short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
         except TimeoutError:
             short = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
@@ -175,7 +169,7 @@ class Dispatcher:
             await self._finalizer.close(job, "failed", "engine_error", detail)
         finally:
             self._starting.discard(job.id)
-            self._on_started(job.sandbox_id)
+            await self._hooks.sandbox_started.emit(job.sandbox_id)
 
     async def _has_ended(self, job_id: str) -> bool:
         job = await self._store.job(job_id)

@@ -13,7 +13,7 @@ import logging
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -28,6 +28,7 @@ from orchestrator.errors import EngineDown, EngineError, RecordFull
 from orchestrator.files.job_files import DiskFull, JobFiles
 from orchestrator.files.salvage import write_zip
 from orchestrator.job_secrets.vault import Hiding
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.reports import documents
 from orchestrator.settings import Settings
 from protocol import messages
@@ -59,27 +60,30 @@ class Finalizer:
     """Brings jobs to their final state, each once."""
 
     def __init__(
-        self, store: Store, engine: Engine, job_files: JobFiles, hiding: Hiding, settings: Settings, notifier: Notifier
+        self,
+        store: Store,
+        engine: Engine,
+        job_files: JobFiles,
+        hiding: Hiding,
+        settings: Settings,
+        notifier: Notifier,
+        hooks: Hooks,
     ) -> None:
         self._store, self._engine, self._job_files, self._hiding = store, engine, job_files, hiding
-        self._settings, self._notifier = settings, notifier
+        self._settings, self._notifier, self._hooks = settings, notifier, hooks
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._failures: defaultdict[str, list[str]] = defaultdict(list)  # what attempts to close a job failed with
-        self._removing: set[asyncio.Task[None]] = set()
-        self.on_settle: Callable[[str], Awaitable[None]] | None = None  # called before it is decided how a job ends
-        self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
-        self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
+        self._removing: dict[str, asyncio.Task[None]] = {}  # by sandbox
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle_from_agent(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
-        if self.on_settle:
-            await self.on_settle(job.id)
-        told = asdict(hidden.structure(outcome))
+        await self._hooks.job_settling.emit(job.id)
+        told = asdict(await asyncio.to_thread(hidden.structure, outcome))
         settled = await self._store.decide_outcome(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
@@ -162,7 +166,7 @@ class Finalizer:
 
     async def wait(self) -> None:
         """Return when what was begun is done."""
-        while tasks := [*self._closing.values(), *self._removing]:
+        while tasks := [*self._closing.values(), *self._removing.values()]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
@@ -185,8 +189,7 @@ class Finalizer:
             await self._close_without_zip(now, status, reason, detail)
 
     async def _close_with_zip(self, now: Job, status: str, reason: str | None, detail: str) -> None:
-        if self.on_settle:
-            await self.on_settle(now.id)
+        await self._hooks.job_settling.emit(now.id)
         detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
         settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
         unpacked = _unpacked(reason, detail)
@@ -286,18 +289,21 @@ class Finalizer:
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._notifier.ring(job.id)
         self._locks.pop(job.id, None)
-        self.on_end(job.id)
-        self.on_free()
+        await self._hooks.job_ended.emit(ended)
         if job.sandbox_id:
-            task = asyncio.create_task(self._remove(job.sandbox_id))
-            self._removing.add(task)
-            task.add_done_callback(self._removing.discard)
+            self.remove(job.sandbox_id)
+
+    def remove(self, sandbox_id: str) -> None:
+        """Begin to remove a sandbox, unless that goes on already."""
+        if sandbox_id not in self._removing:
+            task = self._removing[sandbox_id] = asyncio.create_task(self._remove(sandbox_id))
+            task.add_done_callback(lambda _: self._removing.pop(sandbox_id))
 
     async def _remove(self, sandbox_id: str) -> None:
         try:
             await self._engine.stop(sandbox_id)
         except EngineError as error:  # the next comparison with the engine finds it
-            log.warning("its sandbox could not be removed yet: %s", error)
+            log.warning("the sandbox %s could not be removed yet: %s", sandbox_id, error)
 
     async def _documents(self, job: Job) -> documents.Made:
         rows, hidden = await self._rows(job), await self._hiding.of(job)
