@@ -69,6 +69,7 @@ def test_a_plain_report_or_manifest_takes_the_place_of_one_that_cannot_be_made(
         assert made.outcome["status"] == made.manifest["status"] == "completed"
         assert made.outcome["detail"] == made.manifest["detail"] and sentence in made.texts["report.md"]
         assert "hello" in made.texts["output.log"] and "# Job job0" in made.texts["session.ipynb"]
+        assert list(made.texts) == ["report.md", "output.log", "session.ipynb"]  # as SHA256SUMS has them
 
 
 def test_a_job_whose_zip_cannot_be_made_ends_after_some_attempts(make_system: Callable[..., System]) -> None:

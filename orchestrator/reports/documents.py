@@ -326,9 +326,9 @@ def all_of(
         "report.md": lambda: report(job, steps, thoughts, found, api),
     }
     makers: dict[str, Callable[[], Any]] = {
+        **tells_end,
         "output.log": output_log.text,
         "session.ipynb": lambda: notebook(job, steps, shown),
-        **tells_end,
     }
     made: dict[str, Any] = {}
     wrong: dict[str, Exception] = {}
