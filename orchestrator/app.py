@@ -16,10 +16,11 @@ from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.docker import DockerEngine
-from orchestrator.errors import Problem, RecordFull
+from orchestrator.errors import Problem, RecordClosed, RecordFull
 from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
 from orchestrator.job_secrets.vault import Vault
+from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
 from orchestrator.live.grants import Signer
@@ -27,7 +28,15 @@ from orchestrator.llm import choose
 from orchestrator.logs import Access
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
-from orchestrator.web.problems import ProblemResponse, answer, on_crash, on_http_error, on_problem, on_record_full
+from orchestrator.web.problems import (
+    ProblemResponse,
+    answer,
+    on_crash,
+    on_http_error,
+    on_problem,
+    on_record_closed,
+    on_record_full,
+)
 from protocol import messages
 
 ABOUT = """Turns a prompt into a finished piece of work: a fresh container for each job, and a ZIP on every ending.
@@ -44,6 +53,10 @@ class System:
     gateway: ASGIApp
     job_service: JobService
     _context: Context
+
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done, before any door opens."""
+        await self.job_service.take_up()
 
     async def start(self) -> None:
         await self.job_service.start()
@@ -79,7 +92,8 @@ def create_system(settings: Settings) -> System:
     signer = Signer(job_files.key("views"))
     job_service = JobService(settings, store, engine, job_files, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
-    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer)
+    creation = Creation(settings, store, job_service, job_files, predefined, models)
+    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation)
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))
@@ -95,6 +109,7 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)
+    app.add_exception_handler(RecordClosed, on_record_closed)
     app.add_exception_handler(events.NothingMore, events.on_nothing_more)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -4,6 +4,7 @@ OrchestratorError
 ├── SettingsError        a setting is wrong: nothing was started
 ├── Busy                 another orchestrator holds the record or the run folder
 ├── RecordFull           nothing can be written to the record: its disk is full
+├── RecordClosed         nothing is written to the record any more: the thread that writes it has ended
 ├── RecordGone           the record was removed while the system ran: it ends, and the next start begins anew
 ├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
 │   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
@@ -45,6 +46,10 @@ class Busy(OrchestratorError):
 
 class RecordFull(OrchestratorError):
     """Nothing can be written to the record: its disk is full. What was not answered is not stored."""
+
+
+class RecordClosed(OrchestratorError):
+    """Nothing is written to the record any more: the thread that writes it has ended."""
 
 
 class RecordGone(OrchestratorError):

@@ -59,6 +59,7 @@ async def _serve(settings: Settings) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _on_signal, stop)
+        await system.take_up()
         doors = [asyncio.create_task(door.serve()) for door in (link, gateway)]
         doors.append(asyncio.create_task(users.serve([listening])))
         await system.start()

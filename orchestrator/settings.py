@@ -6,10 +6,10 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.errors import SettingsError
@@ -26,12 +26,12 @@ GEMINI_URL = "https://generativelanguage.googleapis.com"
 ANTHROPIC_URL = "https://api.anthropic.com"
 OPENAI_URL = "https://api.openai.com/v1"
 
-#: The settings that are keys: no answer, file or log has their values.
-KEYS = ("gemini_api_key", "anthropic_api_key", "llm_api_key", "api_key")
-
 
 class Settings(BaseSettings):
-    """What can be set. The name in the environment is the field's name in capitals."""
+    """What can be set. The name in the environment is the field's name in capitals.
+
+    The type ``SecretStr`` marks a field as a key: redaction, health and diagnosis hide the value of each such field.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -71,6 +71,15 @@ class Settings(BaseSettings):
     agent_image: str = Field("containerized-agent:latest", description="Image of the jobs.")
     agent_output_dir: Path = Field(Path("jobs"), description="Data folder: the database and one folder per job.")
     retention_days: float = Field(1, gt=0, le=3650, description="Retention: days to keep a job's files after its end.")
+    min_keep_minutes: float = Field(
+        60, ge=0, le=525_600, description="Minutes after a job's end in which its files are never removed to make room."
+    )
+    record_days: float = Field(
+        90,
+        ge=0,
+        le=36500,
+        description="Days that an ended job stays in the record, at least as long as its files. 0: for ever.",
+    )
     host: str = Field(
         "127.0.0.1", description="Address to listen on. Any address other than loopback requires API_KEY."
     )
@@ -157,10 +166,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.absolute()
 
-    @field_validator("gemini_api_key", "anthropic_api_key", "llm_api_key")
+    @field_validator("*")
     @classmethod
-    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+    def _printable(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check the keys of models, which are sent in a header."""
+        if not isinstance(value, SecretStr) or info.field_name == "api_key":
+            return value
+        if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
             raise ValueError("has a character that no key has (a space, a line end, a letter with an accent)")
         return value
 
@@ -182,6 +194,21 @@ class Settings(BaseSettings):
                 "whoever can call this API runs code on this machine. Or listen on HOST=127.0.0.1."
             )
         return self
+
+    @classmethod
+    def secret_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields that are keys."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if SecretStr in (field.annotation, *get_args(field.annotation))
+        )
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The keys that are set, by their names in the environment."""
+        found: dict[str, SecretStr | None] = {name.upper(): getattr(self, name) for name in self.secret_names()}
+        return {name: key.get_secret_value() for name, key in found.items() if key}
 
     @property
     def names(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 import time
 import zipfile
@@ -34,7 +35,7 @@ TIME_OVER = "the time for packaging was over"
 class Artifact:
     """One ZIP. Add what the workspace holds, then `finish`: without it the ZIP has no directory and can not be opened.
 
-    out       a binary stream; it is only written to, never sought, and not closed
+    out       a binary stream; it is only written to, never sought (but see `undo`), and not closed
     budget    bytes of the ZIP that the entries of the workspace may take, their headers included
     deadline  a `time.monotonic()` after which no further entry is begun and an open one is cut
     needles   secrets: files that have one in them are not changed, but listed in `secrets_found`
@@ -166,6 +167,18 @@ class Artifact:
         self.missing += not junk
         return False
 
+    def mark(self) -> tuple[int, ...]:
+        """Return this point, for `undo`."""
+        lengths = len(self.files), len(self.left_out), len(self.secrets_found)
+        return (*lengths, self.missing, self.damaged, self._sink.count, self._directory)
+
+    def undo(self, mark: tuple[int, ...]) -> None:
+        """Take back all that was added or left out after a mark. Only here must `out` be seekable."""
+        files, left_out, secrets_found, self.missing, self.damaged, count, self._directory = mark
+        del self.files[files:], self.left_out[left_out:], self.secrets_found[secrets_found:]
+        self._zip.forget(files)
+        self._sink.rewind(count)
+
     def finish(self, manifest: dict[str, Any], documents: dict[str, str]) -> None:
         """Write `documents` (name -> text), manifest.json with our lists in it, SHA256SUMS and the ZIP's directory."""
         self._mark_inputs(manifest.get("uploads", ()))
@@ -257,7 +270,7 @@ class Artifact:
 
 
 class _Sink:
-    """What the ZIP is written to: counts, writes the whole, and has no tell or seek, so that zipfile streams."""
+    """What the ZIP is written to: counts, writes the whole, and has no seek, so that zipfile streams."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -270,6 +283,15 @@ class _Sink:
         self.count += len(data)
         return len(data)
 
+    def tell(self) -> int:
+        return self.count
+
+    def rewind(self, count: int) -> None:
+        """Forget what was written after this many bytes."""
+        self._out.seek(count - self.count, os.SEEK_CUR)
+        self._out.truncate()
+        self.count = count
+
     def flush(self) -> None:
         self._out.flush()
 
@@ -280,6 +302,12 @@ class _Sink:
 class _Zip(zipfile.ZipFile):
     def __del__(self) -> None:
         """Nothing: zipfile's own would write the directory, and what was given up half-way would look whole."""
+
+    def forget(self, kept: int) -> None:
+        """Drop the entries after the first `kept` ones."""
+        for info in self.filelist[kept:]:
+            del self.NameToInfo[info.filename]
+        del self.filelist[kept:]
 
 
 def deflate_bound(size: int) -> int:
@@ -332,5 +360,5 @@ def _entry(name: str, mode: int, mtime: float) -> zipfile.ZipInfo:
     moment = time.gmtime(max(315_532_800, min(4_354_819_198, mtime)))  # 1980 to 2107: what a ZIP can say
     info = zipfile.ZipInfo(name, moment[:6])
     info.external_attr = mode << 16
-    info._compresslevel = LEVEL  # type: ignore[attr-defined]  # zipfile has no public way for a streamed entry
+    info._compresslevel = LEVEL  # type: ignore[attr-defined]  # noqa: SLF001 - zipfile has no public way
     return info

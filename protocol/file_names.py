@@ -20,6 +20,8 @@ JUNK = frozenset(
     }
 )  # fmt: skip
 
+VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
+
 LONGEST_NAME = 3_800  # bytes: `unzip` and others stop at PATH_MAX (4,096) with the folder they unpack into
 LONGEST_PART = 250  # bytes of an escaped file name: file systems stop at 255
 
@@ -60,6 +62,24 @@ class Names:
         """One component of a path without secrets; marks may be longer than what they stand for."""
         hidden = self._needles.text(part)
         return hidden if hidden == part or len(raw(hidden)) <= LONGEST_PART else mark("…")
+
+
+class Junk:
+    """The rule for folders that the ZIP leaves out. The packer, the list of files and salvage use it.
+
+    A folder is junk because of its name or because of an entry in it. What a declared output names is no junk.
+    """
+
+    def __init__(self, outputs: Iterable[str]) -> None:
+        self._named = parts_of(outputs)
+
+    def by_name(self, folder: str) -> str | None:
+        """Return the reason to leave out a folder of this name; None if there is none."""
+        return f"junk: {folder}" if folder in JUNK and folder not in self._named else None
+
+    def by_entry(self, folder: str, entry: str) -> str | None:
+        """Return the reason to leave out a folder of this name that has this entry; None if there is none."""
+        return "junk: a virtual environment" if entry == VENV_MARK and folder not in self._named else None
 
 
 def parts_of(outputs: Iterable[str]) -> set[str]:

@@ -195,7 +195,7 @@ class Steps:
                 if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
                     thread.join()
         if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
-            server._forkserver_pid = None  # it is ended with the step; another one is started when it is needed
+            server._forkserver_pid = None  # noqa: SLF001 - it is ended with the step; another starts when needed
         if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
             with suppress(Exception):
                 executor.shutdown(kill_workers=True)  # likewise
@@ -515,7 +515,7 @@ class Kernel(IPythonKernel):
         STEPS.begin(path, code)
         if not self.shell.awaits(code):
             # asyncio works as in a script: this loop stands still until the step is through
-            asyncio._set_running_loop(None)
+            asyncio._set_running_loop(None)  # noqa: SLF001
             if self._other_loop is None or self._other_loop.is_closed():
                 self._other_loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._other_loop)
@@ -526,7 +526,7 @@ class Kernel(IPythonKernel):
                 os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
             return reply
         finally:
-            asyncio._set_running_loop(loop)
+            asyncio._set_running_loop(loop)  # noqa: SLF001
             asyncio.set_event_loop(loop)
             STEPS.end()
 

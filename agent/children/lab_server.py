@@ -232,7 +232,7 @@ class Live:
         settings = self._server.web_app.settings
         loader = self._collaboration.file_loaders[settings["file_id_manager"].index(NOTEBOOK)]
         content = {"type": "notebook", "format": "json", "content": self._document.get()}
-        async with loader._lock:  # else it would take this for somebody else's change, and go back to it
+        async with loader._lock:  # noqa: SLF001 - else it would take this for somebody else's change, and go back
             saved = await self._server.contents_manager.save(content, NOTEBOOK)
             loader.last_modified = saved["last_modified"]
 
@@ -285,7 +285,7 @@ def main(notebook: str, store: str, *arguments: str) -> None:
     NOTEBOOK, STORE = notebook, store
     sys.modules["session_notebook"] = sys.modules["__main__"]
     # Where to get extensions from is asked of yarn, which takes a third of a second; a viewer adds none.
-    commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}
+    commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}  # noqa: SLF001
     launch: Callable[[list[str]], None] = LabApp.launch_instance
     launch(
         [

@@ -8,14 +8,12 @@ import stat
 from collections import deque
 from itertools import islice
 
-from protocol.file_names import FOLDER, JUNK, LONGEST_NAME, TOO_LONG, parts_of, words
+from protocol.file_names import FOLDER, LONGEST_NAME, TOO_LONG, Junk, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
-
-VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
 
 MAX_ENTRIES = 200_000  # of the ZIP: bounds the packer's memory (1.5 KB an entry) whatever the job made
 MAX_NAMES = 32 * 2**20  # characters of all paths together: likewise
@@ -49,7 +47,7 @@ def walk(
 
     What has no place in a ZIP is told to `leave_out`, as `Artifact` has it.
     """
-    named = parts_of(outputs)
+    junk = Junk(outputs)
     found: list[Found] = []
     names = 0
     try:
@@ -66,8 +64,8 @@ def walk(
             leave_out(folder.path, words(error))
             continue
         name = folder.path.rpartition("/")[2]
-        if name and name not in named and any(entry.name == VENV_MARK for entry in entries):
-            leave_out(folder.path, "junk: a virtual environment", junk=True)
+        if name and (why := next(filter(None, (junk.by_entry(name, entry.name) for entry in entries)), None)):
+            leave_out(folder.path, why, junk=True)
             continue
         for entry in entries:
             names += len(folder.path) + len(entry.name)
@@ -81,8 +79,8 @@ def walk(
                 leave_out(path, words(error))
                 continue
             if stat.S_ISDIR(status.st_mode):
-                if entry.name in JUNK and entry.name not in named:
-                    leave_out(path, f"junk: {entry.name}", junk=True)
+                if why := junk.by_name(entry.name):
+                    leave_out(path, why, junk=True)
                 elif len(os.fsencode(f"{FOLDER}/{path}")) > LONGEST_NAME:
                     leave_out(path, TOO_LONG)
                 else:

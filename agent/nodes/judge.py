@@ -10,7 +10,7 @@ from protocol import messages
 
 #: Times that a model is told what is missing. After that the job fails. If the prompt only mentions the file, the model
 #: may say that it was not asked for; then a review decides.
-TELLS = 2
+TELLS = 3
 
 
 class Judge(Node):

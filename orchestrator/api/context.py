@@ -14,6 +14,7 @@ from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.files.job_files import JobFiles
+from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
@@ -32,6 +33,7 @@ class Context:
     diagnosis: Diagnosis
     models: Models
     signer: Signer
+    creation: Creation
 
 
 def context(request: Request) -> Context:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,12 +15,9 @@ from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
 from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.submission import BODY, read
 from orchestrator.db.models import FINAL, MODEL, Job
-from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, SettingsError, no_such_job
-from orchestrator.files.uploads import keep_files
+from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
 from orchestrator.gateway import urls
-from orchestrator.job_secrets.validation import plain, refuse_in_clear
-from orchestrator.planning.planner import Plan, invalid, plan
-from orchestrator.planning.step_rows import rows_of
+from orchestrator.jobs.creation import new_id
 from orchestrator.reports.documents import iso
 
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
@@ -42,25 +37,9 @@ router = APIRouter(responses={422: PROBLEM})
 )
 async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
     """Store the job on disk, then answer. With `wait`, the answer comes when the job has ended."""
-    job_id = secrets.token_hex(8)
+    job_id = new_id()
     wanted, uploads = await read(request, here, job_id)
-    try:
-        names = [upload["name"] for upload in uploads]
-        secrets_given = plain(wanted.secrets)
-        refuse_in_clear(secrets_given, {**wanted.model_dump(exclude={"secrets"}), "files": names})
-        if wanted.model:
-            _check_model(wanted.model, here)
-        planned = plan(wanted, names, here.templates, here.models.default is not None)
-        if wanted.model and planned.planned_by != MODEL:
-            raise invalid("model", f"the plan of this job comes from {planned.planned_by}, so no model is asked")
-        if planned.sample:
-            uploads = await asyncio.to_thread(keep_files, planned.sample, here.job_files, job_id)
-        job = _job(job_id, wanted, planned, uploads, here)
-        await here.job_service.submit(job, rows_of(job, planned.steps, 1), secrets_given)
-    except BaseException:
-        if uploads or wanted.secrets:
-            await asyncio.to_thread(here.job_files.remove, job_id)
-        raise
+    job = await here.creation.create(wanted, job_id, uploads)
     response.headers["Location"] = f"/status/{job.id}"
     if wait:
         job = await here.job_service.wait(job.id, wait)
@@ -108,7 +87,7 @@ async def jobs(
     "/cancel/{job_id}",
     response_model=schemas.StatusView,
     summary="Cancel a job",
-    responses={404: PROBLEM, 507: PROBLEM},
+    responses={code: PROBLEM for code in (404, 503, 507)},
 )
 async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     """Stop a job in any phase. If the job has ended or was cancelled before, nothing changes."""
@@ -167,44 +146,6 @@ async def check_not_expired(here: Context, job_id: str) -> None:
             f"The files of job {job.id} were removed at {iso(job.expired_at)}: they had been kept for RETENTION_DAYS "
             f"or its keep_days, or the disk was short. POST /jobs/{job.id}/retry runs it again.",
         )
-
-
-def _job(
-    job_id: str, wanted: schemas.ScheduleRequest, planned: Plan, uploads: list[dict[str, Any]], here: Context
-) -> Job:
-    return Job(
-        id=job_id,
-        prompt=wanted.prompt or "",
-        planned_by=planned.planned_by,
-        network=wanted.network or planned.network or here.settings.default_network,
-        seconds=wanted.limits.seconds,
-        memory=wanted.limits.memory,
-        cpus=wanted.limits.cpus,
-        processes=wanted.limits.processes,
-        zip_bytes=wanted.limits.zip,
-        steps_count=len(planned.steps),
-        given=[name for name in ("outputs", "check") if getattr(wanted, name)],
-        max_calls=wanted.limits.calls,
-        max_tokens=wanted.limits.tokens,
-        max_cost=wanted.limits.cost,
-        check_command=wanted.check or "",
-        outputs=wanted.outputs or planned.outputs,
-        labels=wanted.labels,
-        keep_days=wanted.keep_days,
-        inputs=planned.inputs,
-        uploads=uploads,
-        secrets=sorted(wanted.secrets),
-        wanted_model=here.models.full_name(wanted.model) if wanted.model else None,
-        created_at=time.time(),
-    )
-
-
-def _check_model(name: str, here: Context) -> None:
-    """Raise BadRequest where there is no such model."""
-    try:
-        here.models.full_name(name)
-    except SettingsError as error:
-        raise invalid("model", f"{error}") from None
 
 
 async def view(here: Context, job_id: str) -> schemas.StatusView:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from orchestrator.api.context import Here, KnownJob
 from orchestrator.api.file_response import SAFE_HEADERS
 from orchestrator.api.jobs import PROBLEM, check_not_expired
-from orchestrator.reports.notebook import notebook
+from orchestrator.reports.notebook import Shown, notebook
 
 router = APIRouter(responses={422: PROBLEM})
 
@@ -24,8 +24,8 @@ MEDIA_TYPE = "application/x-ipynb+json"
 )
 async def session(job: KnownJob, here: Here) -> Response:
     """Return the steps so far as a notebook, with their output and figures. 410 after the files have expired."""
-    steps, outputs = await here.store.steps(job.id), await here.store.outputs(job.id)
+    steps = await here.store.steps(job.id)
+    text = await asyncio.to_thread(lambda: notebook(job, steps, Shown(here.store.outputs(job.id))))
     await check_not_expired(here, job.id)
-    text = await asyncio.to_thread(notebook, job, steps, outputs)
     name = {"Content-Disposition": f'attachment; filename="{job.id}.ipynb"'}
     return Response(text, media_type=MEDIA_TYPE, headers={**SAFE_HEADERS, **name})

@@ -18,12 +18,22 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
+        self._named: dict[str, asyncio.Task[None]] = {}
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         context = contextvars.copy_context()  # of the task and of its end, so that both log about the same job
         task = asyncio.create_task(work, context=context)
         self._running.add(task)
         task.add_done_callback(self._done, context=context)
+        return task
+
+    def spawn_once(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Begin work unless the work of this name still goes on; return its task. What a clock begins may hang."""
+        task = self._named.get(name)
+        if task is None:
+            task = self._named[name] = self.spawn(work())
+            task.add_done_callback(lambda _: self._named.pop(name))
+        return task
 
     async def cancel(self) -> None:
         """End all of them."""

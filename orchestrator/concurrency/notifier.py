@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Notifier:
@@ -46,7 +50,25 @@ class Notifier:
                 self._rings.pop(job_id, None)
 
 
-async def heard_within(heard: asyncio.Event, seconds: float) -> bool:
+async def wait_until(
+    notifier: Notifier, job_id: str, condition: Callable[[], Awaitable[T]], deadline: float | None = None
+) -> T | None:
+    """Return what a condition gives as soon as that is true. It is asked now and after each ring of a job's notifier.
+
+    Returns None if the deadline (a time of ``time.monotonic()``) passes first, or the system stops.
+    """
+    with notifier.listening(job_id) as heard:
+        while True:
+            heard.clear()
+            if found := await condition():
+                return found
+            left = None if deadline is None else deadline - time.monotonic()
+            if notifier.closed or (left is not None and left <= 0):
+                return None
+            await heard_within(heard, left)
+
+
+async def heard_within(heard: asyncio.Event, seconds: float | None) -> bool:
     """Wait for a ring, at most so long."""
     try:
         async with asyncio.timeout(seconds):

@@ -10,7 +10,9 @@ until that room is held again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -26,9 +28,11 @@ from sqlmodel import Session, create_engine
 
 from orchestrator.db.disk_reserve import DiskReserve
 from orchestrator.db.migrations import upgrade
-from orchestrator.errors import RecordFull, SettingsError
+from orchestrator.errors import RecordClosed, RecordFull, SettingsError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: Writes in one transaction, at most.
 BATCH = 200
@@ -37,6 +41,15 @@ BATCH = 200
 BUSY_MS = 30_000
 
 READERS = 4
+
+#: Free pages of the file that stay for the next writes, and pages that are given back in one transaction.
+KEPT_PAGES, GIVEN_PAGES = 1_000, 500
+
+#: ``PRAGMA auto_vacuum``: the file can give free pages back, some at a time.
+INCREMENTAL = 2
+
+#: The byte of the file's header that says so, see https://sqlite.org/fileformat.html, section 1.3.
+INCREMENTAL_AT = 67
 
 
 class Checked(NamedTuple):
@@ -60,6 +73,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        _let_shrink(path)
         self._writer_engine = _engine(path, "BEGIN IMMEDIATE", pool_size=1)
         self._reader_engine = _engine(path, "BEGIN", pool_size=READERS)
         try:
@@ -74,21 +88,32 @@ class Database:
         self._reserve.hold()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
-        self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
+        self.closed = ""  # a sentence that says why, once nothing is written any more
+        self._writer = threading.Thread(target=self._run_writer, name="database-writer", daemon=True)
         self._writer.start()
 
     async def write(self, work: Callable[[Session], T], *, vital: bool = False) -> T:
         """Run ``work`` in a transaction; what it returned is on disk when this returns.
 
-        Raises RecordFull; what is ``vital`` has some room of its own, since it gives other room back.
+        Raises RecordFull and RecordClosed; what is ``vital`` has some room of its own, since it gives other room back.
         """
         future: Future[T] = Future()
         self._queue.put(Write(work, future, vital))
+        if self.closed:  # the writer sets this before it empties the queue for the last time
+            self._refuse_waiting()
         return await asyncio.wrap_future(future)
+
+    async def give_back(self) -> bool:
+        """Give some free pages of the file back to the file system; returns whether there are more."""
+        return await self.write(_give_back, vital=True)
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` on what is on disk now."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def read_here(self, work: Callable[[Session], T]) -> T:
+        """As ``read``, for a caller on a thread of its own. Blocks."""
+        return self._readers.submit(self._read, work).result()
 
     async def check(self, seconds: float) -> Checked:
         """Look for damage, for so long at most."""
@@ -124,6 +149,26 @@ class Database:
         with Session(self._reader_engine, expire_on_commit=False) as session:
             return work(session)
 
+    def _run_writer(self) -> None:
+        why = "the record is closed"
+        try:
+            self._write_all()
+        except BaseException as error:
+            why = f"the thread that writes the record has ended: {error!r}"
+            log.critical("nothing can be stored, because %s", why, exc_info=error)
+        self.closed = f"From now on, nothing can be stored: {why}. Restart the orchestrator."
+        self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        """Fail every write that waits."""
+        while True:
+            try:
+                write = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if write and write.future.set_running_or_notify_cancel():
+                write.future.set_exception(RecordClosed(self.closed))
+
     def _write_all(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]
@@ -137,12 +182,22 @@ class Database:
                     stop = True
                 else:
                     batch.append(following)
-            self._write_batch(batch)
+            self._write_guarded(batch)
             if stop:
                 return
 
-    def _write_batch(self, batch: list[Write]) -> None:
+    def _write_guarded(self, batch: list[Write]) -> None:
+        """Run a batch. Whatever goes wrong, each of its writes gets an answer, and this thread lives on."""
         batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # else who asked has gone
+        try:
+            self._write_batch(batch)
+        except BaseException as error:
+            log.exception("writing to the record went wrong")
+            for write in batch:
+                if not write.future.done():
+                    write.future.set_exception(error)
+
+    def _write_batch(self, batch: list[Write]) -> None:
         if not self._reserve.hold():
             for write in batch:
                 if not write.vital:
@@ -156,7 +211,7 @@ class Database:
 
     def _try(self, batch: list[Write]) -> list[Write]:
         """Run them in one transaction; returns those that are vital and find no room."""
-        outcomes: list[tuple[Write, Any, Exception | None]] = []
+        outcomes: list[tuple[Write, Any, BaseException | None]] = []
         try:
             with Session(self._writer_engine, expire_on_commit=False) as session, session.begin():
                 for write in batch:
@@ -165,11 +220,11 @@ class Database:
                             result = write.work(session)
                         session.expunge_all()  # what it returned is of this moment: the next write does not change it
                         outcomes.append((write, result, None))
-                    except Exception as error:
+                    except BaseException as error:
                         if _is_full(error):
                             raise
                         outcomes.append((write, None, error))
-        except Exception as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
+        except BaseException as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
             outcomes = [(write, None, error) for write in batch]
         left = []
         for write, result, failed in outcomes:
@@ -181,13 +236,56 @@ class Database:
                 write.future.set_exception(self._full(failed) if _is_full(failed) else failed)
         return left
 
-    def _full(self, cause: Exception | None = None) -> RecordFull:
+    def _full(self, cause: BaseException | None = None) -> RecordFull:
         full = RecordFull(f"Nothing can be stored: the disk of {self._path.parent} is full. Make room, then try again.")
         full.__cause__ = cause
         return full
 
 
-def _is_full(error: Exception) -> bool:
+def _let_shrink(path: Path) -> None:
+    """Rewrite a record once that cannot give pages back, since SQLite knows this only of a file made for it.
+
+    This must come before any other connection, which would not hear of it. What goes wrong is logged, and the record
+    stays as it is: the next start tries again.
+    """
+    try:
+        if path.exists() and _header(path)[INCREMENTAL_AT]:
+            return  # without a connection, whose end would clear the write-ahead log
+        with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
+                return
+            size = path.stat().st_size
+            if size:
+                log.info("the record is rewritten once, so that it can give room back to the disk")
+            if shutil.disk_usage(path.parent).free < 2 * size:
+                raise OSError(f"{path.parent} has not twice its size free")
+            connection.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
+            connection.execute("VACUUM")
+    except (sqlite3.Error, OSError) as error:
+        log.warning("the record cannot be rewritten, so it does not shrink for now: %s", error)
+
+
+def _header(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(100).ljust(100, b"\0")
+
+
+def _give_back(session: Session) -> bool:
+    cursor = session.connection().connection.cursor()
+
+    def asked(pragma: str) -> int:
+        return int(cursor.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    try:
+        free = asked("freelist_count") - KEPT_PAGES if asked("auto_vacuum") == INCREMENTAL else 0
+        for _ in range(min(free, GIVEN_PAGES)):
+            cursor.execute("PRAGMA incremental_vacuum(1)")  # it frees a page a step, and sqlite3 takes one step
+        return free > GIVEN_PAGES
+    finally:
+        cursor.close()
+
+
+def _is_full(error: BaseException) -> bool:
     return isinstance(error, DatabaseError) and getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
 
 

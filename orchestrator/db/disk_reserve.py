@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 #: Bytes: a hundred jobs with prompts of the usual length, or a few with the longest.
 SPARE_BYTES = 16 * 2**20
@@ -31,13 +35,20 @@ class DiskReserve:
                 part.replace(self._path)
                 self._held = True
             except OSError:
-                part.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
                 self._tried_at = time.monotonic()
         return self._held
 
     def give(self) -> bool:
-        """Give the room up; False where that was done already."""
-        given, self._held = self._held, False
+        """Give the room up; False if there is none to give."""
+        if not self._held:
+            return False
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("the reserve %s could not be removed: %s", self._path, error)
+            return False
+        self._held = False
         self._tried_at = time.monotonic()
-        self._path.unlink(missing_ok=True)
-        return given
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index
+from sqlalchemy import JSON, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 #: The states of a job, with a sentence each.
@@ -73,7 +73,11 @@ WAITING_FOR = {
 class Job(SQLModel, table=True):
     """One job. Times are seconds since the epoch."""
 
-    __table_args__ = (Index("by_status", "status", "n"),)
+    __table_args__ = (
+        Index("by_status", "status", "n"),
+        Index("by_expiry", "keep_days", "ended_at", sqlite_where=text("expired_at IS NULL")),
+        Index("by_end", "ended_at", sqlite_where=text("expired_at IS NOT NULL")),
+    )
 
     n: int | None = Field(default=None, primary_key=True)  # in order of arrival
     id: str = Field(unique=True)
@@ -138,6 +142,31 @@ class Job(SQLModel, table=True):
 
     outcome: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     artifact: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+
+
+#: The columns of a job that say what was asked for. Whatever makes a job gives all of them, and a retry keeps them.
+ASKED = frozenset(
+    {
+        "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
+        "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets", "given", "max_calls",
+        "max_tokens", "max_cost", "wanted_model",
+    }
+)  # fmt: skip
+
+#: All other columns of a job: what it is called, and what came of it.
+DERIVED = frozenset(
+    {
+        "n", "id", "status", "phase", "reason", "detail", "waiting_for", "cancel_requested_at",
+        "created_at", "started_at", "taken_at", "packaging_at", "settled_at", "ended_at", "expired_at",
+        "sandbox_id", "token_sha256", "image", "image_id", "last_event", "acknowledged",
+        "model", "calls", "tokens", "cost", "repairs", "summary", "turn_waited", "turn_waits_since", "accepted",
+        "verified_by", "outcome", "artifact",
+    }
+)  # fmt: skip
+
+#: The same for a step: what was planned, and what came of it.
+PLANNED = frozenset({"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"})
+RAN = frozenset({"job_id", "status", "exit_code", "detail", "output_bytes", "started_at", "ended_at"})
 
 
 class Step(SQLModel, table=True):

@@ -6,8 +6,8 @@ Whoever changes a job calls the scheduler; whoever reads asks the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,16 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.db.database import Checked, Database
 from orchestrator.db.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
+from protocol.messages import OUTPUT_EVENT_CHARACTERS
 
 #: Seconds.
 DAY = 86_400
 
 #: The events that have what steps print and show.
 PRINTED = ("output", "result", "viewer_cell")
+
+#: Such events that are read at once. One may have a picture of a megabyte.
+PRINTED_PAGE = 500
 
 #: The events that have what the model does, and the one that has what it writes, as it comes.
 THOUGHTS = ("model_call", "planned", "reviewed")
@@ -37,12 +41,27 @@ REPAIRS = ("repair", "facts", "review")
 #: Events, or jobs, that are looked at where all would take too long.
 NEWEST = 1000
 
+#: What hangs on a job: the tables whose rows go with it.
+HANGING = (Event, Turn, Step)
+
+#: Jobs, and rows of one of these tables, that leave the record in one transaction.
+FORGET_JOBS, FORGET_ROWS = 50, 100
+
 
 class Page(NamedTuple):
     """Some events of a job, in order; ``over`` where none will ever come after them."""
 
     events: list[Event]
     over: bool
+
+
+@dataclass(slots=True)
+class Printed:
+    """An event that has what a step printed or showed, or what a viewer ran."""
+
+    number: int
+    kind: str
+    data: dict[str, Any]
 
 
 @dataclass
@@ -66,6 +85,11 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
+
+    @property
+    def closed(self) -> str:
+        """A sentence that says why nothing is written any more; empty while writes work."""
+        return self._database.closed
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,10 +162,24 @@ class Store:
 
         return await self._database.read(work)
 
-    async def outputs(self, job_id: str) -> list[Event]:
-        """What the steps of a job have printed and shown, and what viewers have run, in order."""
-        query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
-        return await self._database.read(lambda session: list(session.exec(query)))
+    def outputs(self, job_id: str) -> Iterator[Printed]:
+        """Read what the steps of a job have printed and shown, and what viewers have run, in order. Blocks.
+
+        Only one page is in memory at a time, because a long job has very many of them.
+        """
+        columns = select(Event.number, Event.kind, Event.data)
+        query = columns.where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
+
+        def page_after(last: int) -> list[Printed]:
+            page = query.where(col(Event.number) > last).limit(PRINTED_PAGE)
+            return self._database.read_here(
+                lambda session: [Printed(n, kind, dict(data)) for n, kind, data in session.exec(page)]
+            )
+
+        last = 0
+        while page := page_after(last):
+            yield from page
+            last = page[-1].number
 
     async def thoughts(self, job_id: str) -> list[Event]:
         """What the model has done for a job, in order: its calls, its plans, its reviews."""
@@ -155,13 +193,24 @@ class Store:
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:
         """Jobs whose files have been kept for as long as they, or else the default, say."""
-        kept = func.coalesce(Job.keep_days, default_days) * DAY
-        query = _with_files().where(col(Job.ended_at) + kept < now)
+        default = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) < now - default_days * DAY)
+        own = _with_files().where(col(Job.keep_days) > 0, col(Job.ended_at) < now - col(Job.keep_days) * DAY)
+        # two queries, because SQLite would visit the whole index for one with an OR
+        return await self._database.read(lambda session: [*session.exec(default), *session.exec(own)])
+
+    async def first_to_go(self, before: float) -> list[Job]:
+        """Jobs with files that ended before a time, the longest ended first: what goes where room is needed.
+
+        Jobs with days of their own stay.
+        """
+        query = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) <= before)
+        query = query.order_by(col(Job.ended_at))
         return await self._database.read(lambda session: list(session.exec(query)))
 
-    async def first_to_go(self) -> list[Job]:
-        """Where room is needed: jobs with files, the longest ended first. Those that say how long stay."""
-        query = _with_files().where(col(Job.keep_days).is_(None)).order_by(col(Job.ended_at))
+    async def to_forget(self, before: float) -> list[str]:
+        """The ids of some jobs that ended before a time and whose files are gone, the longest ended first."""
+        query = select(Job.id).where(col(Job.expired_at).is_not(None), col(Job.ended_at) < before)
+        query = query.order_by(col(Job.ended_at)).limit(FORGET_JOBS)
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def latest(self) -> float:
@@ -308,6 +357,7 @@ class Store:
     async def record(self, job_id: str, reports: Sequence[Report]) -> int:
         """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
 
+        What a step printed in one go becomes one event: events have numbers of their own, so none is missing.
         Returns the number of the agent's last report that is on disk: less than the last one given where there is a
         gap, or where the job does not run any more.
         """
@@ -317,10 +367,12 @@ class Store:
             if job is None:
                 return 0
             last = job.acknowledged
+            fresh: list[Report] = []
             for report in reports if job.status == "running" else ():
-                if report.number != last + 1:
-                    continue
-                last = report.number
+                if report.number == last + 1:
+                    last = report.number
+                    fresh.append(report)
+            for report in _coalesced(fresh):
                 if report.job:
                     session.execute(update(Job).where(col(Job.id) == job_id).values(**report.job))
                 if report.step:
@@ -491,11 +543,30 @@ class Store:
             job = _job(session, job_id)
             if job is None or job.status not in FINAL:
                 return
-            for table in (Event, Step, Turn):
+            for table in HANGING:
                 session.execute(delete(table).where(col(table.job_id) == job_id))
             session.execute(delete(Job).where(col(Job.id) == job_id))
 
         await self._database.write(work, vital=True)
+
+    async def forget(self, job_ids: Sequence[str]) -> bool:
+        """Remove some rows of jobs that have ended; returns True when the jobs themselves are removed too."""
+
+        def work(session: Session) -> bool:
+            for table in HANGING:
+                rowid: Any = literal_column("rowid")
+                some = select(rowid).select_from(table).where(col(table.job_id).in_(job_ids)).limit(FORGET_ROWS)
+                removed: CursorResult[Any] = session.execute(delete(table).where(rowid.in_(some)))  # type: ignore[assignment]
+                if removed.rowcount == FORGET_ROWS:
+                    return False
+            session.execute(delete(Job).where(col(Job.id).in_(job_ids), col(Job.status).in_(FINAL)))
+            return True
+
+        return await self._database.write(work, vital=True)
+
+    async def give_back(self) -> bool:
+        """Give some free pages of the record back to the file system; returns whether there are more."""
+        return await self._database.give_back()
 
     async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
         def work(session: Session) -> Job | None:
@@ -506,8 +577,33 @@ class Store:
 
 
 def _with_files() -> SelectOfScalar[Job]:
-    ended = select(Job).where(col(Job.status).in_(FINAL), col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None))
-    return ended.limit(500)
+    # only ended jobs have a time of their end; a condition on their status would hide the index of that from SQLite
+    return select(Job).where(col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None)).limit(500)
+
+
+def _coalesced(reports: Sequence[Report]) -> Iterator[Report]:
+    """Join neighbouring outputs of one step into one report, up to the size that an agent's own may have."""
+    waiting: Report | None = None
+    texts: list[str] = []
+    size = 0
+
+    def joined() -> Iterator[Report]:
+        if waiting is not None:
+            yield replace(waiting, data={**waiting.data, "text": "".join(texts)}) if len(texts) > 1 else waiting
+
+    for report in reports:
+        if report.kind != "output":
+            yield from joined()
+            yield report
+            waiting = None
+            continue
+        text = report.data["text"]
+        if waiting is None or waiting.data["step"] != report.data["step"] or size + len(text) > OUTPUT_EVENT_CHARACTERS:
+            yield from joined()
+            waiting, texts, size = report, [], 0
+        texts.append(text)
+        size += len(text)
+    yield from joined()
 
 
 def _job(session: Session, job_id: str) -> Job | None:

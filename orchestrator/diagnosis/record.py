@@ -25,7 +25,8 @@ async def disk(case: Case) -> Finding:
     free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
     size = await case.on_thread(lambda: _size(folder))
     detail = f"{show_size(free)} free of which {show_size(reserve)} are reserved; the record has {show_size(size)}."
-    make_room = "Make room, lower RETENTION_DAYS, or delete jobs (DELETE /jobs/{id}); see `docker system df` too."
+    settings = "RETENTION_DAYS or MIN_KEEP_MINUTES"
+    make_room = f"Make room, lower {settings}, or delete jobs (DELETE /jobs/{{id}}); see `docker system df` too."
     try:
         docker = (await case.facts()).folder
         detail += f" Docker's data is in {docker}."
@@ -42,7 +43,16 @@ async def disk(case: Case) -> Finding:
     return Finding("ok", detail)
 
 
+def writer(case: Case) -> Finding | None:
+    """What is wrong with the thread that writes the record; None if nothing is."""
+    if not case.store.closed:
+        return None
+    return Finding("failed", case.store.closed, "Restart the orchestrator: `make down`, `make up`. Its log says more.")
+
+
 async def database(case: Case) -> Finding:
+    if failed := writer(case):
+        return failed
     checked = await case.store.check(DATABASE_SECONDS)
     path = case.job_files.database
     if checked.wrong:

@@ -14,9 +14,11 @@ from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.engines.base import Engine, Facts
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from orchestrator.files.job_files import JobFiles
+from orchestrator.job_secrets.validation import keys
 from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
 from orchestrator.settings import Settings
+from protocol.redaction import Needles
 
 T = TypeVar("T")
 
@@ -74,6 +76,7 @@ class Diagnosis:
         self._settings, self._engine, self._job_files = settings, engine, job_files
         self._case = Case(settings, store, engine, job_files, models, signer, self._facts, self._image_id)
         self._going = Going()
+        self._keys = Needles(keys(settings))
 
     async def brief(self) -> dict[str, Finding]:
         """Whether jobs would start."""
@@ -93,16 +96,23 @@ class Diagnosis:
             detail = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
             found["disk"] = Finding("failed", detail, DISK)
         found["model"] = await settings.model(self._case)
-        return found
+        if failed := record.writer(self._case):
+            found["database"] = failed
+        return self._hidden(found)
 
     async def full(self) -> dict[str, Finding]:
         """Everything; who asks meanwhile gets the same."""
-        return dict(zip(CHECKS, await asyncio.gather(*map(self._check, CHECKS)), strict=True))
+        return self._hidden(dict(zip(CHECKS, await asyncio.gather(*map(self._check, CHECKS)), strict=True)))
 
     async def stop(self) -> None:
         """Try no sandbox any more, and wait for one that is being tried: it is removed then."""
         self._case.stopped = True
         await self._going.wait("sandbox", STOP_SECONDS)
+
+    def _hidden(self, found: dict[str, Finding]) -> dict[str, Finding]:
+        """Hide our keys in findings, which have the words of servers, programs and errors."""
+        hidden: dict[str, Finding] = self._keys.structure(found)
+        return hidden
 
     async def _check(self, name: str) -> Finding:
         look, seconds, hangs = CHECKS[name]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Protocol
 
 
@@ -87,6 +88,12 @@ class Engine(Protocol):
 
     async def sandboxes(self) -> list[Sandbox]:
         """All sandboxes of this orchestrator, running or not."""
+
+    async def written(self, folder: Path) -> dict[str, int]:
+        """Bytes that each sandbox has written, by its id; none if their disk is another one than that of the folder.
+
+        Slow, because the engine looks at every file.
+        """
 
     def salvage(self, sandbox_id: str, path: str) -> AbstractAsyncContextManager[Iterator[bytes]]:
         """A tar stream of what is left at a path, to be read on another thread."""

@@ -67,7 +67,7 @@ class DockerEngine:
         self._owner = str(run_dir)
         self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
         self._pool = ThreadPoolExecutor(THREADS, "docker")
-        self._lock = threading.Lock()
+        self._network_lock = asyncio.Lock()  # those that wait for it take no thread of the pool
         self._client: APIClient | None = None
         self._closed = threading.Event()
         self._stream: Any = None
@@ -120,6 +120,9 @@ class DockerEngine:
         return await self._call(call)
 
     async def start(self, spec: Spec) -> Sandbox:
+        if spec.network == "internet":
+            async with self._network_lock:
+                await self._call(self._ensure_network)
         return await self._call(lambda client: self._start(client, spec))
 
     async def ended(self) -> AsyncIterator[str]:
@@ -170,6 +173,16 @@ class DockerEngine:
 
         return await self._call(call)
 
+    async def written(self, folder: Path) -> dict[str, int]:
+        def call(client: APIClient) -> dict[str, int]:
+            if not _same_disk(folder, Path(client.info()["DockerRootDir"])):
+                return {}
+            filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
+            found = client.containers(all=True, size=True, filters=filters)
+            return {each["Labels"][SANDBOX_LABEL]: each.get("SizeRw") or 0 for each in found}
+
+        return await self._call(call)
+
     @asynccontextmanager
     async def salvage(self, sandbox_id: str, path: str) -> AsyncIterator[Iterator[bytes]]:
         stream, _ = await self._call(lambda client: client.get_archive(_name(sandbox_id), path, chunk_size=1 << 18))
@@ -180,7 +193,9 @@ class DockerEngine:
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
         if self._subnets is None:
-            await self._call(self._ask_for_network)
+            async with self._network_lock:
+                if self._subnets is None:
+                    await self._call(self._look_for_network)
         return self._subnets or []
 
     async def close(self) -> None:
@@ -217,10 +232,14 @@ class DockerEngine:
             ) from error
 
     def _connected(self) -> APIClient:
-        with self._lock:
-            if self._client is None:
-                self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS)
-            return self._client
+        """The client of all threads.
+
+        Making one asks the engine for its version. No lock is held meanwhile: else each call that waits for it would
+        wait for the timeouts of all those before it. Two threads may make one; either will do.
+        """
+        if self._client is None:
+            self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS)
+        return self._client
 
     def _start(self, client: APIClient, spec: Spec) -> Sandbox:
         name = _name(spec.sandbox_id)
@@ -249,10 +268,7 @@ class DockerEngine:
         return Sandbox(spec.sandbox_id, running=True)
 
     def _host_config(self, client: APIClient, spec: Spec) -> dict[str, Any]:
-        network = "none"
-        if spec.network == "internet":
-            network = self._network_name
-            self._ensure_network(client)
+        network = self._network_name if spec.network == "internet" else "none"
         config: dict[str, Any] = client.create_host_config(
             network_mode=network,
             mem_limit=spec.memory,
@@ -280,22 +296,17 @@ class DockerEngine:
         folder.chmod(0o770)
 
     def _ensure_network(self, client: APIClient) -> None:
-        """A bridge on which sandboxes cannot reach each other."""
-        with self._lock:
-            if self._look_for_network(client):
-                return
-            client.create_network(
-                self._network_name,
-                driver="bridge",
-                options={"com.docker.network.bridge.enable_icc": "false"},
-                labels={OWNER_LABEL: self._owner},
-                check_duplicate=True,
-            )
-            self._look_for_network(client)
-
-    def _ask_for_network(self, client: APIClient) -> None:
-        with self._lock:
-            self._look_for_network(client)
+        """A bridge on which sandboxes cannot reach each other. Only one thread at a time may make it."""
+        if self._look_for_network(client):
+            return
+        client.create_network(
+            self._network_name,
+            driver="bridge",
+            options={"com.docker.network.bridge.enable_icc": "false"},
+            labels={OWNER_LABEL: self._owner},
+            check_duplicate=True,
+        )
+        self._look_for_network(client)
 
     def _look_for_network(self, client: APIClient) -> list[IPv4Network | IPv6Network]:
         """The subnets of the sandboxes' bridge, if it is there; remembered from then on."""
@@ -318,6 +329,17 @@ class DockerEngine:
             except Exception as error:
                 log.debug("the engine's event stream ended: %s", error)
             self._closed.wait(RECONNECT_SECONDS)
+
+
+def _same_disk(folder: Path, root: Path) -> bool:
+    """Whether a folder is on the disk of the engine's root folder.
+
+    A container cannot see that folder, but the engine mounts one of its files as /etc/hostname.
+    """
+    for place in (root, Path("/etc/hostname")):
+        with suppress(OSError):
+            return place.stat().st_dev == folder.stat().st_dev
+    return False
 
 
 def _name(sandbox_id: str) -> str:

@@ -158,8 +158,10 @@ class JobFiles:
 
     def write(self, file: IO[bytes], block: bytes) -> None:
         """Write while there is room; raises DiskFull. Blocks."""
-        if len(block) > self.room():
-            raise DiskFull(f"The disk of {self.folder} is full: {self.disk_short()}")
+        room = self.room()
+        if len(block) > room:
+            short = self.disk_short() or f"{show_size(room)} are left for files."
+            raise DiskFull(f"The disk of {self.folder} is full: {short}")
         file.write(block)
 
     def uploads_folder(self, job_id: str) -> Path:
@@ -186,15 +188,21 @@ class JobFiles:
         return self.folder / job_id / "uploads" / str(number)
 
     def share_uploads(self, job_id: str, other_id: str) -> bool:
-        """Give a job the files of another one, without a copy; False where they are not there any more. Blocks."""
-        source, folder = self.folder / job_id / "uploads", self.uploads_folder(other_id)
+        """Give a job the files of another one, without a copy; False where they are not there any more. Blocks.
+
+        Raises OSError; then nothing is left on disk.
+        """
+        source = self.folder / job_id / "uploads"
         try:
+            folder = self.uploads_folder(other_id)
             for path in source.iterdir():
                 os.link(path, folder / path.name)
-        except FileNotFoundError:
+            self.keep_uploads(other_id)
+        except OSError as error:
             self.remove(other_id)
-            return False
-        self.keep_uploads(other_id)
+            if isinstance(error, FileNotFoundError):
+                return False
+            raise
         return True
 
     def with_uploads_alone(self) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from protocol.artifact import TIME_OVER, Artifact
-from protocol.file_names import JUNK, parts_of
+from protocol.file_names import Junk
 from protocol.redaction import Needles
 
 #: The folder's own name in the engine's tar stream.
@@ -67,7 +67,7 @@ def write_zip(
         artifact.leave_out(".", reason)
     else:
         try:
-            _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), JUNK - parts_of(outputs))
+            _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), Junk(outputs))
         except Exception as error:  # whatever a broken stream raises, there is a ZIP of what came before
             artifact.leave_out(".", f"the engine's copy of the workspace broke off: {error}")
     manifest, texts = documents(artifact)
@@ -117,10 +117,50 @@ class _Places:
         return at[part]
 
 
-def _copy(artifact: Artifact, stream: BinaryIO, junk_names: Set[str]) -> None:
+class _Folders:
+    """Leaves out the folders that are junk.
+
+    The file that makes a folder a virtual environment may come after the rest of the folder. Therefore there is a mark
+    for each folder that the copy is in, and what came of the folder is taken back. The copy has a folder in one piece.
+    """
+
+    def __init__(self, artifact: Artifact, junk: Junk) -> None:
+        self._artifact, self._junk = artifact, junk
+        self._names: list[str] = []  # of the folder that the copy is in, from the workspace on
+        self._marks: list[tuple[int, ...]] = []  # of each of them
+        self._left_out: int | None = None  # the index of the one that is left out
+
+    def skips(self, parts: list[str], *, folder: bool) -> bool:
+        """Tell whether an entry is in a junk folder, or is one; leave that folder out."""
+        self._enter(parts if folder else parts[:-1])
+        if self._left_out is not None:
+            return True
+        for index, part in enumerate(parts):
+            if index and (why := self._junk.by_entry(parts[index - 1], part)):
+                self._leave_out(index - 1, why)
+                return True
+            if index < len(self._names) and (why := self._junk.by_name(part)):
+                self._leave_out(index, why)
+                return True
+        return False
+
+    def _enter(self, names: list[str]) -> None:
+        pairs = enumerate(zip(self._names, names, strict=False))
+        same = next((index for index, (old, new) in pairs if old != new), min(len(self._names), len(names)))
+        if self._left_out is not None and same <= self._left_out:
+            self._left_out = None
+        self._names = names
+        self._marks[same:] = [self._artifact.mark() for _ in names[same:]]
+
+    def _leave_out(self, index: int, why: str) -> None:
+        self._artifact.undo(self._marks[index])
+        self._artifact.leave_out("/".join(self._names[: index + 1]), why, junk=True)
+        self._left_out = index
+
+
+def _copy(artifact: Artifact, stream: BinaryIO, junk: Junk) -> None:
     with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
-        junk: set[str] = set()
-        places = _Places()
+        places, folders = _Places(), _Folders(artifact, junk)
         entries = characters = 0
         for member in tar:
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
@@ -134,15 +174,9 @@ def _copy(artifact: Artifact, stream: BinaryIO, junk_names: Set[str]) -> None:
             if parts[:1] == [ROOT]:
                 del parts[0]
             path = "/".join(parts)
-            found = next((index for index, part in enumerate(parts) if part in junk_names), None)
-            if found is not None:
-                folder = "/".join(parts[: found + 1])
-                if folder not in junk:
-                    artifact.leave_out(folder, f"junk: {parts[found]}", junk=True)
-                    junk.add(folder)
-            elif not path or ".." in parts:
+            if not path or ".." in parts or folders.skips(parts, folder=member.isdir()):
                 continue
-            elif member.islnk():
+            if member.islnk():
                 artifact.leave_out(path, f"a second name of {member.linkname}, which the engine's copy has once")
             elif not (member.isreg() or member.issym() or member.isdir()):
                 artifact.leave_out(path, "not a regular file")

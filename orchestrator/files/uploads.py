@@ -186,23 +186,38 @@ async def read_form(
     except BaseException as error:
         await to_thread.run_sync(job_files.remove, job_id)
         if isinstance(error, DiskFull | OSError):
-            raise Unavailable(507, "disk-full", "Disk full", f"The files could not be stored: {error}") from error
+            raise _disk_full(error) from error
         raise
 
 
 def keep_files(paths: list[Path], job_files: JobFiles, job_id: str) -> list[dict[str, Any]]:
-    """Give a job files of this machine, a template's sample, as if they had been uploaded. Blocks. Raises DiskFull."""
-    folder = job_files.uploads_folder(job_id)
+    """Give a job files of this machine, a template's sample, as if they had been uploaded. Blocks.
+
+    Raises Unavailable if the disk is full; then nothing is left on disk.
+    """
     uploads = []
-    for number, path in enumerate(paths, 1):
-        content = path.read_bytes()
-        file = job_files.create_upload(folder, number)
-        job_files.write(file, content)
-        job_files.finish(file)
-        digest = hashlib.sha256(content).hexdigest()
-        uploads.append({"name": path.name, "bytes": len(content), "sha256": digest, "sample": True})
-    job_files.keep_uploads(job_id)
+    try:
+        folder = job_files.uploads_folder(job_id)
+        for number, path in enumerate(paths, 1):
+            content = path.read_bytes()
+            with job_files.create_upload(folder, number) as file:
+                job_files.write(file, content)
+                job_files.finish(file)
+            digest = hashlib.sha256(content).hexdigest()
+            uploads.append({"name": path.name, "bytes": len(content), "sha256": digest, "sample": True})
+        job_files.keep_uploads(job_id)
+    except (DiskFull, OSError) as error:
+        job_files.remove(job_id)
+        raise _disk_full(error) from error
     return uploads
+
+
+def share_files(job_files: JobFiles, job_id: str, other_id: str) -> bool:
+    """Give a job the files of another one, see ``JobFiles.share_uploads``. Blocks. Raises Unavailable."""
+    try:
+        return job_files.share_uploads(job_id, other_id)
+    except OSError as error:
+        raise _disk_full(error) from error
 
 
 def tar(uploads: list[dict[str, Any]], path_of: Callable[[int], Path]) -> Iterator[bytes]:
@@ -217,6 +232,10 @@ def tar(uploads: list[dict[str, Any]], path_of: Callable[[int], Path]) -> Iterat
                 yield block
         yield b"\0" * (-upload["bytes"] % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _disk_full(error: Exception) -> Unavailable:
+    return Unavailable(507, "disk-full", "Disk full", f"The files could not be stored: {error}")
 
 
 def too_much(max_upload: int) -> BadRequest:

@@ -82,7 +82,7 @@ class Hiding:
 
     async def secrets_of(self, job: Job) -> Needles:
         """The job's own secrets, which its files are looked through for."""
-        return Needles(await self._of(job) if job.secrets else {})
+        return await asyncio.to_thread(Needles, await self._of(job)) if job.secrets else Needles({})
 
     async def forget(self, job: Job) -> None:
         """The job ends: nobody can read its secrets any more."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Going, Tasks
@@ -18,6 +18,7 @@ from orchestrator.engines.base import Engine, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from orchestrator.files.job_files import JobFiles
 from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ OBSTACLE_SECONDS = 2.0
 #: Seconds for the engine to say whether the image is there, and for the disk to say what room it has; then jobs are
 #: told to wait for it.
 ENGINE_SECONDS, DISK_SECONDS = 5.0, 5.0
+
+#: Seconds to wait for room that is being made; then jobs are told that there is none.
+ROOM_SECONDS = 5.0
 
 #: Seconds until the queue is looked at again where nothing has rung.
 IDLE_SECONDS = 60.0
@@ -45,15 +49,14 @@ class Dispatcher:
         finalizer: Finalizer,
         notifier: Notifier,
         tasks: Tasks,
+        hooks: Hooks,
     ) -> None:
         self._settings, self._store, self._engine, self._job_files = settings, store, engine, job_files
-        self._finalizer, self._notifier, self._tasks = finalizer, notifier, tasks
+        self._finalizer, self._notifier, self._tasks, self._hooks = finalizer, notifier, tasks, hooks
         self._work = asyncio.Event()
         self._starting: set[str] = set()
         self._going = Going()
         self._obstacle = True  # as it may have been before a restart
-        self._on_started: Callable[[str], None] = lambda sandbox_id: None
-        self.make_room: Callable[[], Awaitable[None]]  # called where the disk is short
         self.stopped = False
 
     def look(self) -> None:
@@ -62,10 +65,6 @@ class Dispatcher:
 
     def is_starting(self, job_id: str) -> bool:
         return job_id in self._starting
-
-    def call_when_started(self, call: Callable[[str], None]) -> None:
-        """Have a function called with the id of each sandbox whose start is through, well or not."""
-        self._on_started = call
 
     async def run(self) -> None:
         """Start jobs, one after the other, for as long as the system runs."""
@@ -120,6 +119,10 @@ class Dispatcher:
         """The image's id, and what no job can start without and a sentence about it."""
         try:
             short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
+            if short:
+                with contextlib.suppress(TimeoutError):  # it goes on, and this is asked again
+                    await self._going.within("room", self._hooks.room_needed.emit, ROOM_SECONDS)
+                short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
         except TimeoutError:
             short = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
         if short:
@@ -135,10 +138,6 @@ class Dispatcher:
             return "", ("engine", str(error))
 
     async def _disk_short(self) -> str | None:
-        """A sentence where the disk has too little room, also after old files are gone."""
-        if not await asyncio.to_thread(self._job_files.disk_short):
-            return None
-        await self.make_room()
         return await asyncio.to_thread(self._job_files.disk_short)
 
     async def _image(self) -> str:
@@ -170,7 +169,7 @@ class Dispatcher:
             await self._finalizer.close(job, "failed", "engine_error", detail)
         finally:
             self._starting.discard(job.id)
-            self._on_started(job.sandbox_id)
+            await self._hooks.sandbox_started.emit(job.sandbox_id)
 
     async def _has_ended(self, job_id: str) -> bool:
         job = await self._store.job(job_id)

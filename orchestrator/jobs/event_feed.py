@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from orchestrator.concurrency.notifier import Notifier
+from orchestrator.concurrency.notifier import Notifier, wait_until
 from orchestrator.db.models import Event
 from orchestrator.db.store import Store
 from orchestrator.reports.documents import iso
@@ -39,25 +39,32 @@ class EventFeed:
 
     async def follow(self, job_id: str, last: int) -> AsyncGenerator[Told]:
         """A job's events after a number, each as it happens; ends after the final one, or where the system stops."""
-        with self._notifier.listening(job_id) as heard:
+        with self._notifier.listening(job_id):  # without a break: the rings are counted for the feed
             feed = self._feeds.setdefault(job_id, _Feed(job_id, self._store, self._notifier))
-            while True:
-                heard.clear()
+            all_told = -1  # rings after which nothing more was there
+
+            async def more() -> tuple[list[Told], bool] | None:
+                nonlocal all_told
+                rings = self._notifier.rings(job_id)
+                if rings == all_told:
+                    return None
                 told, over = await feed.after(last)
+                if len(told) < PAGE:
+                    all_told = rings
+                return (told, over) if told or over else None
+
+            while page := await wait_until(self._notifier, job_id, more):
+                told, over = page
                 for event in told:
                     yield event
                     last = event.number
                 if over:
                     return
-                if len(told) == PAGE:
-                    continue
-                if self._notifier.closed:
-                    return  # the follower comes back with Last-Event-ID
-                await heard.wait()
+            # the system stops: the follower comes back with Last-Event-ID
 
 
 class _Feed:
-    """What was read of a job's events since its bell rang last."""
+    """What was read of a job's events since its notifier rang last."""
 
     def __init__(self, job_id: str, store: Store, notifier: Notifier) -> None:
         self._job_id, self._store, self._notifier = job_id, store, notifier
@@ -79,7 +86,11 @@ class _Feed:
 
     async def _read(self, last: int) -> tuple[list[Told], bool]:
         events, over = await self._store.events(self._job_id, last, PAGE)
-        return [Told(e.number, e.kind, json.dumps({"at": iso(e.at), **_told(e)})) for e in events], over
+        return await asyncio.to_thread(_all_told, events), over
+
+
+def _all_told(events: list[Event]) -> list[Told]:
+    return [Told(e.number, e.kind, json.dumps({"at": iso(e.at), **_told(e)})) for e in events]
 
 
 def _told(event: Event) -> dict[str, Any]:

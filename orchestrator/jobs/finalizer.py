@@ -13,7 +13,7 @@ import logging
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from functools import partial
@@ -22,12 +22,13 @@ from typing import Any, BinaryIO
 from orchestrator import logs
 from orchestrator.concurrency.notifier import Notifier
 from orchestrator.db.models import FINAL, MODEL, Event, Job, Step
-from orchestrator.db.store import Store
+from orchestrator.db.store import Printed, Store
 from orchestrator.engines.base import Engine
-from orchestrator.errors import EngineDown, EngineError
+from orchestrator.errors import EngineDown, EngineError, RecordFull
 from orchestrator.files.job_files import DiskFull, JobFiles
 from orchestrator.files.salvage import write_zip
 from orchestrator.job_secrets.vault import Hiding
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.reports import documents
 from orchestrator.settings import Settings
 from protocol import messages
@@ -36,8 +37,8 @@ from protocol.redaction import Needles
 
 log = logging.getLogger(__name__)
 
-#: A job, its steps, what they printed, and what the model did.
-Rows = tuple[Job, list[Step], list[Event], list[Event]]
+#: A job, its steps, and what the model did.
+Rows = tuple[Job, list[Step], list[Event]]
 
 #: The user's folder in a sandbox.
 WORKSPACE = "/workspace"
@@ -48,6 +49,9 @@ DOCUMENTS_BYTES = 128 * 2**20
 #: Why a ZIP has no more of a workspace.
 DISK_IS_FULL = "the host's disk is full"
 
+#: How often a job is closed until it ends without a new ZIP.
+ATTEMPTS = 3
+
 #: Seconds until an engine that is away is asked again.
 ENGINE_RETRY_SECONDS = 2.0
 
@@ -56,32 +60,38 @@ class Finalizer:
     """Brings jobs to their final state, each once."""
 
     def __init__(
-        self, store: Store, engine: Engine, job_files: JobFiles, hiding: Hiding, settings: Settings, notifier: Notifier
+        self,
+        store: Store,
+        engine: Engine,
+        job_files: JobFiles,
+        hiding: Hiding,
+        settings: Settings,
+        notifier: Notifier,
+        hooks: Hooks,
     ) -> None:
         self._store, self._engine, self._job_files, self._hiding = store, engine, job_files, hiding
-        self._settings, self._notifier = settings, notifier
+        self._settings, self._notifier, self._hooks = settings, notifier, hooks
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
-        self._removing: set[asyncio.Task[None]] = set()
-        self.on_settle: Callable[[str], Awaitable[None]] | None = None  # called before it is decided how a job ends
-        self.on_free: Callable[[], None] = lambda: None  # called when a job has ended
-        self.on_end: Callable[[str], None] = lambda job_id: None  # the same, with its id
+        self._failures: defaultdict[str, list[str]] = defaultdict(list)  # what attempts to close a job failed with
+        self._removing: dict[str, asyncio.Task[None]] = {}  # by sandbox
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle_from_agent(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
         """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
         hidden = await self._hiding.of(job)
-        if self.on_settle:
-            await self.on_settle(job.id)
-        told = asdict(hidden.structure(outcome))
+        await self._hooks.job_settling.emit(job.id)
+        told = asdict(await asyncio.to_thread(hidden.structure, outcome))
         settled = await self._store.decide_outcome(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
         self._notifier.ring(job.id)
-        manifest, texts = await self._documents(settled)
-        ending = settled.outcome
+        decided = settled.outcome
+        ending, manifest, texts = await self._documents(settled)
+        if ending != decided:  # not all documents could be made, and it says so
+            await self._store.decide_outcome(job.id, ending, replace=True)
         return messages.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
 
     async def _judged(self, job_id: str, outcome: messages.Outcome) -> dict[str, Any]:
@@ -124,7 +134,11 @@ class Finalizer:
 
     async def finish_stored(self, job: Job) -> bool:
         """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""
-        facts = await asyncio.to_thread(self._facts, job)
+        try:
+            facts = await asyncio.to_thread(self._facts, job)
+        except Exception:
+            log.exception("its ZIP cannot be read, so it is made again")
+            return False
         if facts is None:
             return False
         async with self._locks[job.id]:
@@ -152,33 +166,60 @@ class Finalizer:
 
     async def wait(self) -> None:
         """Return when what was begun is done."""
-        while tasks := [*self._closing.values(), *self._removing]:
+        while tasks := [*self._closing.values(), *self._removing.values()]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
+        """Close a job; an attempt that fails is repeated when the clock finds the job running, but not for ever."""
         logs.concerns(job.id, job.sandbox_id)
         async with self._locks[job.id]:
             now = await self._store.job(job.id)
             if now is None or now.status in FINAL:
                 return
-            if self.on_settle:
-                await self.on_settle(job.id)
-            detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
-            settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
-            unpacked = _unpacked(reason, detail)
-            # from here on no agent takes it: one that has not done so has nothing of it, and its engine may hang
-            if settled.sandbox_id and settled.taken_at is not None:
-                await self._kill(settled.sandbox_id)
-            facts: dict[str, Any] | None
-            try:
-                facts = await self._salvage(settled, unpacked, with_workspace=reason != "disk_full")
-            except DiskFull as error:
-                log.error("no ZIP could be stored: %s", error)
-                facts = None
-                ending = unpacked if _is_completed(settled) else settled.outcome
-                if ending is not None:
-                    settled.outcome = {**ending, "detail": f"{ending['detail']} There is no ZIP: {error}"}
-            await self._finish(settled, facts)
+            if len(self._failures[job.id]) < ATTEMPTS:
+                try:
+                    return await self._close_with_zip(now, status, reason, detail)
+                except RecordFull:  # nothing at all can be stored until there is room
+                    raise
+                except Exception as error:
+                    self._failures[job.id].append(f"{type(error).__name__}: {error}"[:200])
+                    if len(self._failures[job.id]) < ATTEMPTS:
+                        raise
+                    log.exception("closing it failed %d times, so it ends without a new ZIP", ATTEMPTS)
+            await self._close_without_zip(now, status, reason, detail)
+
+    async def _close_with_zip(self, now: Job, status: str, reason: str | None, detail: str) -> None:
+        await self._hooks.job_settling.emit(now.id)
+        detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
+        settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
+        unpacked = _unpacked(reason, detail)
+        # from here on no agent takes it: one that has not done so has nothing of it, and its engine may hang
+        if settled.sandbox_id and settled.taken_at is not None:
+            await self._kill(settled.sandbox_id)
+        facts: dict[str, Any] | None
+        try:
+            facts = await self._salvage(settled, unpacked, with_workspace=reason != "disk_full")
+        except DiskFull as error:
+            log.error("no ZIP could be stored: %s", error)
+            facts = None
+            _say_without_zip(settled, unpacked, f"There is no ZIP: {error}")
+        await self._finish(settled, facts)
+
+    async def _close_without_zip(self, now: Job, status: str, reason: str | None, detail: str) -> None:
+        """End a job with the ZIP that an attempt left on disk, or without one, and say why."""
+        hidden = await self._hiding.of(now)
+        detail = hidden.text(detail)
+        settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
+        try:
+            facts = await asyncio.to_thread(self._facts, settled)
+        except Exception:
+            log.exception("its ZIP cannot be read")
+            facts = None
+        if facts is None:
+            last = hidden.text(self._failures[now.id][-1])
+            why = f"There is no ZIP: {ATTEMPTS} attempts to make it failed ({last})."
+            _say_without_zip(settled, _unpacked(reason, detail), why)
+        await self._finish(settled, facts)
 
     async def _kill(self, sandbox_id: str) -> None:
         """End the sandbox's processes. An engine that is away is waited for, as long as packaging may take."""
@@ -211,7 +252,7 @@ class Finalizer:
         def paper(artifact: Artifact) -> tuple[dict[str, Any], dict[str, str]]:
             if artifact.partial and _is_completed(job):
                 job.outcome = unpacked
-            manifest, texts = _rendered(hidden, rows, artifact.secrets_found, self._api)
+            job.outcome, manifest, texts = self._made(hidden, rows, artifact.secrets_found)
             return {**manifest, "salvaged": True, "partial": manifest["partial"] or artifact.partial}, texts
 
         async with AsyncExitStack() as stack:
@@ -248,28 +289,37 @@ class Finalizer:
         log.info("ended: %s%s", ended.status, f" ({ended.reason})" if ended.reason else "")
         self._notifier.ring(job.id)
         self._locks.pop(job.id, None)
-        self.on_end(job.id)
-        self.on_free()
+        await self._hooks.job_ended.emit(ended)
         if job.sandbox_id:
-            task = asyncio.create_task(self._remove(job.sandbox_id))
-            self._removing.add(task)
-            task.add_done_callback(self._removing.discard)
+            self.remove(job.sandbox_id)
+
+    def remove(self, sandbox_id: str) -> None:
+        """Begin to remove a sandbox, unless that goes on already."""
+        if sandbox_id not in self._removing:
+            task = self._removing[sandbox_id] = asyncio.create_task(self._remove(sandbox_id))
+            task.add_done_callback(lambda _: self._removing.pop(sandbox_id))
 
     async def _remove(self, sandbox_id: str) -> None:
         try:
             await self._engine.stop(sandbox_id)
         except EngineError as error:  # the next comparison with the engine finds it
-            log.warning("its sandbox could not be removed yet: %s", error)
+            log.warning("the sandbox %s could not be removed yet: %s", sandbox_id, error)
 
-    async def _documents(self, job: Job) -> tuple[dict[str, Any], dict[str, str]]:
+    async def _documents(self, job: Job) -> documents.Made:
         rows, hidden = await self._rows(job), await self._hiding.of(job)
         found = (job.outcome or {}).get("packed", {}).get("secrets_found", [])
-        return await asyncio.to_thread(_rendered, hidden, rows, found, self._api)
+        return await asyncio.to_thread(self._made, hidden, rows, found)
 
     async def _rows(self, job: Job) -> Rows:
         """What the documents are made of."""
         store = self._store
-        return job, await store.steps(job.id), await store.outputs(job.id), await store.thoughts(job.id)
+        return job, await store.steps(job.id), await store.thoughts(job.id)
+
+    def _made(self, hidden: Needles, rows: Rows, found: list[dict[str, Any]]) -> documents.Made:
+        """Make the documents for the ZIP, of what may be seen. Blocks."""
+        job, steps, thoughts = hidden.structure(rows)
+        outputs: Iterator[Printed] = map(hidden.structure, self._store.outputs(job.id))
+        return documents.all_of(job, steps, outputs, thoughts, found, self._api)
 
     def _facts(self, job: Job) -> dict[str, Any] | None:
         """What the status tells of a ZIP that is there; with one of ours, the job ends as that one says."""
@@ -297,18 +347,19 @@ class Finalizer:
         self._locks.pop(job_id, None)
         if not task.cancelled() and task.exception():
             log.error("closing it failed, it is tried again", exc_info=task.exception())
-
-
-def _rendered(
-    hidden: Needles, rows: Rows, found: list[dict[str, Any]], api: documents.Api
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The documents for the ZIP, made of what may be seen."""
-    job, steps, outputs, thoughts = hidden.structure(rows)
-    return documents.all_of(job, steps, outputs, thoughts, found, api)
+        else:
+            self._failures.pop(job_id, None)
 
 
 def _is_completed(job: Job) -> bool:
     return job.outcome is not None and job.outcome["status"] == "completed"
+
+
+def _say_without_zip(job: Job, unpacked: dict[str, Any], why: str) -> None:
+    """Change the outcome of a job that has no ZIP. A completed job is none without its ZIP."""
+    ending = unpacked if _is_completed(job) else job.outcome
+    if ending is not None:
+        job.outcome = {**ending, "detail": f"{ending['detail']} {why}".strip()}
 
 
 def _unpacked(reason: str | None, detail: str) -> dict[str, Any]:

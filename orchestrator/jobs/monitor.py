@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Tasks
+from orchestrator.concurrency.notifier import heard_within
 from orchestrator.db.models import Job
 from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine, Exit, Sandbox
 from orchestrator.errors import EngineError
 from orchestrator.jobs.dispatcher import Dispatcher
 from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ CANCEL_SECONDS = 1.0
 #: Seconds beyond a limit that an agent keeps itself, until it is ended from outside.
 LATE_SECONDS = 5.0
 
+#: Seconds between two comparisons with the engine.
+RECONCILE_SECONDS = 30.0
 
 #: The exit code of a container whose agent was ended by SIGKILL, as the kernel does where memory ends.
 KILLED = 137
@@ -45,12 +50,14 @@ class Monitor:
         finalizer: Finalizer,
         dispatcher: Dispatcher,
         tasks: Tasks,
+        hooks: Hooks,
     ) -> None:
         self._settings, self._store, self._engine = settings, store, engine
         self._finalizer, self._dispatcher, self._tasks = finalizer, dispatcher, tasks
         self._started_at = time.time()
         self._early: set[str] = set()  # sandboxes that ended before their start was through
-        dispatcher.call_when_started(self._look_if_early)
+        self._connected = asyncio.Event()  # to the engine, again: ends may have been missed
+        hooks.sandbox_started.subscribe(self._look_if_early)
 
     async def run(self) -> None:
         """Hear of sandboxes that end, for as long as the system runs."""
@@ -58,7 +65,18 @@ class Monitor:
             if sandbox_id:
                 self._tasks.spawn(self._look_at_sandbox(sandbox_id))
             else:
-                await self.reconcile_quietly()
+                self._connected.set()
+
+    async def compare(self) -> None:
+        """Compare the engine with the record at each connection and on a clock, for as long as the system runs.
+
+        One loop does both: two comparisons at a time could start the same sandbox twice.
+        """
+        while True:
+            connected = await heard_within(self._connected, RECONCILE_SECONDS)
+            self._connected.clear()
+            await self.reconcile_quietly()
+            if connected:
                 self._dispatcher.look()
 
     async def _look_at_sandbox(self, sandbox_id: str) -> None:
@@ -98,24 +116,30 @@ class Monitor:
             detail = f"The container {how} in phase {job.phase}, before the job did.{said}"
             await self._finalizer.close(job, "failed", "agent_lost", detail)
 
-    async def reconcile_quietly(self) -> None:
+    async def reconcile_quietly(self) -> list[asyncio.Task[None]]:
         """As ``reconcile``; what goes wrong is logged, and tried again."""
         with logs.about():  # what is said of the job whose turn it is ends with this
             try:
-                await self.reconcile()
+                return await self.reconcile()
             except EngineError as error:
                 log.warning("the engine could not be asked: %s", error)
             except Exception:
                 log.exception("the comparison with the engine failed")
+        return []
 
-    async def reconcile(self) -> None:
-        """Bring the engine and the record together: no job without a sandbox, no sandbox without a job."""
+    async def reconcile(self) -> list[asyncio.Task[None]]:
+        """Bring the engine and the record together: no job without a sandbox, no sandbox without a job.
+
+        Returns the tasks that look at sandboxes that ended. It waits neither for them nor for removals: a container
+        that is stuck holds up nothing else.
+        """
+        looks = list[asyncio.Task[None]]()
         jobs = {job.sandbox_id or "": job for job in await self._store.running()}
         sandboxes = await self._engine.sandboxes()
         for sandbox_id in {sandbox.id for sandbox in sandboxes} - jobs.keys():
             owner = await self._store.job_of_sandbox(sandbox_id)
             if owner is None or owner.status != "running":
-                await self._engine.stop(sandbox_id)
+                self._finalizer.remove(sandbox_id)
         if lost := self._without(jobs, sandboxes):
             # a start may have come through while the engine was asked; none begins for a job that is seen here
             lost = self._without(lost, await self._engine.sandboxes())
@@ -126,7 +150,9 @@ class Monitor:
             if job.taken_at is None and not job.cancel_requested_at and not self._dispatcher.stopped:
                 await self._dispatcher.again(job)
             else:
-                await self._look_at_sandbox(sandbox_id)
+                look = partial(self._look_at_sandbox, sandbox_id)
+                looks.append(self._tasks.spawn_once(f"look at {sandbox_id}", look))
+        return looks
 
     def _without(self, jobs: dict[str, Job], sandboxes: list[Sandbox]) -> dict[str, Job]:
         """The jobs whose sandbox does not run, but for those that are about to start or to end."""
@@ -141,8 +167,7 @@ class Monitor:
 
     async def remove_all(self) -> None:
         """Remove every sandbox, whatever the record says. Raises EngineError."""
-        for sandbox in await self._engine.sandboxes():
-            await self._engine.stop(sandbox.id)
+        await asyncio.gather(*(self._engine.stop(sandbox.id) for sandbox in await self._engine.sandboxes()))
 
     async def tick(self) -> None:
         """End what a clock says must end: all times are in the store, so a restart changes nothing."""
@@ -154,7 +179,7 @@ class Monitor:
             packaging = job.packaging_at or job.settled_at
             if job.taken_at is None:
                 if self._too_late_to_speak(job):
-                    self._tasks.spawn(self._never_spoke(job))
+                    self._tasks.spawn_once(f"give up {job.id}", partial(self._never_spoke, job))
             elif packaging:
                 if now > self._since(packaging) + self._settings.package_seconds + LATE_SECONDS:
                     detail = f"Packaging took longer than {self._settings.package_seconds:g} s (PACKAGE_SECONDS)."

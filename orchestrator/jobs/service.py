@@ -17,10 +17,10 @@ from functools import partial
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from orchestrator import logs
-from orchestrator.concurrency.background import Tasks
-from orchestrator.concurrency.notifier import Notifier, heard_within
+from orchestrator.concurrency.background import Going, Tasks
+from orchestrator.concurrency.notifier import Notifier, wait_until
 from orchestrator.db.models import FINAL, MODEL, Job, Step
-from orchestrator.db.store import Report, Store
+from orchestrator.db.store import DAY, Report, Store
 from orchestrator.engines.base import Engine
 from orchestrator.errors import EngineError, Unavailable, no_such_job
 from orchestrator.files.job_files import JobFiles
@@ -30,6 +30,7 @@ from orchestrator.job_secrets.vault import Hiding, Lost, Vault
 from orchestrator.jobs.dispatcher import Dispatcher, digest
 from orchestrator.jobs.event_feed import EventFeed
 from orchestrator.jobs.finalizer import Finalizer
+from orchestrator.jobs.hooks import Hooks
 from orchestrator.jobs.monitor import LATE_SECONDS, Monitor
 from orchestrator.live.file_requests import FileRequests
 from orchestrator.live.grants import Signer
@@ -40,13 +41,17 @@ from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reasoning.model_session import ModelSession
 from orchestrator.settings import Settings
+from orchestrator.sizes import show_size
 from protocol import messages
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what a clock decides, between two comparisons with the engine, and between two for
-#: what has expired.
-TICK_SECONDS, RECONCILE_SECONDS, EXPIRE_SECONDS = 1.0, 30.0, 60.0
+#: Seconds between two looks for what a clock decides, between two for what has expired, and between two for a disk that
+#: is short.
+TICK_SECONDS, EXPIRE_SECONDS, ROOM_SECONDS = 1.0, 60.0, 5.0
+
+#: Seconds for the engine to say what sandboxes have written.
+WRITTEN_SECONDS = 20.0
 
 #: What is told of the end of a job that was running when the system was stopped.
 STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
@@ -69,22 +74,27 @@ class JobService:
         signer: Signer,
     ) -> None:
         self._settings, self._store, self._job_files, self._vault = settings, store, job_files, vault
-        self.notifier = Notifier()
+        self._engine = engine
+        self.notifier, self.hooks = Notifier(), Hooks()
         self.file_requests = FileRequests(store, self.notifier)
         self.event_feed = EventFeed(store, self.notifier)
         self.viewers = Viewers(store, self.notifier, signer)
-        self._tasks = Tasks()
+        self._tasks, self._going = Tasks(), Going()
+        self._making_room = asyncio.Lock()
         self._hiding = Hiding(vault, keys(settings))
-        self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier)
-        self._dispatcher = Dispatcher(settings, store, engine, job_files, self._finalizer, self.notifier, self._tasks)
-        self._monitor = Monitor(settings, store, engine, self._finalizer, self._dispatcher, self._tasks)
-        self._finalizer.on_free = self._dispatcher.look
-        self._dispatcher.make_room = self.expire
+        self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier, self.hooks)
+        self._dispatcher = Dispatcher(
+            settings, store, engine, job_files, self._finalizer, self.notifier, self._tasks, self.hooks
+        )
+        self._monitor = Monitor(settings, store, engine, self._finalizer, self._dispatcher, self._tasks, self.hooks)
         self._model_session = ModelSession(
             settings, store, self.notifier, self._tasks, self._hiding, models, job_files.upload
         )
-        self._finalizer.on_settle = self._model_session.end
-        self._finalizer.on_end = self._forget
+        self.hooks.room_needed.subscribe(self._expire_alone)
+        self.hooks.job_settling.subscribe(self._model_session.end)
+        self.hooks.job_ended.subscribe(self._forget)
+        self.hooks.job_ended.subscribe(lambda job: self._dispatcher.look())  # its slot is free
+        self._expiring = asyncio.Lock()
         self._clock = AsyncIOScheduler()
 
     @property
@@ -135,7 +145,7 @@ class JobService:
             await self._finalizer.close(job, "cancelled", None, "The job was cancelled before it started.")
         elif job.status == "running" and job.settled_at is None and job.cancel_requested_at:
             log.info("cancellation asked for in phase %s", job.phase)
-            self._tasks.spawn(self._monitor.enforce_cancel(job_id))
+            self._tasks.spawn_once(f"cancel {job_id}", partial(self._monitor.enforce_cancel, job_id))
         return await self._store.job(job_id) or job
 
     async def delete(self, job_id: str) -> None:
@@ -157,17 +167,17 @@ class JobService:
 
     async def wait(self, job_id: str, seconds: float) -> Job:
         """A job as it is when it has ended, or after so many seconds."""
-        end = time.monotonic() + seconds
-        with self.notifier.listening(job_id) as heard:
-            while True:
-                heard.clear()
-                job = await self._store.job(job_id)
-                if job is None:
-                    raise no_such_job(job_id)
-                left = end - time.monotonic()
-                if job.status in FINAL or left <= 0 or self.notifier.closed:
-                    return job
-                await heard_within(heard, left)
+        seen: list[Job] = []
+
+        async def ended() -> bool:
+            job = await self._store.job(job_id)
+            if job is None:
+                raise no_such_job(job_id)
+            seen[:] = [job]
+            return job.status in FINAL
+
+        await wait_until(self.notifier, job_id, ended, time.monotonic() + seconds)
+        return seen[0]
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -220,29 +230,29 @@ class JobService:
 
     async def record(self, job: Job, reports: list[Report]) -> int:
         """Store what the agent reports; returns the number of its last report that is on disk."""
-        last = await self._store.record(job.id, (await self._hiding.of(job)).structure(reports))
+        hidden = await self._hiding.of(job)
+        if hidden:  # to look through a large batch takes long
+            reports = await asyncio.to_thread(hidden.structure, reports)
+        last = await self._store.record(job.id, reports)
         self.notifier.ring(job.id)
         return last
 
     async def commands(self, job: Job) -> messages.Commands:
         """What is wanted of the agent; held until there is something, or for a while."""
-        end = time.monotonic() + COMMAND_SECONDS
-        with self.notifier.listening(job.id) as heard:
-            while True:
-                heard.clear()
-                now = await self._store.job(job.id)
-                if now is None or now.status != "running" or now.cancel_requested_at:
-                    return messages.Commands(["cancel"])
-                looks, views = self.file_requests.unheard(job.id), self.viewers.unheard(now)
-                if looks or views:
-                    return messages.Commands(looks=looks, views=views)
-                left = end - time.monotonic()
-                if left <= 0 or self.notifier.closed or not await heard_within(heard, left):
-                    return messages.Commands()
 
-    def _forget(self, job_id: str) -> None:
-        self._model_session.forget(job_id)
-        self.viewers.forget(job_id)
+        async def wanted() -> messages.Commands | None:
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.cancel_requested_at:
+                return messages.Commands(["cancel"])
+            looks, views = self.file_requests.unheard(job.id), self.viewers.unheard(now)
+            return messages.Commands(looks=looks, views=views) if looks or views else None
+
+        found = await wait_until(self.notifier, job.id, wanted, time.monotonic() + COMMAND_SECONDS)
+        return found or messages.Commands()
+
+    def _forget(self, job: Job) -> None:
+        self._model_session.forget(job.id)
+        self.viewers.forget(job.id)
 
     def uploads(self, job: Job) -> Iterator[bytes]:
         """The files that came with a job, as a tar stream. Blocks."""
@@ -270,21 +280,28 @@ class JobService:
 
     # ── starting and stopping ────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self) -> None:
-        """Take up the work where it was left."""
+    async def take_up(self) -> None:
+        """Put in order what a sudden end left half done.
+
+        Call it before any door opens: it removes the files and secrets of jobs that are not in the record, as are those
+        of a request that is still coming in.
+        """
         try:
             await self._take_up()
         except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
             log.exception("not all that the last end broke off could be taken up")
+
+    async def start(self) -> None:
+        """Begin to start jobs, and to end what must be ended."""
         self._tasks.spawn(self._monitor.run())
+        self._tasks.spawn(self._monitor.compare())
         self._tasks.spawn(self._dispatcher.run())
         self._every(TICK_SECONDS, self._monitor.tick)
-        self._every(RECONCILE_SECONDS, self._monitor.reconcile_quietly)
-        self._every(EXPIRE_SECONDS, self.expire, next_run_time=datetime.now(UTC))
+        self._every(ROOM_SECONDS, self.make_room)
+        self._every(EXPIRE_SECONDS, self._expire_alone, next_run_time=datetime.now(UTC))
         self._clock.start()
 
     async def _take_up(self) -> None:
-        """Put in order what a sudden end left half done."""
         for job_id in await asyncio.to_thread(self._job_files.with_uploads_alone):
             if await self._store.job(job_id) is None:  # it came before the job was taken
                 await asyncio.to_thread(self._job_files.remove, job_id)
@@ -310,14 +327,76 @@ class JobService:
 
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
+    async def _expire_alone(self) -> None:
+        """Expire files once at a time: two at work would each make the room that one needs."""
+        async with self._expiring:
+            await self.expire()
+
     async def expire(self) -> None:
-        """Remove the files of jobs that have been kept long enough; where the disk is short, of the oldest others."""
+        """Remove the files of jobs that have been kept long enough, make room, and clear the record."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
-        for job in await self._store.first_to_go() if await asyncio.to_thread(self._job_files.disk_short) else ():
-            await self._expire(job, "the disk is short")
-            if not await asyncio.to_thread(self._job_files.disk_short):
+        await self.make_room()
+        await self._forget_ended()
+        while await self._store.give_back():
+            pass  # others may write in between
+
+    async def make_room(self) -> None:
+        """Where the disk is short, end the jobs that eat it, and then remove the oldest files of ended jobs."""
+        async with self._making_room:
+            if not await self._disk_short() or not await self._end_eaters():
+                return
+            for job in await self._store.first_to_go(time.time() - 60 * self._settings.min_keep_minutes):
+                if not await self._disk_short():
+                    break
+                await self._expire(job, "the disk is short")
+
+    async def _disk_short(self) -> str | None:
+        return await asyncio.to_thread(self._job_files.disk_short)
+
+    async def _end_eaters(self) -> bool:
+        """End the jobs that have written more than DISK_RESERVE each, the largest first, while the disk is short.
+
+        Returns False if one of them is being packed: it gives its room back soon, and by itself.
+        """
+        try:
+            ask = partial(self._engine.written, self._job_files.folder)
+            written = await self._going.within("written", ask, WRITTEN_SECONDS)
+        except (EngineError, TimeoutError) as error:
+            log.warning("the disk is short, and what jobs have written is not known: %s", error or "no answer in time")
+            return True
+        for sandbox_id, size in sorted(written.items(), key=lambda item: item[1], reverse=True):
+            short = await self._disk_short()
+            if not short or size <= self._settings.disk_reserve:
                 break
+            job = await self._store.job_of_sandbox(sandbox_id)
+            with logs.about(job.id if job else None, sandbox_id):
+                if job and job.status == "running" and (job.packaging_at or job.settled_at):
+                    log.info(
+                        "the disk is short, and it has written %s: its files go when it is packed", show_size(size)
+                    )
+                    return False
+                if job and job.status == "running":
+                    detail = f"The job had written {show_size(size)} when the disk got short, so it was ended. {short}"
+                    await self._finalizer.close(job, "failed", "disk_full", detail)
+                try:
+                    await self._engine.stop(sandbox_id)  # its files go with it
+                except EngineError as error:
+                    log.warning("its sandbox could not be removed yet: %s", error)
+        return True
+
+    async def _forget_ended(self) -> None:
+        """Remove from the record what ended more than RECORD_DAYS ago."""
+        if not self._settings.record_days:
+            return
+        while job_ids := await self._store.to_forget(time.time() - self._settings.record_days * DAY):
+            for job_id in job_ids:
+                await asyncio.to_thread(self._job_files.remove, job_id)  # what a sudden end may have left
+            while not await self._store.forget(job_ids):
+                pass  # others may write in between
+            for job_id in job_ids:
+                self.notifier.ring(job_id)
+            log.info("%d jobs have left the record: they ended more than RECORD_DAYS ago", len(job_ids))
 
     async def _expire(self, job: Job, why: str) -> None:
         with logs.about(job.id):
@@ -333,7 +412,7 @@ class JobService:
                 with logs.about(job.id, job.sandbox_id):
                     await self.cancel(job.id, STOPPED.format(job_id=job.id))
             await self._idle_within(self._settings.package_seconds + 2 * LATE_SECONDS)
-        await self._monitor.reconcile_quietly()
+        await asyncio.gather(*await self._monitor.reconcile_quietly(), return_exceptions=True)
         self._clock.shutdown(wait=False)
         await self._finalizer.wait()
         self.notifier.close()

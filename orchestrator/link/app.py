@@ -18,12 +18,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestrator.db.models import MODEL, Job
-from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordFull, Unavailable
+from orchestrator.errors import BadRequest, Conflict, Forbidden, Problem, RecordClosed, RecordFull, Unavailable
 from orchestrator.files.job_files import DiskFull, TooBig
 from orchestrator.jobs.service import JobService
 from orchestrator.link import message_parser
 from orchestrator.link.guard import Guard
-from orchestrator.web.problems import on_crash, on_problem, on_record_full
+from orchestrator.link.pieces import pieces
+from orchestrator.web.problems import on_crash, on_problem, on_record_closed, on_record_full
 from protocol import messages
 
 log = logging.getLogger(__name__)
@@ -39,21 +40,21 @@ def create_link(job_service: JobService) -> ASGIApp:
         job: Job = request.scope["job"]  # the guard has found it
         return job
 
-    async def take(request: Request) -> JSONResponse:
+    async def take(request: Request) -> StreamingResponse:
         job = caller(request)
         version = message_parser.take(await _body(request)).version
         if version != messages.VERSION:
             detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {messages.VERSION!r}."
             await job_service.refuse(job, f"{detail} Build both with `docker compose build`.")
             raise Conflict(409, "version", "Versions differ", detail)
-        return _answer(await job_service.take(job))
+        return _long_answer(await job_service.take(job))
 
     async def uploads(request: Request) -> StreamingResponse:
         return StreamingResponse(job_service.uploads(caller(request)), media_type="application/x-tar")
 
     async def events(request: Request) -> JSONResponse:
         job = caller(request)
-        reports = message_parser.batch(await _body(request), job.steps_count, time.time())
+        reports = await asyncio.to_thread(message_parser.batch, await _body(request), job.steps_count, time.time())
         return _answer(messages.Acknowledged(await job_service.record(job, reports)))
 
     async def commands(request: Request) -> JSONResponse:
@@ -71,9 +72,9 @@ def create_link(job_service: JobService) -> ASGIApp:
         _check_thinks(job)
         return _answer(await job_service.hear(job, question))
 
-    async def outcome(request: Request) -> JSONResponse:
+    async def outcome(request: Request) -> StreamingResponse:
         job = caller(request)
-        return _answer(await job_service.accept_outcome(job, message_parser.outcome(await _body(request))))
+        return _long_answer(await job_service.accept_outcome(job, message_parser.outcome(await _body(request))))
 
     async def artifact(request: Request) -> JSONResponse:
         job = caller(request)
@@ -117,7 +118,15 @@ def create_link(job_service: JobService) -> ASGIApp:
         Route("/views", views, methods=["POST"]),
     ]
     later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
-    app = Starlette(routes=routes, exception_handlers={Problem: on_problem, RecordFull: later, Exception: on_crash})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            Problem: on_problem,
+            RecordFull: later,
+            RecordClosed: on_record_closed,
+            Exception: on_crash,
+        },
+    )
     return Guard(app, job_service)
 
 
@@ -127,9 +136,18 @@ def _check_thinks(job: Job) -> None:
 
 
 def _answer(message: Any) -> JSONResponse:
+    return JSONResponse(_content(message))
+
+
+def _long_answer(message: Any) -> StreamingResponse:
+    """Answer with a message that may have megabytes, such as a plan or the documents for the ZIP."""
+    return StreamingResponse(pieces(_content(message)), media_type="application/json")
+
+
+def _content(message: Any) -> dict[str, Any]:
     if message is None:
         raise Conflict(409, "ended", "Ended", "The job has ended meanwhile.")
-    return JSONResponse(asdict(message))
+    return asdict(message)
 
 
 async def _body(request: Request) -> bytes:

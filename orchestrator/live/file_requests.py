@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from orchestrator.concurrency.notifier import Notifier, heard_within
+from orchestrator.concurrency.notifier import Notifier, wait_until
 from orchestrator.db.models import FINAL
 from orchestrator.db.store import Store
 from orchestrator.errors import NotFound, Unavailable, no_such_job
@@ -106,28 +107,26 @@ class FileRequests:
 
     async def _found(self, answer: Answer) -> bool:
         """Wait for an answer; False where the job has ended."""
-        job_id, loop = answer.job_id, asyncio.get_running_loop()
-        end = loop.time() + messages.LOOK_BEGIN_SECONDS
-        with self._notifier.listening(job_id) as heard:
-            while answer.found is None:
-                heard.clear()
-                job = await self._store.job(job_id)
-                if job is None:
-                    raise no_such_job(job_id)
-                if job.status in FINAL:
-                    return False
-                left = end - loop.time()
-                if answer.found is None and (left <= 0 or self._notifier.closed):
-                    raise Unavailable(
-                        504,
-                        "no-answer",
-                        "No answer",
-                        f"The sandbox of job {job_id} did not answer within {messages.LOOK_BEGIN_SECONDS:g} s: it "
-                        "starts, or has too little CPU or memory, or too many files. Ask again, or wait for the ZIP.",
-                        {"Retry-After": "5"},
-                    )
-                await heard_within(heard, left)
-        return True
+        job_id = answer.job_id
+
+        async def known() -> bool:
+            if answer.found is not None:
+                return True
+            job = await self._store.job(job_id)
+            if job is None:
+                raise no_such_job(job_id)
+            return job.status in FINAL or answer.found is not None
+
+        if not await wait_until(self._notifier, job_id, known, time.monotonic() + messages.LOOK_BEGIN_SECONDS):
+            raise Unavailable(
+                504,
+                "no-answer",
+                "No answer",
+                f"The sandbox of job {job_id} did not answer within {messages.LOOK_BEGIN_SECONDS:g} s: it starts, "
+                "or has too little CPU or memory, or too many files. Ask again, or wait for the ZIP.",
+                {"Retry-After": "5"},
+            )
+        return answer.found is not None
 
     async def _begin(self, job_id: str, wanted: dict[str, Any]) -> Answer:
         gate = self._gates.setdefault(job_id, asyncio.Semaphore(messages.LOOKS))

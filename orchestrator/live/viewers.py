@@ -5,11 +5,11 @@ Nothing of this is in the store: after a restart a viewer asks again, and the ag
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from typing import Literal
 
-from orchestrator.concurrency.notifier import Notifier, heard_within
+from orchestrator.concurrency.notifier import Notifier, wait_until
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
 from orchestrator.errors import Gone, NotFound, Unavailable
@@ -51,24 +51,22 @@ class Viewers:
 
     async def reach(self, job_id: str, name: messages.Service) -> Job:
         """Have a service run and wait until it does; returns its job. Raises NotFound, Gone and Unavailable."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + REACH_SECONDS
         service: Service | None = None
-        with self._notifier.listening(job_id) as heard:
-            while True:
-                heard.clear()
-                job = showable(await self._store.job(job_id), job_id)
-                if service is None or service is not self._services.get(job_id, {}).get(name):
-                    service = self.want(job_id, name)
-                if service.state == "ready":
-                    return job
-                if service.state in ("ended", "failed"):
-                    detail = f"The {name} of job {job_id} could not be started: {service.detail or 'it ended.'}"
-                    raise Unavailable(503, "no-view", "It cannot be shown", detail)
-                left = end - loop.time()
-                if left <= 0 or self._notifier.closed or not await heard_within(heard, left):
-                    detail = f"The {name} of job {job_id} did not start in time: it has too little CPU or memory."
-                    raise Unavailable(504, "no-view", "It does not start", detail)
+
+        async def ready() -> Job | None:
+            nonlocal service
+            job = showable(await self._store.job(job_id), job_id)
+            if service is None or service is not self._services.get(job_id, {}).get(name):
+                service = self.want(job_id, name)
+            if service.state in ("ended", "failed"):
+                detail = f"The {name} of job {job_id} could not be started: {service.detail or 'it ended.'}"
+                raise Unavailable(503, "no-view", "It cannot be shown", detail)
+            return job if service.state == "ready" else None
+
+        if job := await wait_until(self._notifier, job_id, ready, time.monotonic() + REACH_SECONDS):
+            return job
+        detail = f"The {name} of job {job_id} did not start in time: it has too little CPU or memory."
+        raise Unavailable(504, "no-view", "It does not start", detail)
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from orchestrator.llm.base import Model as Model
 from orchestrator.llm.base import Provider
 from orchestrator.llm.fallback import Falling
 from orchestrator.llm.setup import Setup
-from orchestrator.settings import KEYS, OPENAI_URL, Settings, is_private
+from orchestrator.settings import OPENAI_URL, Settings, is_private
 
 
 class Kind(NamedTuple):
@@ -168,4 +168,4 @@ def _setup(settings: Settings, kind: str, name: str) -> Setup:
 
 def secrets(settings: Settings) -> tuple[str, ...]:
     """What may be in no text: every key that is set."""
-    return tuple(key.get_secret_value() for name in KEYS if (key := getattr(settings, name)))
+    return tuple(settings.secrets.values())

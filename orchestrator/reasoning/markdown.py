@@ -54,7 +54,18 @@ def split(text: str) -> Document:
         block, at = _block(lines, at, mark, before)
         found.append(block)
         before = []
-    return Document(found, prose) if found else _without_fences(prose)
+    return Document([one for block in found for one in _inside(block)], prose) if found else _without_fences(prose)
+
+
+_MARKED = re.compile(r"\s*#{2,4}[ \t]+(file|run)\b", re.IGNORECASE)
+
+
+def _inside(block: Block) -> list[Block]:
+    """Split a block whose first line is a heading that should stand before it."""
+    if not _MARKED.match(block.text):
+        return [block]
+    inner = [one for one in _without_fences(block.text.split("\n")).blocks if one.text.strip()]
+    return [Block(block.info, one.text, one.before, block.closed) for one in inner]
 
 
 def _without_fences(lines: list[str]) -> Document:

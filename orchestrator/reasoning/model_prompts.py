@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from orchestrator.db.models import Event, Job, Step
+from orchestrator.db.models import Job, Step
+from orchestrator.db.store import Printed
 from orchestrator.reasoning.error_hints import hints
 from orchestrator.reasoning.named_files import (
     about_a_screen,
@@ -65,6 +66,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
     name = "system" if loop else "files" if only_programs(job) else "run"
     text = PROMPTS[name].safe_substitute(
         loop=PROMPTS["loop"].template,
+        language=_language(names_of(job)),
         screen=f"\n{PROMPTS['screen'].template}\n" if about_a_screen(job.prompt) else "",
         seconds=f"{job.seconds:g}",
         step_seconds=f"{min(job.seconds, settings.model_step_seconds):g}",
@@ -76,8 +78,29 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: messages.Ask, loop: bool) -> str:
-    """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts."""
+def printed_of(steps: Sequence[Step], purpose: messages.Purpose, events: Iterable[Printed]) -> dict[int, str]:
+    """What the steps that a question tells of have printed, by their numbers."""
+    failed = last_failed(steps)
+    match purpose:
+        case "plan" | "syntax":
+            numbers = []
+        case "repair":
+            numbers = [failed.number] if failed else []
+        case _:
+            ended = [step.number for step in steps if step.status == "completed" and step.number != messages.CHECK]
+            numbers = ended[-3:]
+    texts: dict[int, list[str]] = {number: [] for number in numbers}
+    for event in events if texts else ():
+        if event.data["step"] in texts:
+            texts[event.data["step"]].append(printed(event))
+    return {number: drawn("".join(parts)) for number, parts in texts.items()}
+
+
+def question(job: Job, steps: Sequence[Step], outputs: Mapping[int, str], ask: messages.Ask, loop: bool) -> str:
+    """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts.
+
+    ``outputs`` is what ``printed_of`` gives.
+    """
     workspace = _workspace(ask.workspace, ask.purpose == "plan")
     name: str = ask.purpose
     match ask.purpose:
@@ -90,7 +113,7 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: mes
             failed = last_failed(steps)
             parts = {"failed": "", "printed": "", "workspace": workspace, "rest": "", "disown": ""}
             if failed is not None:
-                text = _printed(outputs, failed.number)
+                text = outputs.get(failed.number, "")
                 parts["failed"] = _failed(failed, text, steps)
                 parts["printed"] = cut(shorten(text), PRINTED).strip() or "(nothing)"
                 parts["rest"] = _rest(steps, failed)
@@ -100,9 +123,9 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: mes
                 name = "repair_whole"
                 parts["workspace"] = workspace if NOT_THERE.search(parts["printed"]) else ""
         case "results":
-            parts = {"printed": _all_printed(steps, outputs, PRINTED), "workspace": workspace}
+            parts = {"printed": _all_printed(outputs, PRINTED), "workspace": workspace}
         case "facts":
-            parts = {"facts": _wrong(ask), "printed": _all_printed(steps, outputs, OLDER), "workspace": workspace}
+            parts = {"facts": _wrong(ask), "printed": _all_printed(outputs, OLDER), "workspace": workspace}
             if not loop:
                 name = "facts_whole"
                 parts["workspace"] = workspace if any(fact.about == "missing" for fact in ask.facts) else ""
@@ -110,17 +133,17 @@ def question(job: Job, steps: Sequence[Step], outputs: Sequence[Event], ask: mes
             parts = {
                 "check": _check(job, steps),
                 "outputs": _outputs(job, ask.missing),
-                "printed": _all_printed(steps, outputs, PRINTED),
+                "printed": _all_printed(outputs, PRINTED),
                 "workspace": workspace,
             }
     return _tidy(PROMPTS[name].safe_substitute(parts))
 
 
-def again(plan: str, steps: Sequence[Step], outputs: Sequence[Event], ask: messages.Ask) -> str:
+def again(plan: str, steps: Sequence[Step], outputs: Mapping[int, str], ask: messages.Ask) -> str:
     """The request anew, for a model that plans, when a repair has failed too. ``plan`` is the first turn."""
     trouble, failed = _wrong(ask), last_failed(steps)
     if ask.purpose == "repair" and failed is not None:
-        text = _printed(outputs, failed.number)
+        text = outputs.get(failed.number, "")
         trouble = f"{_failed(failed, text, steps)}\n{cut(shorten(text)[-LAST_PRINTED:], LAST_PRINTED).strip()}"
     return _tidy(PROMPTS["again"].safe_substitute(plan=plan, trouble=trouble))
 
@@ -195,6 +218,15 @@ def only_programs(job: Job) -> bool:
     names = names_of(job)
     plain = not job.uploads and not job.secrets and not about_a_screen(job.prompt)
     return bool(names) and plain and all(_is_written(name) for name in names)
+
+
+#: The language that a fence names, by the suffix of its file.
+FENCES = {"py": "python", "js": "javascript", "mjs": "javascript", "cjs": "javascript", "sh": "bash"}
+
+
+def _language(names: Sequence[str]) -> str:
+    suffix = names[0].rsplit(".", 1)[-1].lower() if names else "py"
+    return FENCES.get(suffix, suffix)
 
 
 def _is_written(name: str) -> bool:
@@ -298,14 +330,8 @@ def _outputs(job: Job, missing: Sequence[str]) -> str:
     return "\nThe declared outputs:\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def _all_printed(steps: Sequence[Step], outputs: Sequence[Event], most: int) -> str:
-    ended = [step.number for step in steps if step.status == "completed" and step.number != messages.CHECK]
-    text = "".join(_printed(outputs, number) for number in ended[-3:])
-    return _block("The end of what was printed:", cut(text, most))
-
-
-def _printed(outputs: Sequence[Event], number: int) -> str:
-    return drawn("".join(printed(event) for event in outputs if event.data["step"] == number))
+def _all_printed(outputs: Mapping[int, str], most: int) -> str:
+    return _block("The end of what was printed:", cut("".join(outputs.values()), most))
 
 
 def wanted(job: Job) -> dict[str, Any]:

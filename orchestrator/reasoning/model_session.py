@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from orchestrator import logs
 from orchestrator.concurrency.background import Tasks
-from orchestrator.concurrency.notifier import Notifier, heard_within
+from orchestrator.concurrency.notifier import Notifier, wait_until
 from orchestrator.db.models import MODEL, Job, Step, Turn
 from orchestrator.db.store import Store
 from orchestrator.errors import (
@@ -158,30 +158,34 @@ class ModelSession:
     async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
         """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
         begun = time.monotonic()
-        end = begun + min(HOLD_SECONDS, max(0.5, question.left))
-        with self._notifier.listening(job.id) as heard:
-            while True:
-                heard.clear()
-                now = await self._store.job(job.id)
-                if now is None or now.status != "running" or now.settled_at:
-                    return None
-                if now.cancel_requested_at or self._notifier.closed:
-                    await self.end(job.id)
-                    return messages.Answered("waiting")
-                if job.id in self._over:
-                    return None
-                asked = self._asked.get(job.id)
-                if asked is None or asked.number != question.number or asked.task is None:
-                    return messages.Answered("unknown")
-                text = asked.writing.text[question.heard :] if asked.writing else ""
-                if asked.task.done():
-                    answered = asked.task.result()
-                    answered.text, answered.queued = text, asked.waited
-                    return answered
-                left = (begun + TELL_SECONDS if text else end) - time.monotonic()
-                waited = left <= 0 or not await heard_within(heard, left)
-                if waited and (text or time.monotonic() >= end):
-                    return messages.Answered("waiting", text=text, queued=asked.waited)
+        tell, end = begun + TELL_SECONDS, begun + min(HOLD_SECONDS, max(TELL_SECONDS, question.left))
+        last = messages.Answered("waiting")
+
+        async def told() -> tuple[messages.Answered | None] | None:
+            """What is to be told now, if anything; in a tuple, because None says that the job has ended."""
+            nonlocal last
+            now = await self._store.job(job.id)
+            if now is None or now.status != "running" or now.settled_at:
+                return (None,)
+            if now.cancel_requested_at or self._notifier.closed:
+                await self.end(job.id)
+                return (messages.Answered("waiting"),)
+            if job.id in self._over:
+                return (None,)
+            asked = self._asked.get(job.id)
+            if asked is None or asked.number != question.number or asked.task is None:
+                return (messages.Answered("unknown"),)
+            text = asked.writing.text[question.heard :] if asked.writing else ""
+            if asked.task.done():
+                answered = asked.task.result()
+                answered.text, answered.queued = text, asked.waited
+                return (answered,)
+            last = messages.Answered("waiting", text=text, queued=asked.waited)
+            return (last,) if text and time.monotonic() >= tell else None
+
+        found = await wait_until(self._notifier, job.id, told, tell)
+        found = found or await wait_until(self._notifier, job.id, told, end)
+        return found[0] if found else last
 
     async def end(self, job_id: str) -> None:
         """Break off what a job asks, and take no further question; the call is in the record when this returns."""
@@ -248,15 +252,17 @@ class ModelSession:
             often = f"The plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)."
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
         talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
-        outputs = await self._store.outputs(job_id)
+        printed = await asyncio.to_thread(
+            lambda: model_prompts.printed_of(steps, ask.purpose, self._store.outputs(job_id))
+        )
         loops, hot = self.loops(model), None
         mends = not loops and ask.purpose in ("repair", "facts") and bool(talk.first)
-        anew = model_prompts.again(talk.first, steps, outputs, ask) if mends else ""
+        anew = model_prompts.again(talk.first, steps, printed, ask) if mends else ""
         if mends and (job.repairs or ask.purpose == "facts"):
             talk.again(anew)
             hot = HOTTER[min(job.repairs, len(HOTTER) - 1)]
         else:
-            talk.add_question(model_prompts.question(job, steps, outputs, ask, loops))
+            talk.add_question(model_prompts.question(job, steps, printed, ask, loops))
         if ask.purpose == "syntax":
             mended, notes = with_imports(steps, ask.problems)
             if mended:

@@ -5,14 +5,19 @@ They are made here, from the record, for every ending alike; the agent only puts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from orchestrator.db.models import VERIFIED_BY, Event, Job, Step, at_the_end
-from orchestrator.reports.notebook import drawn, in_words, notebook
+from orchestrator.db.store import Printed
+from orchestrator.reports.notebook import Shown, drawn, in_words, notebook
 from orchestrator.sizes import show_size
 from protocol import messages
+
+log = logging.getLogger(__name__)
+
 
 #: The words of the report for each way to end.
 ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
@@ -162,14 +167,7 @@ def report(
     job: Job, steps: Sequence[Step], thoughts: Sequence[Event], found: Sequence[dict[str, Any]], api: Api
 ) -> str:
     """What a person reads first."""
-    ending = job.outcome or {}
-    lines = [f"# Job {job.id} {ENDINGS[ending['status']]}", ""]
-    if ending.get("reason"):
-        # what a step printed stands in a block of its own: it is no heading and no table of ours
-        first, *rest = ending["detail"].split("\n")
-        lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
-    elif ending.get("detail"):
-        lines += [ending["detail"], ""]
+    ending, lines = job.outcome or {}, _ending(job)
     if ending["status"] == "completed" and job.verified_by:
         lines += [f"Verified by: {job.verified_by} ({VERIFIED_BY[job.verified_by]}).", ""]
     if ending.get("check_dropped"):
@@ -196,6 +194,19 @@ def report(
     lines += ["", "## Run it again", "", "```bash", _again(job, api), "```", "", *_mended(job, steps, thoughts)]
     lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
+
+
+def _ending(job: Job) -> list[str]:
+    """The title of a report and how the job ended."""
+    ending = job.outcome or {}
+    lines = [f"# Job {job.id} {ENDINGS.get(ending.get('status', ''), '')}".rstrip(), ""]
+    if ending.get("reason"):
+        # what a step printed stands in a block of its own: it is no heading and no table of ours
+        first, *rest = ending["detail"].split("\n")
+        lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
+    elif ending.get("detail"):
+        lines += [ending["detail"], ""]
+    return lines
 
 
 def _again(job: Job, api: Api) -> str:
@@ -255,25 +266,31 @@ def _code(value: object) -> str:
     return f"`{text}`"
 
 
-def output_log(steps: Sequence[Step], events: Sequence[Event]) -> str:
-    """All that the steps printed and showed, each under its title."""
-    titles = {step.number: step.title for step in steps}
-    count = sum(step.number != messages.CHECK for step in steps)
-    parts: list[str] = []
-    current: int | None = None
-    for event in events:
+class OutputLog:
+    """All that the steps printed and showed, each under its title; made event by event."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._titles = {step.number: step.title for step in steps}
+        self._count = sum(step.number != messages.CHECK for step in steps)
+        self._parts: list[str] = []
+        self._current: int | None = None
+
+    def add(self, event: Printed) -> None:
+        """Take the next event."""
         number = event.data["step"]
-        if number != current:
-            if parts and not parts[-1].endswith("\n"):
-                parts.append("\n")
-            heading = "check" if number == messages.CHECK else f"step {number} of {count}"
-            parts.append(f"=== {heading}: {titles.get(number, '')} ===\n")
-            current = number
-        parts.append(printed(event))
-    return drawn("".join(parts))
+        if number != self._current:
+            if self._parts and not self._parts[-1].endswith("\n"):
+                self._parts.append("\n")
+            heading = "check" if number == messages.CHECK else f"step {number} of {self._count}"
+            self._parts.append(f"=== {heading}: {self._titles.get(number, '')} ===\n")
+            self._current = number
+        self._parts.append(printed(event))
+
+    def text(self) -> str:
+        return drawn("".join(self._parts))
 
 
-def printed(event: Event) -> str:
+def printed(event: Printed) -> str:
     """What an event of a step has in words: what it printed, or a line for what it showed."""
     if event.kind == "output":
         return str(event.data["text"])
@@ -281,25 +298,77 @@ def printed(event: Event) -> str:
     return f"{words}\n" if words else ""
 
 
+class Made(NamedTuple):
+    """The documents for a ZIP, and the outcome that they tell."""
+
+    outcome: dict[str, Any]
+    manifest: dict[str, Any]
+    texts: dict[str, str]
+
+
 def all_of(
     job: Job,
     steps: Sequence[Step],
-    outputs: Sequence[Event],
+    outputs: Iterable[Printed],
     thoughts: Sequence[Event],
     found: Sequence[dict[str, Any]],
     api: Api,
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The manifest and the texts for the ZIP of a job whose outcome is settled.
+) -> Made:
+    """Make the manifest and the texts for the ZIP of a job whose outcome is settled.
 
     ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
-    manifest has them.
+    manifest has them. A document that cannot be made costs no other one: the outcome says so, and a plain report or
+    manifest takes the place of these two. Goes through the outputs once, and keeps no event.
     """
-    texts = {
-        "report.md": report(job, steps, thoughts, found, api),
-        "output.log": output_log(steps, outputs),
-        "session.ipynb": notebook(job, steps, outputs),
+    output_log, shown = OutputLog(steps), Shown()
+    tells_end: dict[str, Callable[[], Any]] = {
+        "manifest.json": lambda: manifest(job, steps, thoughts),
+        "report.md": lambda: report(job, steps, thoughts, found, api),
     }
-    return manifest(job, steps, thoughts), texts
+    makers: dict[str, Callable[[], Any]] = {
+        **tells_end,
+        "output.log": output_log.text,
+        "session.ipynb": lambda: notebook(job, steps, shown),
+    }
+    made: dict[str, Any] = {}
+    wrong: dict[str, Exception] = {}
+    try:
+        for event in outputs:
+            output_log.add(event)
+            shown.add(event)
+    except Exception as error:  # whatever is wrong with the record, the job ends
+        wrong = {"output.log": error, "session.ipynb": error}
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except Exception as error:
+            wrong[name] = error
+    if wrong:
+        log.error("not all of %s could be made", " and ".join(wrong), exc_info=next(iter(wrong.values())))
+        job.outcome = _with_sentence(job.outcome or {}, wrong)
+        made |= {name: make() for name, make in tells_end.items() if name in made}
+        made = {"manifest.json": plain_manifest(job), "report.md": plain_report(job), **made}
+    return Made(job.outcome or {}, made.pop("manifest.json"), made)
+
+
+def plain_manifest(job: Job) -> dict[str, Any]:
+    """The manifest without what the record tells of the job's steps."""
+    ending = {name: (job.outcome or {}).get(name) for name in ("status", "reason", "detail")}
+    about = {"manifest_version": 1, "version": messages.VERSION, "job_id": job.id}
+    return {**about, **ending, "partial": ending["status"] != "completed"}
+
+
+def plain_report(job: Job) -> str:
+    """The report without what the record tells of the job's steps."""
+    return "\n".join([*_ending(job), "`sha256sum -c SHA256SUMS` checks the files.", ""])
+
+
+def _with_sentence(outcome: dict[str, Any], wrong: dict[str, Exception]) -> dict[str, Any]:
+    """Add to an outcome, once, which documents could not be made."""
+    why = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}"[:200] for error in wrong.values()))
+    sentence = f"Not all of {' and '.join(wrong)} could be made ({why})."
+    detail = outcome.get("detail", "")
+    return outcome if sentence in detail else {**outcome, "detail": f"{detail} {sentence}".strip()}
 
 
 def _planned(step: Step) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orchestrator.db.models import Event, Job, Step, at_the_end
+from orchestrator.db.models import Job, Step, at_the_end
+from orchestrator.db.store import Printed
 from protocol import messages
 
 #: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
@@ -77,27 +79,39 @@ if os.path.isdir("workspace"):
 FENCES = {"shell": "bash", "python": "python", "check": "bash"}
 
 
-def notebook(job: Job, steps: Sequence[Step], events: Sequence[Event]) -> str:
+class Shown:
+    """What the steps of a job have printed and shown, and what viewers have run, by step; made event by event."""
+
+    def __init__(self, events: Iterable[Printed] = ()) -> None:
+        self.of_steps: defaultdict[int, _Outputs] = defaultdict(_Outputs)
+        self.of_viewers: defaultdict[int, list[Printed]] = defaultdict(list)
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Printed) -> None:
+        """Take the next event."""
+        if event.kind == "viewer_cell":
+            self.of_viewers[event.data["step"]].append(event)
+        else:
+            self.of_steps[event.data["step"]].add(event)
+
+
+def notebook(job: Job, steps: Sequence[Step], shown: Shown) -> str:
     """The notebook of a job as it is now, as JSON."""
-    told: dict[int, list[Event]] = {}
-    viewed: dict[int, list[Event]] = {}
-    for event in events:
-        by_step = viewed if event.kind == "viewer_cell" else told
-        by_step.setdefault(event.data["step"], []).append(event)
     ran = [step for step in steps if step.number != messages.CHECK]
     status = (job.outcome or {}).get("status", job.status)
     cells = [_markdown("job", _heading(job))]
     if any(_is_cell(step) for step in ran):
         cells.append(_code("setup", SETUP, 0, [], []))
     for step in [*ran, *(step for step in steps if step.number == messages.CHECK)]:
-        outputs = told.get(step.number, [])
+        outputs = shown.of_steps[step.number].all()
         ended = at_the_end(step.status, status) if job.outcome else step.status
         if _is_cell(step):
             cells.append(_markdown(f"step-{step.number}-title", _title(step, ended)))
             cells.append(_step(step, sum(cell["cell_type"] == "code" for cell in cells), outputs))
         else:
             cells.append(_markdown(f"step-{step.number}", _story(step, ended, outputs)))
-        for event in viewed.get(step.number, ()):
+        for event in shown.of_viewers[step.number]:
             cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
     about = {"job_id": job.id, "status": status, "version": messages.VERSION}
     metadata = {
@@ -139,36 +153,48 @@ def _is_cell(step: Step) -> bool:
     return step.kind == "python" and not step.path and not step.background and step.started_at is not None
 
 
-def _step(step: Step, count: int, events: Sequence[Event]) -> dict[str, Any]:
-    outputs: list[dict[str, Any]] = []
-    displays: dict[str, dict[str, Any]] = {}
-    printed = ""
-    for event in [*events, None]:
-        if event is not None and event.kind == "output":
-            printed += event.data["text"]
-            continue
-        if printed:
-            outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(printed)})
-            printed = ""
-        if event is None:
-            break
+class _Outputs:
+    """What a step has printed and shown, as a notebook has it, made event by event."""
+
+    def __init__(self) -> None:
+        self._outputs: list[dict[str, Any]] = []
+        self._displays: dict[str, dict[str, Any]] = {}
+        self._printed: list[str] = []
+
+    def add(self, event: Printed) -> None:
+        if event.kind == "output":
+            self._printed.append(event.data["text"])
+            return
+        self._end_text()
         if error := event.data.get("error"):
-            outputs.append(_error(*error))
-            continue
+            self._outputs.append(_error(*error))
+            return
         data = _data(event.data.get("data", {}))
         display = event.data.get("display", "")
-        if display in displays:
-            displays[display]["data"] = data
+        if display in self._displays:
+            self._displays[display]["data"] = data
         elif data:
-            outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
+            self._outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
             if display:
-                displays[display] = outputs[-1]
+                self._displays[display] = self._outputs[-1]
+
+    def all(self) -> list[dict[str, Any]]:
+        self._end_text()
+        return self._outputs
+
+    def _end_text(self) -> None:
+        if text := "".join(self._printed):
+            self._outputs.append({"output_type": "stream", "name": "stdout", "text": drawn(text)})
+        self._printed.clear()
+
+
+def _step(step: Step, count: int, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     # a cell that failed does so again: what comes after it is to run all the same
     tags = ["raises-exception"] if step.status != "completed" else []
     return _code(f"step-{step.number}", step.source, count, outputs, tags)
 
 
-def _viewers(event: Event, count: int) -> dict[str, Any]:
+def _viewers(event: Printed, count: int) -> dict[str, Any]:
     """A cell that somebody has run who watched the job; it is marked as theirs."""
     found = event.data
     outputs: list[dict[str, Any]] = []
@@ -218,13 +244,13 @@ def _plain(title: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", title)
 
 
-def _story(step: Step, status: str, events: Sequence[Event]) -> str:
+def _story(step: Step, status: str, outputs: Sequence[dict[str, Any]]) -> str:
     """A step that is no code of the notebook."""
     parts = [_title(step, status)]
     if step.kind == "file":
         parts.append(f"The file `{step.path}`:")
     parts.append(_fenced(step.source, FENCES.get(step.kind, "")))
-    printed = drawn("".join(event.data["text"] for event in events if event.kind == "output"))
+    printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
     if printed.strip():
         parts += ["It printed:", _fenced(printed, "")]
     return "\n\n".join(parts)

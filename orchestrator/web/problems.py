@@ -67,6 +67,11 @@ async def on_record_full(request: Request, error: Exception, status: int = 507) 
     return answer(Problem(status, "disk-full", "Disk full", str(error), {"Retry-After": "10"}))
 
 
+async def on_record_closed(request: Request, error: Exception) -> ProblemResponse:
+    """Nothing can be stored until the orchestrator is started again."""
+    return answer(Problem(503, "record-closed", "Record closed", str(error), {"Retry-After": "30"}))
+
+
 async def on_crash(request: Request, error: Exception) -> ProblemResponse:
     """A mistake of ours: the log has the trace, the answer has none."""
     detail = "The orchestrator made a mistake; its log says more. The job, if there was one, is not lost."

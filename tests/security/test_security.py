@@ -23,14 +23,12 @@ from typing import Any
 import httpx
 import pytest
 
+from orchestrator.settings import Settings
 from protocol import messages
 from tests.support.attack import SPY, TOOLS, USER, bridge_address, container, found_by, give, inspect
 from tests.support.system import ROOT, Artifact, System, docker, until
 
-KEYS = {
-    name: f"canary-{secrets.token_hex(16)}"
-    for name in ("API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY")
-}
+KEYS = {name.upper(): f"canary-{secrets.token_hex(16)}" for name in Settings.secret_names()}
 DENIED = {"EACCES", "EPERM"}
 
 # ── what the jobs run ────────────────────────────────────────────────────────────────────────────────────────────────

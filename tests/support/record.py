@@ -63,4 +63,5 @@ def report(number: int, kind: str, step: int) -> Report:
         "step_started": {"step_number": step, "step": {"status": "running", "started_at": 1.0}},
         "step_ended": {"step_number": step, "step": {"status": "completed", "ended_at": 2.0}},
     }
-    return Report(number, time.time(), kind, {"step": step}, **changes.get(kind, {}))
+    data = {"step": step, "text": f"{number}\n"} if kind == "output" else {"step": step}
+    return Report(number, time.time(), kind, data, **changes.get(kind, {}))

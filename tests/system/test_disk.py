@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.db.disk_reserve import SPARE_BYTES
 from tests.support.answers import problem
+from tests.support.disk import fill
 from tests.support.providers import Asked, OpenAIServer, Turn
 from tests.support.system import ROOT, System, docker, touch, until
 
@@ -163,15 +164,6 @@ def test_on_a_disk_without_any_room_jobs_can_be_cancelled_and_deleted(
     assert system.ended(goes_on)["artifact"]
     system.close()
     system.process = None
-
-
-def fill(disk: Path) -> Path:
-    """A file that takes all the room there is."""
-    filler = disk / "filler"
-    with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
-    return filler
 
 
 @pytest.mark.parametrize("end", ["by itself", "cancelled"])

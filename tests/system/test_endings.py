@@ -238,6 +238,7 @@ def test_a_job_that_prints_much_is_completed_in_little_memory(
 @pytest.mark.parametrize("victim", ["agent", "container"])
 def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str) -> None:
     make = "mkdir -p a/b empty .cache node_modules/x; touch .cache/named node_modules/x/y; ln -s a/b/kept.txt link"
+    make += "; python -m venv --without-pip env"
     job = system.shell(f"{make}; echo kept > a/b/kept.txt; echo ready; sleep 600", outputs=[".cache/named"])
     system.says(job, "ready")
     name = sandbox(system, job)
@@ -256,7 +257,7 @@ def test_the_zip_is_there_when_the_agent_was_killed(system: System, victim: str)
     assert artifact.manifest["salvaged"] and artifact.manifest["partial"]
     assert artifact.getinfo("workspace/link").external_attr >> 28 == 0o12
     assert artifact.paths == {"a/b/kept.txt", ".cache/named", "link", "empty/", "a/", "a/b/", ".cache/"}
-    assert artifact.left_out == {"node_modules": "junk: node_modules"}
+    assert artifact.left_out == {"env": "junk: a virtual environment", "node_modules": "junk: node_modules"}
     assert (found["artifact"]["files"], found["artifact"]["left_out"]) == (2, 0)  # as if the agent had packed it
     assert "ready" in artifact.output_log
     until(lambda: name not in system.containers(), "the sandbox is removed")

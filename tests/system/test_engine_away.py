@@ -115,3 +115,19 @@ def test_jobs_go_on_while_the_engine_is_away_and_what_ended_meanwhile_is_noticed
     assert gated.zip(lost).text("kept.txt") == "kept\n"
     gated.completed(later)
     until(lambda: not gated.containers(), "all sandboxes are removed")
+
+
+def test_a_network_that_the_engine_makes_slowly_holds_up_no_other_job(gated: System, gate: Gate) -> None:
+    job = gated.shell("echo kept > kept.txt; echo ready; sleep 600")
+    gated.says(job, "ready")
+    name = f"containerized-agent-{gated.status(job)['sandbox']}"
+    gate.hold(r"(GET|POST) \S*/networks")
+    other = gated.shell("echo later", network="internet")
+    until(lambda: gate.arrived, "the engine is asked for the network of the other job")
+    docker("pause", name)  # its agent does not hear of the cancellation, so the engine has to end it
+    gated.cancel(job)
+    assert gated.ended(job)["status"] == "cancelled"
+    assert gated.status(other)["phase"] == "starting", "the network is still being made"
+    gated.completed(gated.shell("echo beside it"))
+    gate.release()
+    gated.completed(other)

@@ -13,16 +13,8 @@ from sqlmodel import SQLModel, create_engine
 
 from orchestrator.db import models
 from orchestrator.db.database import Database
-from tests.support.system import ROOT, System
-
-#: A record as version 0.1.0 wrote it before there were migrations: one job that completed, and one that failed.
-FIRST_RECORD = ROOT / "tests/data/record-0.1.0.sql"
-
-
-def write(path: Path, sql: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path)) as record:
-        record.executescript(sql)
+from tests.support.first_record import FIRST_RECORD, write
+from tests.support.system import System
 
 
 def version(path: Path) -> str:
@@ -53,7 +45,7 @@ def test_the_record_of_the_first_version_is_opened(make_system: Callable[..., Sy
     again = system.http.post(f"/jobs/{completed['job_id']}/retry").json()["job_id"]
     system.completed(again)
     system.stop()
-    assert version(system.record / "orchestrator.db") == "0009"
+    assert version(system.record / "orchestrator.db") == "0010"
 
 
 def test_the_record_of_a_later_version_is_left_as_it_is(make_system: Callable[..., System]) -> None:

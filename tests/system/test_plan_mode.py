@@ -73,7 +73,8 @@ def test_an_import_that_the_model_forgot_is_added_without_a_question(one: System
     assert purposes(found) == ["plan"]
     files = one.zip(found["job_id"])
     assert files.text("test_double.py") == f"from double import double\nimport math\n{test}"
-    assert one.output(found["job_id"], found["steps"][-1]["number"]) == "[1]\n"
+    (cell,) = (step["number"] for step in found["steps"] if step["kind"] == "python")
+    assert one.output(found["job_id"], cell) == "[1]\n"
     assert "Added what test_double.py uses and did not import: from double import double; import math" in str(
         plans(found)
     )

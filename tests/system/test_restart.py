@@ -7,16 +7,19 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.link import Caller
-from tests.support.system import FINAL, ROOT, System, docker, touch, until
+from tests.support.system import FINAL, PATIENCE, ROOT, System, docker, touch, until
 
 PING = "for i in $(seq 100); do echo $i >> beats; sleep 0.05; done; echo done"
 
@@ -267,6 +270,48 @@ def test_a_record_that_is_deleted_under_a_running_system_ends_it_and_the_next_st
     system.start()
     assert system.http.get("/jobs").json()["jobs"] == []
     system.completed(system.shell("true"))
+
+
+def test_a_form_that_comes_while_the_last_end_is_taken_up_keeps_its_files(make_system: Callable[..., System]) -> None:
+    system = make_system(PYTHONPATH=str(ROOT / "tests/support/hooks"))
+    hangs = system.folder / "hangs"
+    hangs.write_text("scandir")
+    system.launch()
+    until((system.folder / "hanging").exists, "it looks for uploads of jobs that were never taken")
+    refused, rest = threading.Event(), threading.Event()
+    request = httpx.Request(
+        "POST",
+        "http://x/schedule",
+        data={"steps": json.dumps([{"kind": "shell", "script": "cat in.txt > out.txt"}])},
+        files={"files": ("in.txt", b"kept\n")},
+    )
+    body = request.read()
+
+    def slowly() -> Iterator[bytes]:
+        yield body[:-20]
+        rest.wait(PATIENCE)
+        yield body[-20:]
+
+    def send() -> httpx.Response:
+        headers = {"Content-Type": request.headers["content-type"]}
+        while True:
+            try:
+                return system.http.post("/schedule", content=slowly(), headers=headers)
+            except httpx.ConnectError:
+                refused.set()
+                time.sleep(0.05)
+
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(send)
+        until(lambda: refused.is_set() or list(system.record.glob("*/uploads")), "it is refused, or has begun")
+        hangs.unlink()
+        until(lambda: "listening on" in system.log.read_text(), "the last end is taken up")
+        rest.set()
+        answer = sent.result(PATIENCE)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()["job_id"]
+    system.completed(job)
+    assert system.zip(job).text("out.txt") == "kept\n"
 
 
 def test_a_container_of_somebody_else_is_left_alone(make_system: Callable[..., System]) -> None:

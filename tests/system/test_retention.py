@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.retention import AT_ONCE, LONG, gone
 from tests.support.system import System, until
-
-#: Less than any test takes, and more than any takes: days.
-AT_ONCE, LONG = 1e-7, 30
-
-
-def gone(system: System, job: str) -> bool:
-    return system.http.get(f"/download/{job}").status_code == 410
 
 
 def test_a_job_says_for_itself_how_long_its_files_are_kept(make_system: Callable[..., System]) -> None:
@@ -36,7 +30,7 @@ def test_a_job_says_for_itself_how_long_its_files_are_kept(make_system: Callable
 def test_where_the_disk_is_short_the_longest_ended_go_first(
     make_system: Callable[..., System], small_disk: Path
 ) -> None:
-    system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m").start()
+    system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m", MIN_KEEP_MINUTES="0").start()
     large = "head -c 12000000 /dev/urandom > large"
     asked, first, second = system.shell(large, keep_days=LONG), system.shell(large), system.shell(large)
     for job in (asked, first, second):

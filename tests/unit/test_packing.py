@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from agent.children.pack import matches, pack
+from orchestrator.files.salvage import write_zip
 from protocol.artifact import CHUNK, TIME_OVER, Artifact
 from protocol.file_names import LONGEST_NAME, TOO_LONG
 from tests.support.system import ROOT
@@ -592,6 +593,58 @@ def test_a_workspace_is_salvaged_from_the_tar_stream_of_a_dead_container() -> No
     torn = next(file for file in manifest["files"] if file["path"] == "workspace/torn")
     assert torn["truncated"] and 0 < torn["size"] < len(noise)
     assert manifest["partial"]
+
+
+#: Workspaces with folders that are junk, or only look like it, and outputs that name some of them.
+WITH_JUNK = [
+    (["env/pyvenv.cfg", "env/bin/python", "env/.gitignore", "env/lib/python3.13/site-packages/a.py", "kept"], []),
+    (["a/env/pyvenv.cfg", "a/env/bin/x", "a/env/z", "a/envy", "a/z/pyvenv.cfg", "a/z/bin/python", "z"], []),
+    (["pyvenv.cfg", "bin/python", "node_modules/a/b"], []),  # the workspace itself is never junk
+    (["env/inner/pyvenv.cfg", "env/inner/x", "env/pyvenv.cfg/x", "env/zz"], []),
+    (["env/__pycache__/pyvenv.cfg", "env/x"], []),
+    (["env/pyvenv.cfg", "env/out.csv", ".cache/x", "site-packages/x"], ["env/out.csv"]),
+    (["other/.cache", "sub/node_modules", "sub/.npm/x", "sub/x"], []),  # a file of that name is not junk
+]
+
+
+@pytest.mark.parametrize(("files", "outputs"), WITH_JUNK)
+@pytest.mark.parametrize("order", ["--sort=name", "--sort=none"])
+def test_salvage_leaves_out_what_the_packer_leaves_out(
+    place: Place, files: list[str], outputs: list[str], order: str
+) -> None:
+    for name in files:
+        place.write(name, name.encode())
+    packed = place.pack(*outputs)
+    tar = subprocess.run(["tar", order, "-C", place.root.parent, "-c", "workspace"], check=True, capture_output=True)
+    with open(place.root.parent / "salvaged.zip", "w+b") as out:
+        blocks = (tar.stdout[at : at + 1000] for at in range(0, len(tar.stdout), 1000))
+        papers = {"partial": False, **MANIFEST}, DOCUMENTS
+        told = write_zip(out, blocks, "", 64 * MiB, time.monotonic() + 60, outputs, lambda _: papers)
+    place.zip = place.root.parent / "salvaged.zip"
+    place.unpack()
+    salvaged = place.manifest()
+    assert [file["path"] for file in salvaged["files"] if "sha256" in file] == [
+        file["path"] for file in packed["files"]
+    ]
+    assert salvaged["left_out"] == packed["left_out"]
+    assert (told["files"], told["left_out"], told["partial"]) == (len(packed["files"]), 0, False)
+
+
+def test_a_virtual_environment_takes_no_room_from_what_comes_after_it() -> None:
+    tar = io.BytesIO()
+    noise = os.urandom(6 * MiB)
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for name, content in (("env/bin/large", noise), ("env/pyvenv.cfg", b""), ("result", noise)):
+            member = tarfile.TarInfo(f"workspace/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    out = io.BytesIO()
+    papers = {"partial": False, **MANIFEST}, DOCUMENTS
+    told = write_zip(out, iter([tar.getvalue()]), "", 8 * MiB, time.monotonic() + 60, [], lambda _: papers)
+    with zipfile.ZipFile(out) as content:
+        assert content.testzip() is None
+        assert set(content.namelist()) == {"workspace/result", "report.md", "output.log", "manifest.json", "SHA256SUMS"}
+    assert not told["partial"] and len(out.getvalue()) < 7 * MiB
 
 
 def test_a_source_that_can_not_be_read_twice_is_left_out_where_it_may_not_fit() -> None:

@@ -58,6 +58,8 @@ FORMS = {
     "\n@@@bash\npython a.py\n@@@",
     "tildes": "### file a.py\n~~~python\nx = 1\n~~~\n### run\n~~~bash\npython a.py\n~~~",
     "a longer fence": "### file a.py\n@@@@python\nx = 1\n@@@@\n### run\n@@@bash\npython a.py\n@@@",
+    "headings inside one fence": "@@@\n### file a.py\nx = 1\n\n### run\npython a.py\n@@@",
+    "a heading inside each fence": "@@@\n### file a.py\nx = 1\n@@@\n@@@\n### run\npython a.py\n@@@",
     "no last fence": "### file a.py\n@@@python\nx = 1\n@@@\n### run\n@@@bash\npython a.py",
     "no fence between two blocks": "### file a.py\n@@@python\nx = 1\n\n### run\n@@@bash\npython a.py\n@@@",
     "a workspace prefix": "### file /workspace/a.py\n@@@python\nx = 1\n@@@\n### run\n@@@bash\npython a.py\n@@@",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -13,10 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import Field, SecretStr
 
-from orchestrator.settings import KEYS, Settings, load
+from orchestrator import llm
+from orchestrator.diagnosis import run
+from orchestrator.job_secrets import validation
+from orchestrator.settings import Settings, load
 from tests.support.system import COMPOSE_ALONE, ROOT, System, env_example, free_port, until
 
 #: A setting that neither .env nor compose passes on: docker-compose reads it for itself, and in the orchestrator's
@@ -240,9 +246,34 @@ def test_compose_passes_every_setting_to_the_orchestrator() -> None:
     assert passed == NAMES - {ENGINE}
 
 
-def test_every_key_is_known_as_one() -> None:
-    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    assert secret == set(KEYS)
+#: How the name of a setting ends that is a key.
+LIKE_A_KEY = re.compile(r"(^|_)(keys?|token|secrets?|password|passphrase|credentials?)$")
+
+
+def test_a_setting_that_looks_like_a_key_is_marked_as_a_secret() -> None:
+    looks = {name for name in Settings.model_fields if LIKE_A_KEY.search(name)}
+    assert len(looks) > 1
+    assert looks == set(Settings.secret_names())
+
+
+def test_the_key_of_a_new_provider_is_redacted_because_its_field_is_secret() -> None:
+    class WithAnother(Settings):
+        another_api_key: SecretStr | None = Field(None, description="Key for another provider.")
+
+    settings = WithAnother(another_api_key=SecretStr("a-new-providers-key"), api_key=SecretStr("the-api-key"))
+    assert validation.keys(settings) == {"ANOTHER_API_KEY": "a-new-providers-key", "API_KEY": "the-api-key"}
+    assert set(llm.secrets(settings)) == {"a-new-providers-key", "the-api-key"}
+
+
+def test_the_words_of_an_error_that_a_check_met_have_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(_: object) -> run.Finding:
+        raise RuntimeError("the server said: bad key the-api-key")
+
+    monkeypatch.setattr(run, "CHECKS", {"model": run.Check(look, 1, "")})
+    nothing: Any = None
+    diagnosis = run.Diagnosis(Settings(api_key=SecretStr("the-api-key")), *[nothing] * 5)
+    found = asyncio.run(diagnosis.full())
+    assert found["model"].detail == "The check went wrong: the server said: bad key [secret API_KEY]"
 
 
 def test_each_setting_says_what_it_is_for() -> None:

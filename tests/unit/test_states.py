@@ -163,13 +163,16 @@ class Machine(RuleBasedStateMachine):
 
     def record(self, which: int, given: list[tuple[int, str, int]]) -> Coroutine[Any, Any, None]:
         known = self.one(which)
-        reports, number = [], known.acknowledged
+        reports, number, joined = [], known.acknowledged, None
         for shift, kind, step in given:
             number += 1
             reports.append(report(number + shift, kind, step))
             if known.status == "running" and not known.deleted and number + shift == known.acknowledged + 1:
                 known.acknowledged += 1
-                known.tell(kind)
+                joins = kind == "output" and joined == step  # to the event of the output before it
+                joined = step if kind == "output" else None
+                if not joins:
+                    known.tell(kind)
                 if kind.startswith("step_") and step in known.steps:
                     known.steps[step] = "running" if kind == "step_started" else "completed"
         last = 0 if known.deleted else known.acknowledged

@@ -1,7 +1,8 @@
 """Python runs this at its start where this folder is in PYTHONPATH: see test_disk.py.
 
 What asks the record's disk for something on an event loop is told on stderr; and while there is a file named "hangs"
-beside the record, the calls of the function that it names hang.
+beside the record, the calls of the function that it names hang on threads other than the main one. The file "hanging"
+says that one does.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -23,7 +25,7 @@ EVENTS = {
     "open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.listdir", "os.scandir", "os.link", "os.truncate",
     "shutil.rmtree", "sqlite3.connect",
 }  # fmt: skip
-FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync", "replace")
+FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync", "replace", "scandir")
 
 
 def of_the_record(given: tuple[Any, ...]) -> bool:
@@ -48,6 +50,8 @@ def on_event(event: str, given: tuple[Any, ...]) -> None:
 
 
 def hangs(name: str, given: tuple[Any, ...]) -> bool:
+    if threading.current_thread() is threading.main_thread():
+        return False
     of_a_folder = name == "fsync" and os.path.isdir(f"/proc/self/fd/{given[0]}")
     return HANGS.exists() and HANGS.read_text() == (f"{name} of a folder" if of_a_folder else name)
 
@@ -57,6 +61,7 @@ def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         if of_the_record(given):
             look(name)
             while name not in ("stat", "lstat") and hangs(name, given):
+                HANGS.with_name("hanging").touch()
                 time.sleep(0.02)
         return real(*given, **named)
 
