@@ -135,8 +135,13 @@ def _without_heading(content: list[str]) -> list[str]:
     return content
 
 
+#: How the files of a job are shown to a model. Small models go on with this in their answer.
+_SHOWN = re.compile(r"(All|Beginning) of \S+:$")
+
+
 def _made(info: str, content: list[str], indent: int, before: list[str], closed: bool = True) -> Block:
-    lines = [re.sub(rf"^[ ]{{0,{indent}}}", "", line) if indent else line for line in content]
+    copied = next((n for n, line in enumerate(content) if n and len(line) <= LINE and _SHOWN.match(line)), None)
+    lines = [re.sub(rf"^[ ]{{0,{indent}}}", "", line) if indent else line for line in content[:copied]]
     while lines and not lines[-1].strip():
         lines.pop()
     return Block(info, "".join(f"{line}\n" for line in lines), before, closed)

@@ -236,7 +236,7 @@ def _is_written(name: str) -> bool:
 def _form(job: Job) -> str:
     """The form of the answer and what it must make, for a model that gives the whole work at once."""
     names, uploads = names_of(job), [upload["name"] for upload in job.uploads]
-    written = [name for name in names if _is_written(name)] or mended_files(job.prompt, uploads)
+    written = [name for name in names if _is_written(name)] or mended_by(job)
     if written:
         files = ", ".join(f"`### file {name}`" for name in written[:5])
         return f"\nAnswer with {files}, {'each ' if len(written) > 1 else ''}complete."
@@ -344,6 +344,11 @@ def wanted(job: Job) -> dict[str, Any]:
         "examples": examples_of(job.prompt),
         "tests": tests_of(job.prompt, uploads),
     }
+
+
+def mended_by(job: Job) -> list[str]:
+    """The uploads that the prompt wants to be changed."""
+    return mended_files(job.prompt, [upload["name"] for upload in job.uploads])
 
 
 def names_of(job: Job) -> list[str]:

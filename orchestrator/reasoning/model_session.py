@@ -269,7 +269,7 @@ class ModelSession:
                 reading = Reading(steps=[as_step(row) for row in mended], notes=notes)
                 return await self._planned(job, steps, ask, reading)
         given = Given(
-            named=model_prompts.names_of(job),
+            named=model_prompts.names_of(job) or model_prompts.mended_by(job),
             uploads=[one["name"] for one in job.uploads],
             network=job.network != "none",
             planning=ask.purpose in ("plan", "syntax"),

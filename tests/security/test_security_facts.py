@@ -11,7 +11,7 @@ from tests.support.box import CALLS, NOTHING, Box, boxed
 
 #: Starts a program of the job in place of the children.
 LIAR = """
-judging.sys.executable = "/workspace/liar"
+inspection.sys.executable = "/workspace/liar"
 """
 
 
@@ -44,14 +44,14 @@ def box(engine: None) -> Iterator[Box]:
 )
 def test_an_answer_of_the_wrong_shape_is_dropped(box: Box, said: str) -> None:
     made = f"write('up.csv'); write('said', {said!r}); write('liar', '#!/bin/sh\\ncat /workspace/said')"
-    code = f"kept = keeping.Kept()\nassert kept.save(job, ['up.csv'])\n{LIAR}{CALLS}"
+    code = f"kept = snapshots.Kept()\nassert kept.save(job, ['up.csv'])\n{LIAR}{CALLS}"
     assert box.do(f"{made}; os.chmod('liar', 0o755)", code, uploads=("up.csv",)) == NOTHING
 
 
 def test_an_answer_of_the_right_shape_is_cut_and_put_on_one_line(box: Box) -> None:
     fact = {"path": "a\nb\ud800", "ok": False, "detail": "x\n\ty " + "z" * 3_000, "about": "blank"}
     made = f"write('said', {json.dumps([fact])!r}); write('liar', '#!/bin/sh\\ncat /workspace/said')"
-    (found,) = box.do(f"{made}; os.chmod('liar', 0o755)", f"{LIAR}answer = judging.facts(job, ['a'])")
+    (found,) = box.do(f"{made}; os.chmod('liar', 0o755)", f"{LIAR}answer = inspection.facts(job, ['a'])")
     assert found == {"path": "a b?", "ok": False, "detail": ("x y " + "z" * 3_000)[:500], "about": "blank"}
 
 
@@ -59,8 +59,8 @@ def test_an_answer_of_the_right_shape_is_cut_and_put_on_one_line(box: Box) -> No
 def test_a_child_that_hangs_or_floods_is_killed_with_its_children(box: Box, does: str) -> None:
     code = f"""
 import resource
-judging.SECONDS = 1.0
-kept, began = keeping.Kept(), time.monotonic()
+inspection.SECONDS = 1.0
+kept, began = snapshots.Kept(), time.monotonic()
 assert kept.save(job, ['up.csv'])
 {LIAR}{CALLS}
 assert time.monotonic() < began + 10, "it was waited for"

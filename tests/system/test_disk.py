@@ -113,7 +113,12 @@ def test_an_answer_of_a_model_waits_for_room(make_system: Callable[..., System],
 
     step = {"kind": "shell", "title": "", "source": "echo hi > a.txt", "path": ""}
     with OpenAIServer(answer) as server:
-        settings = {**server.settings, "AGENT_OUTPUT_DIR": str(small_disk / "jobs"), "DISK_RESERVE": "1m"}
+        settings = {
+            **server.settings,
+            "AGENT_OUTPUT_DIR": str(small_disk / "jobs"),
+            "DISK_RESERVE": "1m",
+            "REVIEW": "always",
+        }
         system = make_system(**settings).start()
         job = system.submit(prompt="Say hi")
         until(lambda: server.asked, "the model is asked")

@@ -245,21 +245,21 @@ def test_facts_hide_the_values_of_secrets(box: Box) -> None:
 
 
 def test_without_time_left_only_presence_is_checked(box: Box) -> None:
-    code = "judging.CHILDS_SECONDS = 0.0; answer = judging.facts(job, ['a.json', 'b.json'])"
+    code = "inspection.CHILDS_SECONDS = 0.0; answer = inspection.facts(job, ['a.json', 'b.json'])"
     found = box.do("write('a.json', '{')", code)
     assert [fact["about"] for fact in found] == ["ok", "missing"] and "not checked" in found[0]["detail"]
 
 
 def test_in_a_very_large_workspace_no_file_counts_as_missing(box: Box) -> None:
     made = "write('a.json', '{')\nfor n in range(25_000): open(f'f{n}', 'w').close()"
-    code = "began = time.monotonic(); answer = judging.facts(job, ['a.json', 'x/y']), time.monotonic() - began"
+    code = "began = time.monotonic(); answer = inspection.facts(job, ['a.json', 'x/y']), time.monotonic() - began"
     found, seconds = box.do(made, code)
     assert seconds < 10 and not any(fact["about"] == "missing" for fact in found)
 
 
 @pytest.mark.parametrize("end", ["stop('cancelled')", "kill_for_packing()"])
 def test_no_child_starts_once_the_job_is_stopped_or_packed(box: Box, end: str) -> None:
-    code = f"kept = keeping.Kept(); assert kept.save(job, []); job.processes.{end}\n{CALLS}"
+    code = f"kept = snapshots.Kept(); assert kept.save(job, []); job.processes.{end}\n{CALLS}"
     assert box.do("write('up.csv')", code, uploads=("up.csv",)) == NOTHING
 
 
@@ -268,7 +268,7 @@ def test_if_a_job_breaks_pillow_only_the_checks_of_pictures_stop(box: Box) -> No
     code = """
 broken = "/opt/venv/lib/python3.13/site-packages/PIL/Image.py"
 user(f"import os; os.rename('{broken}', '{broken}.away'); open('{broken}', 'w').write('1 / 0')")
-answer = judging.facts(job, ["a.png", "b.json", "c.xlsx"]), judging.pictures(job, ["a.png"])
+answer = inspection.facts(job, ["a.png", "b.json", "c.xlsx"]), inspection.pictures(job, ["a.png"])
 user(f"import os; os.rename('{broken}.away', '{broken}')")
 """
     facts, pictures = box.do(made, code)
@@ -281,7 +281,7 @@ user(f"import os; os.rename('{broken}.away', '{broken}')")
 def test_saved_files_are_restored_with_their_modes_and_later_files_stay(box: Box) -> None:
     made = "write('out/a.txt', 'one'); os.chmod('out/a.txt', 0o755); os.utime('out/a.txt', (9, 9)); write('b.txt', 'b')"
     code = """
-kept = keeping.Kept()
+kept = snapshots.Kept()
 assert kept.save(job, ["out/*.txt"])
 user("for path in ('out/a.txt', 'b.txt', 'c.txt'): open(path, 'w').write('later')")
 answer = kept.restore(job), read("out/a.txt"), read("b.txt"), read("c.txt")
@@ -294,7 +294,7 @@ assert (status.st_mode & 0o7777, status.st_mtime, status.st_uid) == (0o755, 9, 1
 def test_naming_a_folder_or_a_link_saves_the_files_behind_it(box: Box) -> None:
     made = "write('out/deep/a.txt'); write('real.txt'); os.symlink('real.txt', 'link.txt'); os.symlink('/etc', 'etc')"
     code = """
-kept = keeping.Kept()
+kept = snapshots.Kept()
 assert kept.save(job, ["out", "link.txt", "etc"])
 user("import shutil, os; shutil.rmtree('out'); os.remove('real.txt')")
 answer = kept.restore(job)
@@ -314,7 +314,7 @@ with tarfile.open(fileobj=tar, mode="w") as file:
         file.addfile(member, io.BytesIO(b"x"))
 job.processes.feed(UNPACK).communicate(tar.getvalue())
 user("open('changed.csv', 'a').write('y')")
-kept = keeping.Kept()
+kept = snapshots.Kept()
 assert kept.save(job, ["nothing.*"])
 answer = kept.restore(job)
 """
@@ -324,7 +324,7 @@ answer = kept.restore(job)
 
 def test_a_new_save_replaces_the_earlier_one(box: Box) -> None:
     code = """
-kept = keeping.Kept()
+kept = snapshots.Kept()
 assert kept.save(job, [])
 user("open('a.txt', 'w').write('two'); open('b.txt', 'w').write('two')")
 assert kept.save(job, [])
@@ -345,7 +345,7 @@ answer = kept.restore(job), read("a.txt")
 )
 def test_too_much_or_nothing_is_not_saved_and_the_earlier_save_stays(box: Box, made: str) -> None:
     code = f"""
-kept = keeping.Kept()
+kept = snapshots.Kept()
 first = kept.save(job, ["first"])
 user("import os; os.remove('first')")
 user({HELPERS + made!r})
@@ -358,8 +358,8 @@ answer = first, saved, kept.restore(job)
 
 def test_a_slow_save_stops_in_time_and_leaves_nothing(box: Box) -> None:
     code = """
-keeping.CHILDS_SECONDS = -1.0
-answer = keeping.Kept().save(job, [])
+snapshots.CHILDS_SECONDS = -1.0
+answer = snapshots.Kept().save(job, [])
 user("import os; assert os.listdir(os.path.expanduser('~/.kept')) == []")
 """
     assert box.do("write('a')", code) is False
@@ -383,7 +383,7 @@ os.makedirs("g.txt/full")  # this one stays
 open("h", "w").close()
 """
     code = f"""
-kept = keeping.Kept()
+kept = snapshots.Kept()
 assert kept.save(job, ["**"])
 user({later!r})
 answer = kept.restore(job), [read(path) for path in ("a/b/c.txt", "d.txt", "e.txt", "f.txt", "h/i.txt", "j/k.txt")]
@@ -399,7 +399,7 @@ def test_saved_files_are_neither_in_the_zip_nor_in_the_survey(box: Box) -> None:
     code = r"""
 import io, zipfile
 from agent import model_client
-assert keeping.Kept().save(job, [])
+assert snapshots.Kept().save(job, [])
 read_end, write_end = os.pipe()
 command = [sys.executable, "-I", "-m", "agent.children.pack", str(write_end)]
 pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "pass_fds": (write_end,)}
@@ -418,9 +418,9 @@ def test_an_upload_is_set_aside_once_under_a_free_name(box: Box) -> None:
     made = "write('data.csv', 'given'); os.chmod('data.csv', 0o640); write('in/b', 'b'); write('in/b.original')"
     code = """
 user("open('other.csv', 'w').close()")
-answer = [keeping.set_aside(job, ["./data.csv", "/workspace/in/b", "gone.csv", "other.csv", "etc/passwd"])]
+answer = [snapshots.set_aside(job, ["./data.csv", "/workspace/in/b", "gone.csv", "other.csv", "etc/passwd"])]
 user("open('data.csv', 'w').write('new')")
-answer += [keeping.set_aside(job, ["data.csv"]), job.aside]
+answer += [snapshots.set_aside(job, ["data.csv"]), job.aside]
 user("assert open('data.original.csv').read() == 'given' and open('in/b.original-2').read() == 'b'")
 assert os.stat("/workspace/data.original.csv").st_mode & 0o7777 == 0o640
 """
@@ -459,7 +459,7 @@ Image.new("I;16", (30, 10), 700).save("deep.png")
 """
     named = ["dots.png", "noise.png", "clear.gif", "turned.jpg", "deep.png"]
     code = f"""{SIZES}
-found = judging.pictures(job, {named}, 9)
+found = inspection.pictures(job, {named}, 9)
 assert all(len(one.data) <= 400 << 10 for one in found)
 answer = [size(one) for one in found]
 """
@@ -481,7 +481,7 @@ for number, path in enumerate(["old.png", "new.jpg", "figures/figure-1.png", "na
     os.utime(path, (number, number))
 picture("white.png.txt", format="PNG")
 """
-    code = "answer = [one.name for one in judging.pictures(job, ['named.png'], {})]"
+    code = "answer = [one.name for one in inspection.pictures(job, ['named.png'], {})]"
     names = ["named.png", "figures/figure-1.png", "same.png", "new.jpg", "old.png"]
     assert box.do(made, code.format(9)) == [name for name in names if name != "same.png"]  # named.png once more
     assert box.do(made, code.format(2)) == names[:2]
@@ -511,13 +511,13 @@ os.chmod("/opt/venv/bin/screenshot", 0o755)
 shutil.copy("/bin/sleep", "Xtigervnc")
 """
     code = r"""
-before = judging.screenshot(job), os.path.exists("/workspace/called")
+before = inspection.screenshot(job), os.path.exists("/workspace/called")
 screen = job.processes.spawn(["/workspace/Xtigervnc", "60"])
 while open(f"/proc/{screen.pid}/comm").read() != "Xtigervnc\n":
     time.sleep(0.01)
-after = [[one.name for one in judging.pictures(job, [], most)] for most in (2, 1)]
+after = [[one.name for one in inspection.pictures(job, [], most)] for most in (2, 1)]
 user("import os; os.remove('/opt/venv/bin/screenshot')")
-answer = before, after, judging.screenshot(job)
+answer = before, after, inspection.screenshot(job)
 screen.kill(), screen.wait()
 """
     before, after, gone = box.do(made, code)
@@ -529,7 +529,7 @@ def test_a_table_without_the_columns_that_the_request_says_is_told(box: Box) -> 
     made = "open('a.csv', 'w').write('Category;Amount\\nx;1\\n'); open('b.csv', 'w').write('id,total_sum\\n1,2\\n')"
     code = (
         "order.columns = {'a.csv': ['category', 'total'], 'b.csv': ['total sum', 'ID']}; "
-        "answer = judging.facts(job, ['a.csv', 'b.csv'])"
+        "answer = inspection.facts(job, ['a.csv', 'b.csv'])"
     )
     wrong, right = box.do(made, code)
     assert (wrong["ok"], wrong["about"], right["ok"]) == (False, "invalid", True)

@@ -81,6 +81,11 @@ def test_a_file_and_its_command_are_read_in_every_form(form: str) -> None:
     assert steps(answer(FORMS[form])) == [A, RUN]
 
 
+def test_an_upload_that_an_answer_copies_after_its_own_block_is_left_out() -> None:
+    text = "@@@python\nx = 1\n\nAll of rates.py:\nRATES = {}\n\nAll of test_a.py:\nimport a\n@@@"
+    assert steps(answer(text, named=("a.py",))) == [A]
+
+
 def test_a_name_in_the_first_comment_is_the_files_name() -> None:
     found = steps(answer("@@@python\n# filename: a.py\nx = 1\n@@@\n@@@html\n<!-- page/index.html -->\n<p>1</p>\n@@@"))
     assert [(kind, path) for kind, path, _ in found[:2]] == [("file", "a.py"), ("file", "page/index.html")]
