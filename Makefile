@@ -28,8 +28,8 @@ test: .venv/made images ## run all tests on a real Docker engine, and report cov
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile --cov --cov-report=
 	.venv/bin/python -m tests.support.coverage_report
 
-test-fast: .venv/made ## run the tests that need no Docker engine
-	.venv/bin/pytest tests -m "not docker" --numprocesses auto --dist loadfile
+test-fast: .venv/made ## run the quick tests, which need no Docker engine
+	.venv/bin/pytest tests -m "not docker and not server and not slow" --numprocesses auto --dist loadfile
 
 bench: .venv/made images ## time jobs over the API against bare docker run
 	.venv/bin/python -m bench

@@ -1,9 +1,11 @@
-"""Fixtures of all tests, and the marker of those that need the Docker engine.
+"""Fixtures of all tests, and the markers of those that need the Docker engine or start an orchestrator.
 
 A test that needs the engine requests the fixture ``engine``, directly or through another fixture such as ``system``. It
 then has the marker ``docker``. All other tests find no engine: their docker command fails, and their DOCKER_HOST leads
-nowhere. At the end of a session no container may be left. If a test fails, its report shows the log of its system and
-the state of its containers.
+nowhere. A test whose fixtures start an orchestrator without an engine has the marker ``server`` in the same way.
+
+At the end of a session no container may be left. If a test fails, its report shows the log of its system and the state
+of its containers.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ SHUT_OFF = pytest.StashKey[pytest.MonkeyPatch]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that needs the engine, before ``-m`` selects tests."""
+    """Mark each test by the fixtures that it uses, before ``-m`` selects tests."""
     for item in items:
-        if "engine" in getattr(item, "fixturenames", ()):
-            item.add_marker("docker")
+        for marker, fixture in {"docker": "engine", "server": "no_engine"}.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -63,6 +66,12 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
+def no_engine() -> str:
+    """The DOCKER_HOST of a system without an engine."""
+    return NO_ENGINE
+
+
+@pytest.fixture(scope="session")
 def system(engine: None) -> Iterator[System]:
     """A system for all tests that do not change it."""
     shared = System()
@@ -73,9 +82,9 @@ def system(engine: None) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def parked() -> Iterator[System]:
+def parked(no_engine: str) -> Iterator[System]:
     """A system without an engine: it stores jobs, and starts none."""
-    one = System(DOCKER_HOST=NO_ENGINE)
+    one = System(DOCKER_HOST=no_engine)
     try:
         yield one.start()
     finally:
@@ -145,9 +154,9 @@ def make_system(engine: None) -> Iterator[Callable[..., System]]:
 
 
 @pytest.fixture
-def make_parked() -> Iterator[Callable[..., System]]:
+def make_parked(no_engine: str) -> Iterator[Callable[..., System]]:
     """The same without an engine."""
-    with maker(DOCKER_HOST=NO_ENGINE) as make:
+    with maker(DOCKER_HOST=no_engine) as make:
         yield make
 
 

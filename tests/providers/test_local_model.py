@@ -200,6 +200,7 @@ def test_the_demo_with_a_model_uses_what_is_configured_or_says_what_to_do(local:
     assert sum("up --build -d model" in line for line in local.compose) == 2
 
 
+@pytest.mark.usefixtures("engine")
 def test_compose_takes_the_model_and_keeps_it_from_everybody_else(tmp_path: Path) -> None:
     checkout, file = Checkout(tmp_path), str(tmp_path / "a model.gguf")
     with (checkout.place / ".env").open("a") as dotenv:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.answers import nothing_stored, problem, raw
-from tests.support.system import NO_ENGINE, System, docker
+from tests.support.system import System, docker
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose, with a key
 KEY = "a key of ours: schlüssel"
@@ -19,9 +19,9 @@ EVERYWHERE = ("/", "/health", "/jobs", "/docs", "/openapi.json", "/nothing")
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[System]:
+def guarded(no_engine: str) -> Iterator[System]:
     """A system that others can reach: it listens on every address, and has a key."""
-    one = System(HOST=ANY, ALLOWED_HOSTS="box.example, OTHER.example", DOCKER_HOST=NO_ENGINE)
+    one = System(HOST=ANY, ALLOWED_HOSTS="box.example, OTHER.example", DOCKER_HOST=no_engine)
     one.settings["API_KEY"] = KEY
     one.http.headers.update(keyed())
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePath
+from pathlib import Path
 
 from coverage import Coverage
 
@@ -25,7 +25,7 @@ def main() -> None:
 
 def package(file: str) -> str:
     """Return the package of a file as at most two folders below the root."""
-    folders = PurePath(file).relative_to(PurePath.cwd()).parts[:-1]
+    folders = Path(file).relative_to(Path.cwd()).parts[:-1]
     return "/".join(folders[:2])
 
 

@@ -129,7 +129,7 @@ class System:
     # ── its process ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def launch(self) -> None:
-        known = ("PATH", "HOME", "LANG", "DOCKER_HOST", "COVERAGE_PROCESS_CONFIG")
+        known = ("PATH", "HOME", "LANG", "DOCKER_HOST")
         env = {**{name: os.environ[name] for name in known if name in os.environ}, **self.settings}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "orchestrator"], cwd=ROOT, env=env, stderr=log)

@@ -35,6 +35,7 @@ def checkout(engine: None, tmp_path: Path) -> Iterator[Checkout]:
         subprocess.run(["docker", "rmi", "--force", *IMAGES.values()], capture_output=True)
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_test_shares_nothing_with_a_system_that_the_user_runs(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     config = checkout.run("scripts/compose.sh", "--profile", "model", "config")

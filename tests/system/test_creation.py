@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.db.models import ASKED, DERIVED, PLANNED, RAN, Job, Step
-from tests.support.system import NO_ENGINE, ROOT, System
+from tests.support.system import ROOT, System
 
 LIMITS = {"seconds": 61, "memory": "100m", "cpus": 0.5, "processes": 99, "zip": "9m", "calls": 3, "tokens": 999}
 COMMON = {
@@ -28,10 +28,10 @@ JOBS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def with_model() -> Iterator[System]:
+def with_model(no_engine: str) -> Iterator[System]:
     """A system without an engine, with a model that is never asked."""
     server = {"LLM_PROVIDER": "openai", "LLM_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "first"}
-    one = System(DOCKER_HOST=NO_ENGINE, LLM_MODELS="openai/other", **server)
+    one = System(DOCKER_HOST=no_engine, LLM_MODELS="openai/other", **server)
     try:
         yield one.start()
     finally:

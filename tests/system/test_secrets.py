@@ -15,7 +15,7 @@ import pytest
 
 from protocol.redaction import FIXED
 from tests.support.answers import nothing_stored, problem
-from tests.support.system import System, docker, until
+from tests.support.system import NO_ENGINE, System, docker, until
 
 TOKEN = "tok-Kq4/Zw+9s=Lm2 #7"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nq7Tz8sdGh3Kj5Lm9\n-----END PRIVATE KEY-----\n"
@@ -142,8 +142,8 @@ def test_kill_9_loses_none_and_leaves_none(make_system: Callable[..., System]) -
     assert not (system.record / "0123456789abcdef").exists() and system.zip(first)
 
 
-def test_a_key_that_is_gone_ends_who_needs_it_and_no_one_else(make_parked: Callable[..., System]) -> None:
-    system = make_parked().start()
+def test_a_key_that_is_gone_ends_who_needs_it_and_no_one_else(make_system: Callable[..., System]) -> None:
+    system = make_system(DOCKER_HOST=NO_ENGINE).start()
     job = system.shell("true", secrets=SECRETS)
     other = system.shell("true")
     system.kill()

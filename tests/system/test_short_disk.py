@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.answers import nothing_stored, problem
-from tests.support.system import NO_ENGINE, System
+from tests.support.system import System
 
 FILES = [("files", ("a.csv", b"a,b\n1,2\n"))]
 
@@ -26,9 +26,9 @@ WITH_FILES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def short() -> Iterator[System]:
+def short(no_engine: str) -> Iterator[System]:
     """A system whose disk has less room than it reserves."""
-    one = System(DOCKER_HOST=NO_ENGINE, DISK_RESERVE="900t")
+    one = System(DOCKER_HOST=no_engine, DISK_RESERVE="900t")
     try:
         yield one.start()
     finally:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from orchestrator.live.grants import Grant, Mode, Signer
-from tests.support.system import PATIENCE, System, docker, touch, until
+from tests.support.system import NO_ENGINE, PATIENCE, System, docker, touch, until
 from tests.support.viewing import (
     CYAN,
     GATE,
@@ -94,8 +94,8 @@ def test_of_a_job_that_is_over_or_unknown_the_page_says_so(watched: System) -> N
     assert answer.status_code == 404 and "There is no job" in said(answer)
 
 
-def test_the_page_of_a_job_that_waits_asks_again_until_it_runs(make_parked: Callable[..., System]) -> None:
-    system = make_parked().start().with_gateway()
+def test_the_page_of_a_job_that_waits_asks_again_until_it_runs(make_system: Callable[..., System]) -> None:
+    system = make_system(DOCKER_HOST=NO_ENGINE).start().with_gateway()
     answer = get(link(system, system.shell("true")))
     assert answer.status_code == 503 and "waits for its turn" in said(answer)
     assert 'http-equiv="refresh"' in answer.text

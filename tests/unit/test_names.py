@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +107,7 @@ ENTRY = st.one_of(
 )
 
 
+@pytest.mark.slow
 @by_machine
 @given(entries=st.lists(ENTRY, min_size=1, max_size=8))
 @example(entries=[(b"a\n", "file"), (b"a%0A", "file"), (b"a%0A~2", "file")])
@@ -204,6 +206,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(content[: draw(st.sampled_from([len(content), len(content) // 2, 511]))])
 
 
+@pytest.mark.slow
 @by_machine
 @given(members=st.lists(member(PLAIN_TYPES, True), min_size=2, max_size=10), block=st.sampled_from([1, 511, 10_000]))
 def test_a_copy_with_any_names_becomes_a_zip_that_every_tool_takes(members: list[bytes], block: int) -> None:
@@ -212,6 +215,7 @@ def test_a_copy_with_any_names_becomes_a_zip_that_every_tool_takes(members: list
     assert not [found for found in manifest["left_out"] if "broke off" in found["reason"]]
 
 
+@pytest.mark.slow
 @by_machine
 @given(stream=damaged(), block=st.sampled_from([1, 511, 10_000]))
 def test_a_copy_that_is_damaged_becomes_a_zip_of_what_came_before(stream: bytes, block: int) -> None:

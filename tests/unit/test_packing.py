@@ -266,6 +266,9 @@ def test_pipes_and_sockets_are_left_out_and_never_waited_for(place: Place) -> No
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
 def test_a_tree_deeper_than_any_path_can_say_is_packed_as_far_as_it_can_be_unpacked(place: Place) -> None:
     handle = os.open(place.root, os.O_RDONLY)
     for level in range(3000):

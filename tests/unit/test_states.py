@@ -382,6 +382,7 @@ def test_a_cancelled_job_says_who_asked_first(asked: list[str], told: str, statu
         machine.teardown()
 
 
+@pytest.mark.slow
 def test_the_record_is_what_the_design_says_in_any_order_of_calls_and_restarts() -> None:
     run_state_machine_as_test(
         Machine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -504,7 +505,8 @@ def test_the_example_of_the_page_is_a_template_that_runs(tmp_path: Path) -> None
             (tmp_path / step.path).write_text(step.content)
         else:
             command = ["bash", "-c", step.script] if step.kind == "shell" else [sys.executable, "-c", step.code]
-            subprocess.run(command, cwd=tmp_path, check=True)
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # its python, also where PATH has none
+            subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
     assert (tmp_path / "words.csv").read_text() == "TWO,2\nONE,1\n"
     fields = re.findall(r"^\| `\[?\[?(\w+)", page.partition("| type |")[0], re.MULTILINE)
     assert set(fields) == {*Template.model_fields} - {"conditions"}
