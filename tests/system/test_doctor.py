@@ -460,7 +460,7 @@ def checkout(engine: None, tmp_path: Path) -> Path:
     place = tmp_path / "checkout"
     for name in ("scripts", "certs"):
         shutil.copytree(ROOT / name, place / name)
-    (place / "agent").mkdir()
+    (place / "protocol").mkdir()
     for name in ("protocol/messages.py", ".env.example", "docker-compose.yml", "Makefile"):
         shutil.copy(ROOT / name, place / name)
     return place

@@ -28,6 +28,7 @@ from orchestrator.engines.base import Engine
 from orchestrator.files.job_files import JobFiles
 from orchestrator.job_secrets.vault import Hiding, Vault
 from orchestrator.jobs.event_feed import PAGE, EventFeed
+from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
 from orchestrator.link.pieces import PIECE, pieces
@@ -129,6 +130,8 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Pat
     job_files = JobFiles(settings.agent_output_dir, 0)
     store, models, signer, vault = Store(job_files.database), choose(settings), Signer(b"x"), Vault(job_files)
     job_service = JobService(settings, store, cast(Engine, None), job_files, vault, models, signer)
+    templates = Templates()
+    creation = Creation(settings, store, job_service, job_files, templates, models)
     app = create_app(
         Context(
             settings,
@@ -136,10 +139,11 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Pat
             job_service,
             cast(Engine, None),
             job_files,
-            Templates(),
+            templates,
             cast(Diagnosis, None),
             models,
             signer,
+            creation,
         )
     )
     answers = list[httpx.Response]()

@@ -311,7 +311,7 @@ class Machine(RuleBasedStateMachine):
             late = {job.id for job in with_files if (job.keep_days or 0.9) < days}
             assert {job.id for job in await self.store.to_expire(time.time() + days * DAY, 0.9)} == late
         to_go = [job.id for job in self.ended if job in with_files and job.keep_days is None]
-        assert [job.id for job in await self.store.first_to_go()] == to_go
+        assert [job.id for job in await self.store.first_to_go(time.time())] == to_go
         for known in there:
             job = await self.store.job(known.id)
             assert job and await self.store.ahead(job) == sum(other.n < known.n for other in scheduled)
