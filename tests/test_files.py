@@ -195,7 +195,7 @@ def test_files_and_their_names_are_the_same_afterwards(site: System) -> None:
     assert "multipart" in get(site, job, "plain.txt", Range="bytes=0-1,3-4").headers["content-type"]
     assert get(site, job, "plain.txt", If_None_Match=get(site, job, "plain.txt").headers["etag"]).status_code == 304
     problem(get(site, job, "charts"), 409, "is a folder", "under=charts")
-    problem(get(site, job, "passwd"), 409, "is a link", "/etc/passwd")
+    problem(get(site, job, "passwd"), 409, "symlink", "/etc/passwd")
     problem(get(site, job, "secret"), 404)
 
 
@@ -277,7 +277,7 @@ def test_a_zip_that_is_none_of_ours_does_no_harm(parked: System, content: bytes)
     job = parked.shell("true")
     parked.cancel(job)
     (parked.record / job / f"{job}.zip").write_bytes(content)
-    problem(get(parked, job, "a.txt"), 409, "nobody can look", f"/download/{job}")
+    problem(get(parked, job, "a.txt"), 409, "is unreadable", f"/download/{job}")
     assert parked.http.get(f"/jobs/{job}/files").status_code in (200, 409)
 
 
@@ -366,7 +366,7 @@ def test_a_name_that_no_file_has_is_not_found(site: System, job: str, target: st
     ("path", "words"),
     [("charts", "is a folder"), ("passwd", "/etc/passwd"), ("environ", "/proc/self/environ"), ("zero", "/dev/zero"),
      ("to-fifo", "fifo"), ("inside", "plain.txt"), ("etc/passwd", "'/etc'"), ("up/etc/passwd", "'..'"),
-     ("loop", "loop"), ("loop/x", "loop"), ("fifo", "no regular file"), ("socket", "no regular file"),
+     ("loop", "loop"), ("loop/x", "loop"), ("fifo", "Only regular files"), ("socket", "Only regular files"),
      ("secret", "Permission denied"), ("closed/file", "Permission denied")],
 )  # fmt: skip
 def test_what_is_no_readable_file_is_said_to_be_what_it_is(site: System, job: str, path: str, words: str) -> None:

@@ -35,9 +35,9 @@ def limits(**wanted: Any) -> dict[str, Any]:
 # A body, and words that the answer must have: the field's name above all.
 REFUSED: list[tuple[dict[str, Any], str]] = [
     # nothing to do
-    ({}, "prompt or steps"),
-    ({"labels": {"a": "b"}}, "prompt or steps"),
-    ({"prompt": None, "steps": None}, "prompt or steps"),
+    ({}, "prompt, steps and template"),
+    ({"labels": {"a": "b"}}, "prompt, steps and template"),
+    ({"prompt": None, "steps": None}, "prompt, steps and template"),
     ({"prompt": ""}, "prompt: String should have at least 1 character"),
     ({"prompt": " \n\t "}, "prompt is empty"),
     ({"steps": []}, "steps: "),
@@ -178,7 +178,7 @@ def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(system: System, 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{'prompt': 'x'}", b"\xff\xfe\x00", b"prompt=x", b"[" * 200_000])
 def test_what_is_no_json_is_said_to_be_no_json(system: System, body: bytes) -> None:
-    problem(system.http.post("/schedule", content=body), 400, "could not be read as JSON")
+    problem(system.http.post("/schedule", content=body), 400, "is not valid JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"3", b'"Hello world"', b"true"])

@@ -265,9 +265,9 @@ def test_an_input_without_a_default_is_needed(known: Templates) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"inputs": {"count": 1}}, "prompt or steps is needed"),
-        ({"template": "fibonacci", "steps": [{"kind": "shell", "script": "true"}]}, "template and steps exclude"),
-        ({"steps": [{"kind": "shell", "script": "true"}], "inputs": {"a": 1}}, "inputs without a template"),
+        ({"inputs": {"count": 1}}, "prompt, steps and template are missing"),
+        ({"template": "fibonacci", "steps": [{"kind": "shell", "script": "true"}]}, "give template or steps"),
+        ({"steps": [{"kind": "shell", "script": "true"}], "inputs": {"a": 1}}, "inputs need a template"),
         ({"template": "fibonacci", "inputs": {"count": [1]}}, "inputs.count: must be a text, a number, true or false."),
         (
             {"template": "fibonacci", "inputs": {"count": None}},
@@ -533,4 +533,4 @@ def test_one_template_is_shown_with_its_steps(parked: System) -> None:
     assert [step["kind"] for step in found["steps"]] == ["file", "shell", "python"]
     assert found["steps"][1]["script"] == "python fibonacci.py {{count}} | tee fibonacci.txt"
     assert found["sample_files"] == []
-    problem(parked.http.get("/templates/no-such"), 404, "There is no template 'no-such'. There are: ", "fibonacci")
+    problem(parked.http.get("/templates/no-such"), 404, "There is no template 'no-such'. Templates: ", "fibonacci")

@@ -247,7 +247,7 @@ def test_a_name_that_cannot_be_made_safe_is_refused(parked: System, names: list[
         ([("steps", None, TRUE), ("files", None, "sales.csv")], 422, "-F files=@sales.csv"),
         ([("steps", None, TRUE), ("steps", None, TRUE)], 422, "steps: is given more than once"),
         ([("steps", None, "[" * 100_000)], 422, "steps: is not JSON"),
-        ([("files", "a.csv", "1")], 422, "prompt or steps is needed"),
+        ([("files", "a.csv", "1")], 422, "prompt, steps and template are missing"),
         ([("prompt", None, "Fix my printer"), ("files", "a.csv", "1")], 422, "No plan"),
         ([("steps", None, TRUE), ("check", None, "x" * (5 * 2**20))], 413, "beside its files"),
         ([("steps", None, TRUE), *[("files", f"{n}", "") for n in range(1001)]], 413, "1,000 files at most"),
