@@ -59,12 +59,12 @@ REASONS = (
     "no such input",
     "cannot be the name of a secret",
     "has no value",
-    "cannot be kept out of them",  # six characters, of which some are white space at an end
+    "cannot be hidden",  # six characters, of which some are white space at an end
     "that no environment variable can have",
-    "a part of the mark",
+    "part of the mark",
     "has more than 16,384 bytes",
-    "all values together",
-    "has the value of",
+    "the values together",
+    "contains the value of",
 )
 
 
