@@ -135,11 +135,11 @@ def test_which_model_is_set_is_said_and_never_a_key_and_what_is_worth_a_warning(
     assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)
     found = checks["settings"]
     for words in (
-        f"HOST={ANY} can be reached by others", "API_KEY is short", "RETENTION_DAYS=0.01 is less than an hour",
-        "MAX_CONCURRENT_JOBS=900 is more than the", "1.0 GiB each are more than the machine's",
+        f"HOST={ANY} is reachable from other machines", "API_KEY is short", "RETENTION_DAYS=0.01 is less than an hour",
+        "MAX_CONCURRENT_JOBS=900 is more than the", "1.0 GiB each, they exceed the machine's",
     ):  # fmt: skip
         assert words in found["detail"]
-    assert found["to_do"].startswith("Put a proxy with TLS before it; ") and found["to_do"].endswith("then `make up`.")
+    assert found["to_do"].startswith("Put a TLS proxy in front; ") and found["to_do"].endswith("then `make up`.")
 
 
 # ── the engine and the image ─────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +150,7 @@ def test_without_an_engine_it_alone_has_failed_and_the_rest_is_looked_at(parked:
     assert "nonexistent.sock does not answer" in checks["engine"]["detail"]
     assert "systemctl start docker" in checks["engine"]["to_do"]
     assert checks["image"]["result"] == checks["sandbox"]["result"] == "warning"
-    assert "Not tried" in checks["sandbox"]["detail"]
+    assert "Skipped" in checks["sandbox"]["detail"]
 
 
 class StandIn(socketserver.ThreadingUnixStreamServer):
@@ -253,7 +253,7 @@ def pid(system: System) -> int:
 LIMITED: list[tuple[dict[str, Any], str, str, str, str]] = [
     ({"ApiVersion": "1.40", "Version": "19.03.1"}, "engine", "failed", "Docker 19.03.1, API 1.40", "Update"),
     ({"MemoryLimit": False, "PidsLimit": False}, "engine", "warning", "memory and processes", "docker info"),
-    ({"Driver": "vfs"}, "engine", "warning", "copies its whole image", "overlay2"),
+    ({"Driver": "vfs"}, "engine", "warning", "copies the whole image", "overlay2"),
     ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "s from ours", "timedatectl"),
 ]
 
@@ -350,15 +350,15 @@ def test_what_listens_in_the_place_of_the_gateway_is_told(
     theirs = system_with_gateway
     ports = {"DESKTOP_PORT": str(theirs.desktop_port), "NOTEBOOK_PORT": str(theirs.notebook_port)}
     found = full(make_system(DOCKER_HOST=NOWHERE, **ports).start(), *AWAY, "gateway")["gateway"]
-    assert found["result"] == "failed" and "is another system's" in found["detail"]
+    assert found["result"] == "failed" and "belongs to another system" in found["detail"]
     assert "set another DESKTOP_PORT" in found["to_do"]
     system = make_system(DOCKER_HOST=NOWHERE).start()
     found = full(system, *AWAY)["gateway"]
     assert found["result"] == "warning" and "Nothing listens at" in found["detail"] and "make up" in found["to_do"]
     for answer, words in (
-        (b"HTTP/1.0 404 Not Found\r\n\r\n", "is not the live gateway"),
-        (b"HTTP/1.0 200 OK\r\n\r\n0.0.9\n", "has version 0.0.9, the orchestrator"),
-        (b"220 mail\r\n", "its answer is no HTTP"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "not the live gateway"),
+        (b"HTTP/1.0 200 OK\r\n\r\n0.0.9\n", "has version 0.0.9, but the orchestrator"),
+        (b"220 mail\r\n", "its answer is not HTTP"),
     ):
         with socket.create_server(("127.0.0.1", system.desktop_port)) as other:
             thread = threading.Thread(target=say_once, args=(other, answer))
@@ -380,20 +380,20 @@ def test_a_link_that_is_gone_is_seen_from_inside_a_sandbox_too(make_system: Call
     (system.run_dir / "link" / "link.sock").unlink()
     checks = full(system, "link", "sandbox")
     assert "is gone" in checks["link"]["detail"] and "Start the system again" in checks["link"]["to_do"]
-    assert "has not reached the link" in checks["sandbox"]["detail"] and "RUN_DIR" in checks["sandbox"]["to_do"]
+    assert "did not reach the link" in checks["sandbox"]["detail"] and "RUN_DIR" in checks["sandbox"]["to_do"]
     assert system.containers() == []
 
 
 def test_a_disk_that_gets_short(make_system: Callable[..., System], small_disk: Path) -> None:
     system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m", DOCKER_HOST=NOWHERE).start()
-    assert "the record has" in full(system, *AWAY)["disk"]["detail"]
+    assert "The record has" in full(system, *AWAY)["disk"]["detail"]
     (small_disk / "filler").write_bytes(b"x" * 35 * 2**20)
     found = full(system, *AWAY, "disk")["disk"]
-    assert found["result"] == "warning" and "getting tight" in found["detail"]
+    assert found["result"] == "warning" and "is low" in found["detail"]
     (small_disk / "more").write_bytes(b"x" * 15 * 2**20)
     found = full(system, *AWAY, "disk")["disk"]
     assert found["result"] == "failed" and "less than DISK_RESERVE" in found["detail"]
-    assert "Make room" in found["to_do"]
+    assert "Free some disk space" in found["to_do"]
     system.close()
     system.process = None
 
@@ -504,7 +504,7 @@ def test_doctor_of_a_running_system_has_all_that_it_says_of_itself(bold: System,
     port = str(bold.port)
     code, rows = doctor(checkout, PORT=port)
     assert code == 0, rows
-    assert set(ALL) <= set(rows) and "→ Put a proxy" in rows["settings"]
+    assert set(ALL) <= set(rows) and "→ Put a TLS proxy" in rows["settings"]
     assert "all users of this machine can read it" in rows[".env"] and "chmod 600" in rows[".env"]
     assert f"the running system has {ANY}" in rows["port"]
     assert KEY not in json.dumps(rows)

@@ -230,7 +230,7 @@ def test_a_body_that_comes_too_slowly_is_not_waited_for(slow: dict[str, Future[h
 def test_what_the_api_does_not_have_is_a_problem_too(system: System) -> None:
     problem(system.http.get("/nothing"), 404, "/nothing", "GET /")
     answer = system.http.get("/schedule")
-    problem(answer, 405, "GET is not possible here")
+    problem(answer, 405, "GET is not allowed here")
     assert answer.headers["allow"] == "POST"
 
 

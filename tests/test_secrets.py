@@ -188,7 +188,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"TOKEN": "secret"}, "part of the mark"),
     ({"TOKEN": "x" * 16_385}, "16,384 bytes"),
     ({f"T{n}": "x" * 16_000 + str(n) for n in range(5)}, "the values together"),
-    ({f"T{n}": TOKEN for n in range(33)}, "32 secrets at most, not 33"),
+    ({f"T{n}": TOKEN for n in range(33)}, "at most 32 secrets, not 33"),
     (TOKEN, "JSON object"),
     ([TOKEN], "JSON object"),
 ]
