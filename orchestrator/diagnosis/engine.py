@@ -120,7 +120,9 @@ async def _probe(case: Case, image_id: str) -> Exit | None:
 def engine_away(error: EngineError) -> Finding:
     """Return a finding for an engine that does not answer."""
     if "Permission denied" in str(error):
-        to_do = "The orchestrator may not use the engine's socket. Start it with `make up`, which adds the socket's group."
+        to_do = (
+            "The orchestrator may not use the engine's socket. Start it with `make up`, which adds the socket's group."
+        )
     elif isinstance(error, EngineDown):
         to_do = "Start it (`sudo systemctl start docker`) and check that `docker info` answers. Jobs wait meanwhile."
     else:
