@@ -55,7 +55,7 @@ REASONS = (
     "no model is asked",
     "give template or steps, not both",
     "inputs need a template",
-        "no such input",
+    "no such input",
     "cannot be the name of a secret",
     "has no value",
     "cannot be hidden",  # six characters, of which some are white space at an end

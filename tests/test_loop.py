@@ -612,7 +612,9 @@ def test_a_model_that_is_not_set_any_more_ends_the_job_with_a_sentence(own: Aski
         del system.settings[name]
     system.start()
     found = system.ended(job_id)
-    assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "No model is set" in found["detail"]
+    assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "No model is set" in found[
+        "detail"
+    ]
     problem(system.http.post(f"/jobs/{job_id}/retry"), 422, "none is set any more")
 
 
