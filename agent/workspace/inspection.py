@@ -62,7 +62,7 @@ def facts(job: Job, named: list[str]) -> list[messages.Fact]:
 
 
 def tried(job: Job) -> list[messages.Fact]:
-    """Try the examples of the prompt and the tests that came with it. Returns an empty list if that itself fails."""
+    """Try the examples of the prompt and the uploaded tests. Returns an empty list if this itself fails."""
     order = job.order
     if not order.examples and not order.tests:
         return []
