@@ -492,7 +492,7 @@ def test_doctor_of_a_machine_on_which_nothing_is_built_yet(checkout: Path) -> No
     (checkout / ".env").write_text(f"PORTT=8000\nAPI_KEY={KEY}\n")
     code, rows = doctor(checkout, AGENT_IMAGE="no-such:image")
     assert rows["engine"].startswith("✓ Docker ") and rows["compose"].startswith("✓")
-    assert "no setting: PORTT" in rows[".env"] and "misspelt" in rows[".env"]
+    assert "unknown settings: PORTT" in rows[".env"] and "spelling" in rows[".env"]
     assert rows["port"].endswith("is free") and "'make up' starts it" in rows["system"]
     assert code == 1 and "✗ no-such:image is not here" in rows["image"] and "'make up' builds it" in rows["image"]
     assert "RESERVE=512m" in rows["disk"] and "base image" in rows and "certificates" in rows
@@ -509,7 +509,7 @@ def test_doctor_of_a_running_system_has_all_that_it_says_of_itself(bold: System,
     assert f"the running system has {ANY}" in rows["port"]
     assert KEY not in json.dumps(rows)
     code, rows = doctor(checkout, PORT=port, API_KEY="another-key")
-    assert code == 1 and "does not take our key" in rows["port"] and "system" not in rows
+    assert code == 1 and "rejects our key" in rows["port"] and "system" not in rows
     (bold.run_dir / "link").chmod(0o700)
     code, rows = doctor(checkout, PORT=port)
     (bold.run_dir / "link").chmod(0o750)
@@ -526,8 +526,8 @@ def test_doctor_says_who_has_the_port_and_what_is_too_little_or_too_old(checkout
         thread.join()
     assert code == 1
     assert f"is taken by process {os.getpid()} (" in rows["port"] and "set another PORT" in rows["port"]
-    assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Make room" in rows["disk"]
-    assert "has version 0.0.9, this checkout has" in rows["image"] and "builds all anew" in rows["image"]
+    assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Free some space" in rows["disk"]
+    assert "has version 0.0.9, this checkout has" in rows["image"] and "rebuilds all images" in rows["image"]
 
 
 def test_doctor_says_who_has_the_gateways_ports(system_with_gateway: System, checkout: Path) -> None:
@@ -569,7 +569,7 @@ def test_doctor_knows_how_long_a_folder_of_sockets_may_be(checkout: Path) -> Non
     fits = "/é" + "x" * (longest - 3)
     assert "RUN_DIR" not in doctor(checkout, RUN_DIR=fits)[1]
     code, rows = doctor(checkout, RUN_DIR=f"{fits}x")
-    assert code == 1 and f"({longest} bytes at most)" in rows["RUN_DIR"] and "shorter RUN_DIR" in rows["RUN_DIR"]
+    assert code == 1 and f"(at most {longest} bytes)" in rows["RUN_DIR"] and "shorter RUN_DIR" in rows["RUN_DIR"]
 
 
 def test_doctor_without_an_engine_without_docker_and_where_the_engine_hangs(
