@@ -86,8 +86,8 @@ Reason = Literal[
     "budget_exceeded", "model_unavailable",
 ]  # fmt: skip
 
-#: Why the agent asks the model: for a plan; because a source does not parse; because a step or the check failed;
-#: because the model wants to see results; because facts show missing files; for a verdict on the results.
+#: Why the agent asks the model: for a plan, for correct syntax, for a repair, to see results, because facts show
+#: missing files, or for a verdict on the results.
 Purpose = Literal["plan", "syntax", "repair", "results", "facts", "review"]
 
 #: When a model reviews the results: always, only if facts do not settle it, or never.

@@ -261,7 +261,7 @@ class ViewerServices:
 
     def _notebook_ended(self, process: subprocess.Popen[bytes]) -> None:
         self._let_go(process)
-        if process is self._notebook:  # only the current one, not one that was replaced
+        if process is self._notebook:  # the current server, not its predecessor
             self._notebook = None
             self._end("notebook")
 
@@ -294,7 +294,7 @@ class ViewerServices:
         """End a service. Without its proxy, viewers cannot connect to it."""
         front = self._fronts.get(service)
         if of and (front is None or front.process is not of):
-            return  # of one that ended earlier
+            return  # its predecessor's report
         self._fronts.pop(service, None)
         if front:
             with suppress(FileNotFoundError):

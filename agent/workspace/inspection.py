@@ -178,7 +178,7 @@ def _seen(job: Job, told: dict[str, Any]) -> messages.Seen:
 
 
 def text_of(value: object, most: int = NAME_CHARACTERS) -> str:
-    """Return a child's text without lone surrogates. Raises Nonsense if it is no text or too long."""
+    """Return a child's text without lone surrogates. Raises Nonsense if it is not a string or too long."""
     if not isinstance(value, str) or len(value) > most:
         raise Nonsense
     return value.encode("utf-8", "replace").decode()

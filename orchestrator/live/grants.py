@@ -62,7 +62,7 @@ class Signer:
         return Grant(job_id, service, mode, int(until), follow == "1")  # type: ignore[arg-type]
 
     def password(self, sandbox_id: str, mode: Mode) -> str:
-        """Derive the desktop's VNC password. VNC tells viewers that may type from those that watch by it."""
+        """Derive the desktop's VNC password. VNC recognises the viewer's mode by the password."""
         return self._digest("password", f"{sandbox_id}.{mode}")[:PASSWORD_CHARACTERS]
 
     def _digest(self, kind: str, text: str) -> str:

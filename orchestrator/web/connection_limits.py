@@ -14,9 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 #: Seconds until the server closes a connection without a complete request.
 ASK_SECONDS = 10.0
 
-#: Maximum number of silent connections that never sent a request, and of those that did. Beyond it, the connection that
-#: was silent longest is closed. The two counts are separate, so that unauthenticated clients cannot push out known
-#: connections.
+#: Maximum silent connections without a request so far, and with one. Beyond it, the connection that was silent longest
+#: is closed. The two counts are separate, so that unauthenticated clients cannot push out known connections.
 SILENT = 256
 
 #: Bytes that may arrive without progress: headers, trailers, and chunk marks.
