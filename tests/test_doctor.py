@@ -254,7 +254,7 @@ LIMITED: list[tuple[dict[str, Any], str, str, str, str]] = [
     ({"ApiVersion": "1.40", "Version": "19.03.1"}, "engine", "failed", "Docker 19.03.1, API 1.40", "Update"),
     ({"MemoryLimit": False, "PidsLimit": False}, "engine", "warning", "memory and processes", "docker info"),
     ({"Driver": "vfs"}, "engine", "warning", "copies the whole image", "overlay2"),
-    ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "s from ours", "timedatectl"),
+    ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "from ours by", "timedatectl"),
 ]
 
 
@@ -448,7 +448,7 @@ def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
     finally:
         store.close()
         records.close()
-    assert found.result == "warning" and "was set +3,600 s" in found.detail
+    assert found.result == "warning" and "has been set by +3,600 s" in found.detail
 
 
 # ── make doctor ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -458,7 +458,7 @@ def test_who_does_not_read_holds_back_what_is_sent_and_others_are_told_to_come_b
     slow = [Slow(site, large, "large") for _ in range(2)]
     assert [one.status for one in slow] == [200, 200]
     answer = get(site, large, "large", Range="bytes=-3")
-    problem(answer, 429, "2 callers at a time")
+    problem(answer, 429, "2 file requests at a time")
     assert int(answer.headers["retry-after"]) > 0
     assert memory(site) - before < 30  # of 120, in the seconds that this caller waited for his turn
     with ThreadPoolExecutor(2) as callers:

@@ -66,7 +66,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     # steps
     ({"steps": [{"script": "true"}]}, "kind"),
     ({"steps": [{"kind": "ruby", "code": "x"}]}, "'ruby'"),
-    ({"steps": [{"kind": "python"}]}, "steps.0.python: code or file is needed"),
+    ({"steps": [{"kind": "python"}]}, "steps.0.python: give code or file, not both"),
     ({"steps": [shell()] * 101}, "steps: List should have at most 100 items"),
     ({"steps": [shell(script="")]}, "steps.0.shell.script: "),
     ({"steps": [shell(script="echo a\0b")]}, "NUL"),
