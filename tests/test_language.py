@@ -219,7 +219,7 @@ LATER = (
 
 CODE = sorted(
     name
-    for folder in ("agent", "bench", "orchestrator", "protocol", "scripts", "skill")
+    for folder in ("agent", "bench", "orchestrator", "protocol", "scripts", "skill", "templates")
     for path in (ROOT / folder).rglob("*.py")
     if not (name := str(path.relative_to(ROOT))).startswith(LATER)
 )

@@ -445,7 +445,7 @@ TEXT = INPUT.replace("integer", "string").replace("1", '"a"')
         (HEAD + STEP.replace("true", "echo {{files}}"), "step 1: {{files}} is not an input of the template"),
         (HEAD + INPUT + STEP.replace('"true"', "'echo \"{{n}}\"'"), "step 1: {{n}} must stand outside of quotes"),
         (HEAD + STEP + 'when = "n"', "step 1: n is not an input of the template"),
-        (HEAD.replace("Do it", "Do {it}") + STEP, "the phrase 'Do {it}' has a slot for it, but the template has no such input"),
+        (HEAD.replace("Do it", "Do {it}") + STEP, "the phrase 'Do {it}' has a slot for it, but the template has no"),
         (HEAD.replace("Do it", "Do {It}") + STEP, "the phrase 'Do {It}' has a brace outside of a slot"),
         (HEAD.replace("Do it", "{n}") + INPUT + USED, "needs text, and text between"),
         (HEAD.replace("Do it", "Do {n} and {n}") + INPUT + USED, "has two slots with the same name"),
