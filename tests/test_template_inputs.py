@@ -189,7 +189,7 @@ def test_an_exact_phrase_beats_a_slot_and_more_text_beats_less(known: Templates)
     ],
 )  # fmt: skip
 def test_half_a_phrase_or_a_slot_of_another_type_is_no_match(known: Templates, prompt: str) -> None:
-    with pytest.raises(BadRequest, match="The prompt has no plan"):
+    with pytest.raises(BadRequest, match="No plan fits the prompt"):
         planned(known, prompt=prompt)
 
 

@@ -195,7 +195,7 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         422,
         "no-plan",
         "No plan",
-        "The prompt has no plan. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+        "No plan fits the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
         "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) "
         f"into the prompt, or use the phrase of a template as the whole prompt.{meant} "
         f"Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
