@@ -1,1 +1,1 @@
-"""The data plane: one job, one container, one graph."""
+"""The agent: one job, one container, one graph."""

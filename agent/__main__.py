@@ -1,6 +1,6 @@
-"""The agent: takes the one job of its sandbox, runs the graph, and ends.
+"""Entry point of the agent. It takes the job of its sandbox, runs the graph, and exits.
 
-What it prints goes to the container's log, of which the orchestrator shows the last lines when an agent dies.
+Its output goes to the container's log. If an agent dies, the orchestrator shows the last lines.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from agent.runtime.processes import Processes, environment, kill_all
 from protocol import messages
 from protocol.redaction import Needles
 
-#: Exit codes: the link was lost; the orchestrator refused the agent.
+#: Exit codes: the link was lost; the orchestrator rejected the agent.
 LOST, REFUSED = 75, 76
 
 
 def main() -> int:
     token = os.environ.pop(messages.TOKEN_VARIABLE, "")
     if not token:
-        print(f"{messages.TOKEN_VARIABLE} is not set: this image is started by the orchestrator, not by hand.")
+        print(f"{messages.TOKEN_VARIABLE} is not set: the orchestrator starts this image, not the user.")
         return REFUSED
-    seccomp.narrow()  # before the first thread: each has a filter of its own
+    seccomp.narrow()  # before the first thread, because each thread has its own filter
     link = Link(messages.SOCKET, token)
     try:
         work(link)
@@ -55,20 +55,20 @@ def work(link: Link) -> None:
         print(f"The job ends without its link: {error}")
         processes.stop("lost")
 
-    # all threads exist before the first step, see Processes
+    # all threads start before the first step, see Processes
     needles, transcript, session = Needles(order.secrets), Transcript(), NotebookFeed()
     outbox = Outbox(link, lost, needles, [transcript, session])
     job = Job(order, link, outbox, processes, remaining=[], transcript=transcript, needles=needles)
     looks, views = FileRequestHandler(link, processes, order), ViewerServices(link, processes, transcript, session)
     threading.Thread(target=listen, args=(link, processes, looks, views, lost), name="commands", daemon=True).start()
 
-    from agent.flow import build  # PocketFlow is the slowest import: the threads work meanwhile
+    from agent.flow import build  # PocketFlow is the slowest import, and the threads work meanwhile
 
     build().run(job)
 
 
 def listen(link: Link, processes: Processes, looks: FileRequestHandler, views: ViewerServices, lost: object) -> None:
-    """Hear the orchestrator's commands and follow them."""
+    """Receive and execute the orchestrator's commands."""
     try:
         while True:
             answer = link.call("GET", "/commands")
@@ -76,7 +76,7 @@ def listen(link: Link, processes: Processes, looks: FileRequestHandler, views: V
                 processes.stop("cancelled")
                 return
             for look in answer["looks"]:
-                looks.put(look)  # answered by threads of their own: a cancellation never waits behind one
+                looks.put(look)  # separate threads answer these, so that a cancellation never waits
             for view in answer["views"]:
                 views.want(view)
     except (LinkLost, Refused) as error:

@@ -1,4 +1,4 @@
-"""The graph, on one screen.
+"""The graph of a job.
 
         ┌─── a step failed · the model looks at results · facts are missing ───┐
         ▼        ┌──────────────┐                                              │
@@ -10,8 +10,8 @@
               │     one after the other      └── no model planned it ────┤
               └──────────── nothing to do, failed, stopped ──────────────┘
 
-Each node returns the edge to take (``Job.next_action``). PocketFlow ends a flow silently where an edge is missing;
-here that is an error.
+Each node returns the edge to take (``Job.next_action``). PocketFlow silently ends a flow at a missing edge; here that
+is an error.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from agent.nodes.steps import FileStep, ShellStep, StepNode
 
 
 class MissingEdge(Exception):
-    """A node named an edge that the graph does not have."""
+    """A node returned an edge that the graph does not have."""
 
 
 class StrictFlow(Flow):
-    """A flow that ends at ``END`` and nowhere else."""
+    """A flow that ends only at ``END``."""
 
     def get_next_node(self, curr: BaseNode, action: str | None) -> BaseNode | None:
         if action == END:
@@ -45,7 +45,7 @@ class StrictFlow(Flow):
 
 
 def build() -> StrictFlow:
-    """The graph of one job."""
+    """Build the graph of a job."""
     analyze, check, judge, review, package = Analyze(), Check(), Judge(), Review(), Package()
     steps: dict[str, StepNode] = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
     node: Node

@@ -1,4 +1,4 @@
-"""What the nodes of the graph share: the order, the tools, and what has come of each step so far."""
+"""Shared state of the graph's nodes: the order, the tools, and the results of the steps so far."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protocol.redaction import Needles
 
 @dataclass
 class Failure:
-    """Why the job cannot be completed: the first one counts."""
+    """Why the job cannot be completed. The first failure counts."""
 
     reason: messages.Reason
     detail: str
@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass
 class Running:
-    """A step whose process runs, or lasted until packing."""
+    """A step whose process runs, or ran until packing."""
 
     step: messages.PlannedStep
     process: Popen[bytes]
@@ -43,56 +43,59 @@ class Job:
     outbox: Outbox
     processes: Processes
     remaining: list[messages.PlannedStep]
-    needles: Needles  # the values of its secrets, which leave it nowhere
+    needles: Needles  # hides the values of the job's secrets
     transcript: Transcript = field(default_factory=Transcript)  # for the desktop's terminal
     budget: Budget = field(default_factory=Budget)
     results: Budget = field(default_factory=lambda: Budget(messages.RESULTS_JOB))
-    kernel: Kernel | None = None  # of the python steps, from the first on
-    kernel_lost: bool = False  # there was one, and its variables are gone
-    spared: dict[int, int | None] = field(default_factory=dict)  # processes that no step's end ends; pid → ``began``
+    kernel: Kernel | None = None  # of the python steps, from the first one on
+    kernel_lost: bool = False  # a kernel ended and its variables are gone
+    # processes that survive the end of steps; pid → ``began``
+    spared: dict[int, int | None] = field(default_factory=dict)
     background: list[Running] = field(default_factory=list)
     failure: Failure | None = None
-    trouble: Failure | None = None  # what a model may still repair: a step or the check that failed
-    aside: dict[str, str] = field(default_factory=dict)  # uploads that were copied before a step wrote to them; → copy
+    trouble: Failure | None = None  # the step or check whose failure a model may still repair
+    aside: dict[str, str] = field(default_factory=dict)  # uploads that were copied before a step overwrote them; → copy
     asked: int = 0  # questions to the model so far
-    done: bool = True  # the model does not want to look at the results of these steps before it goes on
-    facts: list[messages.Fact] = field(default_factory=list)  # the last look at the files that are to be made
+    done: bool = True  # the model does not need the results of these steps before it goes on
+    facts: list[messages.Fact] = field(default_factory=list)  # the last facts about the files that the job must make
     known: set[str] = field(default_factory=set)  # files whose beginnings the model has seen or written
-    rewritten: set[str] = field(default_factory=set)  # uploads that a plan has written over
-    told_facts: int = 0  # times that the model was told of facts
-    disputed: bool = False  # the model says that what the facts miss was not asked for
-    doubt: str = ""  # what speaks against the work and is no verdict: the model's own check, a step that it disowns
+    rewritten: set[str] = field(default_factory=set)  # uploads that a plan overwrote
+    told_facts: int = 0  # times that the model got facts
+    disputed: bool = False  # the model says that the missing files were not requested
+    doubt: str = ""  # evidence against the work that is not a verdict: the model's own check, a step that it disowns
     check_dropped: str = ""  # why the model's own check does not count
     best: Best = field(default_factory=Best)  # the best state so far
-    note: str = ""  # what is said at the end of the job beside how it ended
+    note: str = ""  # sentences for the end of the job, beside its result
     deadline: float = 0.0  # of all steps (time.monotonic)
 
     def fail(self, reason: messages.Reason, detail: str) -> None:
-        """Note why the job fails; a later reason does not replace an earlier one."""
+        """Record why the job fails. A later reason does not replace an earlier one."""
         if self.failure is None:
             self.failure = Failure(reason, detail)
 
     def fail_or_mend(self, reason: messages.Reason, detail: str) -> None:
-        """Note what failed: where a model made the plan it is asked to mend it, unless the job was stopped."""
+        """Record a failure. If a model made the plan, it may repair it, unless the job was stopped."""
         if self.order.thinks and not self.processes.stopped:
             self.trouble = Failure(reason, detail)
         else:
             self.fail(reason, detail)
 
     def before_step(self) -> dict[int, int | None]:
-        """The processes that go on when the next step ends: of background steps, and spared. Pid → ``began``."""
+        """Return the processes that survive the end of the next step: background steps and spared ones. Pid →
+        ``began``.
+        """
         there = users_processes().keys() - {self._kernel_pid} if self.background else ()
         return {pid: began(pid) for pid in there} | self.spared
 
     def spare(self, pids: list[int]) -> dict[int, int | None]:
-        """Have processes go on when steps end: what the kernel's libraries count with."""
+        """Let processes survive the end of steps, because the kernel's libraries compute with them."""
         self.spared = {pid: began(pid) for pid in pids if pid in users_processes()}
         return self.spared
 
     def end_step(self, keep: dict[int, int | None]) -> None:
-        """Kill what a step left running; the kernel goes on, and so do the processes in ``keep``."""
+        """Kill processes that a step left running, except the kernel and the processes in ``keep``."""
         if not self.processes.end_step(keep, self._kernel_pid):
-            self.lose_kernel()  # what it starts cannot be ended but with it
+            self.lose_kernel()  # only its own end stops the processes that it starts
             self.processes.end_step(keep)
 
     @property
@@ -100,7 +103,7 @@ class Job:
         return self.kernel.process.pid if self.kernel else None
 
     def lose_kernel(self) -> None:
-        """Let go of a kernel that has ended, or that must: the next python step gets a fresh one."""
+        """Drop a kernel that ended or must end. The next python step gets a new one."""
         if self.kernel:
             self.kernel.end()
             self.kernel, self.kernel_lost, self.spared = None, True, {}
@@ -110,12 +113,12 @@ class Job:
         return self.deadline > 0
 
     def outlasts(self, deadline: float) -> bool:
-        """Whether a model can repair a step that has reached this deadline: the job's own comes later."""
+        """Return whether a model can repair a step that reached this deadline: the job's own must be later."""
         return self.order.thinks and not self.processes.stopped and deadline < self.deadline
 
     @property
     def wanted(self) -> list[str]:
-        """The files that the job is to make: those that the prompt names, required outputs, and rewritten uploads."""
+        """Return the files that the job must make: files in the prompt, required outputs, and changed uploads."""
         return list(dict.fromkeys([*self.order.named, *self.order.required, *sorted(self.rewritten)]))
 
     def begin(self) -> None:
@@ -123,7 +126,7 @@ class Job:
         self.deadline = time.monotonic() + self.order.seconds
 
     def next_action(self) -> str:
-        """The edge to take when a node is through: the kind of the next step, or one of the graph's other nodes."""
+        """Return the next edge after a node: the kind of the next step, or another node."""
         if self.failure or self.processes.stopped:
             return "package"
         if self.trouble:

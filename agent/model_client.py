@@ -1,4 +1,4 @@
-"""Asks the model, over the link: the orchestrator puts the question, holds the key, and checks the answer."""
+"""Asks the model over the link. The orchestrator writes the prompt, holds the key, and checks the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.job import Failure, Job
 from agent.runtime.processes import WORKSPACE, memory_file
 from protocol import messages
 
-#: Bytes of what is told of the workspace, and seconds in which it is looked through.
+#: Maximum bytes of the description of the workspace, and seconds to make it.
 SURVEY_BYTES, SURVEY_SECONDS = 32 * 1024, 10
 
 
@@ -24,14 +24,14 @@ def ask(
     facts: Sequence[messages.Fact] = (),
     pictures: Sequence[messages.Seen] = (),
 ) -> messages.Answered:
-    """Put a question and wait for the answer; ``waiting`` is returned only where the job was stopped meanwhile.
+    """Ask a question and wait for the answer. Returns ``waiting`` only if the job was stopped meanwhile.
 
-    What the model writes is shown as it comes. Raises Refused and LinkLost.
+    Viewers see the model's text as it arrives. Raises Refused and LinkLost.
     """
     job.asked += 1
-    job.outbox.flush()  # the orchestrator tells the model what it knows of the steps
+    job.outbox.flush()  # the orchestrator's question includes the state of the steps
     missing, text = ([], "") if purpose == "syntax" else survey(job, [] if purpose == "plan" else sorted(job.known))
-    workspace = job.needles.text(text)[:SURVEY_BYTES]  # marks may be longer than what they stand for
+    workspace = job.needles.text(text)[:SURVEY_BYTES]  # marks may be longer than the values
     heard, queued, put = 0, 0.0, False
     while True:
         left = job.deadline - time.monotonic()
@@ -45,7 +45,7 @@ def ask(
         put = answer.state != "unknown"
         if not put:
             heard, queued = 0, 0.0
-        if answer.queued > queued:  # waiting for a turn counts against no limit
+        if answer.queued > queued:  # no limit includes the time in the queue
             job.deadline += answer.queued - queued
             queued = answer.queued
         if answer.text:
@@ -59,7 +59,7 @@ def ask(
 
 
 def follow(job: Job, purpose: messages.Purpose, answer: messages.Answered) -> None:
-    """Take an answer over into the job."""
+    """Apply an answer to the job."""
     if answer.state == "planned":
         job.trouble, job.disputed, job.doubt = None, False, ""
         job.remaining, job.done, job.best.changed = answer.steps, answer.done, True
@@ -82,9 +82,9 @@ def follow(job: Job, purpose: messages.Purpose, answer: messages.Answered) -> No
 
 
 def _disown(job: Job, trouble: Failure) -> None:
-    """The model says that its files are right and that only the step which failed was not.
+    """Apply the model's claim that only the failed step was wrong and its files are right.
 
-    That is to be judged, and the rest of the plan still runs. A user's check stays a verdict.
+    The review judges the claim, and the rest of the plan still runs. A user's check stays a verdict.
     """
     job.trouble = None
     if trouble.reason == "step_failed":
@@ -94,11 +94,11 @@ def _disown(job: Job, trouble: Failure) -> None:
 
 
 def survey(job: Job, known: Sequence[str] = ()) -> tuple[list[str], str]:
-    """The declared outputs that nothing matches, and what the workspace holds, as the job's user sees it.
+    """Return the declared outputs without a match, and a description of the workspace as the job's user sees it.
 
-    ``known`` are files whose beginnings the model has seen or written: they are listed, and not told again.
+    ``known`` are files whose beginnings the model has seen or written. They are listed without their beginnings.
 
-    Where that cannot be told, nothing is missing, and the text is a sentence that says so.
+    If this fails, no output counts as missing, and the text is a sentence about the failure.
     """
     order = job.order
     request = {"secrets": order.secrets, "outputs": order.outputs, "uploads": order.uploads, "known": list(known)}

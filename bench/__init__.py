@@ -1,1 +1,1 @@
-"""Measures what a user would: whole jobs, beside what they would do instead."""
+"""Benchmarks of whole jobs against the alternatives."""

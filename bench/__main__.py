@@ -1,7 +1,7 @@
-"""``make bench``: a job over the API, and the same work as bare ``docker run``, in turn on one machine.
+"""``make bench``: a job over the API against the same work as bare ``docker run``, alternating on one machine.
 
-Both run the same image with the same limits. A job's time is from its submission to its completion, with the ZIP on
-disk; a bare run's is that of the command, which keeps nothing. What counts is the ratio: both meet the same machine.
+Both use the same image with the same limits. A job's time is from submission to the ZIP on disk. A bare run's time is
+the command's, which stores nothing. The ratio is the result, because both have the same machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IMAGE = os.environ.get("AGENT_IMAGE", "containerized-agent:latest")
 CODE = "print('hello')"
 PHASES = ("queued", "starting", "working", "packaging")
 
-#: The limits of a job that names none, as the command line of docker has them.
+#: The default limits of a job, as options of docker.
 BARE = [
     "docker", "run", "--rm", "--network=none", "--memory=1g", "--memory-swap=1g", "--cpus=1", "--pids-limit=256",
     "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=10001:10001", "--log-opt=max-size=1m",
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextmanager
 def system() -> Iterator[str]:
-    """An orchestrator of our own, with an empty record and the live gateway; its URL."""
+    """Start an orchestrator with an empty record and the live gateway. Yields its URL."""
     folder = Path(tempfile.mkdtemp(prefix="ca-bench-"))
     port, desktop_port, notebook_port = free_port(), free_port(), free_port()
     settings = {"AGENT_OUTPUT_DIR": str(folder / "jobs"), "RUN_DIR": str(folder / "run"), "PORT": str(port)}
@@ -78,7 +78,7 @@ def system() -> Iterator[str]:
 
 
 def job(base: str) -> tuple[float, dict[str, float]]:
-    """Milliseconds of one job, and of its phases."""
+    """Return the milliseconds of one job and of its phases."""
     begin = time.perf_counter()
     found = call(base, "/schedule?wait=60", {"steps": [{"kind": "python", "code": CODE}]})
     took = (time.perf_counter() - begin) * 1000
@@ -88,7 +88,7 @@ def job(base: str) -> tuple[float, dict[str, float]]:
 
 
 def bare() -> float:
-    """Milliseconds of one bare run."""
+    """Return the milliseconds of one bare run."""
     begin = time.perf_counter()
     subprocess.run(BARE, check=True, capture_output=True)
     return (time.perf_counter() - begin) * 1000
@@ -125,7 +125,7 @@ def print_jobs(rounds: int, jobs: list[float], phases: list[dict[str, float]], r
 
 
 def settle(work: Callable[[], object]) -> None:
-    """Two rounds that do not count: the first container of an image reads it from the disk."""
+    """Run two uncounted rounds, because an image's first container reads it from the disk."""
     for _ in range(2):
         work()
 

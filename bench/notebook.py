@@ -1,4 +1,4 @@
-"""What the notebook costs: a kernel's start and a cell, and what the two cost a job of one step."""
+"""Measures the notebook: a kernel's start, a cell, and their part in a job with one step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-#: Of a step that is a process of its own, and of the same in the kernel, because it ends with a value.
+#: A step that runs as its own process, and the same step in the kernel because it ends with a value.
 SCRIPT, CELL = "print('hello')", "print('hello')\n42"
 
 Call = Callable[..., Any]
 
 
 def measure(call: Call, base: str, rounds: int) -> None:
-    """Print the figures of so many rounds."""
+    """Print the figures of some rounds."""
     starts, cells, scripts, notebooks = (list[float]() for _ in range(4))
     for _ in range(rounds + 1):
         _, found = run(call, base, "x = 1", "x")
@@ -37,7 +37,7 @@ def measure(call: Call, base: str, rounds: int) -> None:
 
 
 def run(call: Call, base: str, *codes: str) -> tuple[float, dict[str, Any]]:
-    """Run a job with these python steps; milliseconds from submission to its ZIP on disk, and its status."""
+    """Run a job with these python steps. Returns the milliseconds until its ZIP is on disk, and its status."""
     begin = time.perf_counter()
     found = call(base, "/schedule?wait=60", {"steps": [{"kind": "python", "code": code} for code in codes]})
     took = (time.perf_counter() - begin) * 1000

@@ -1,6 +1,6 @@
-"""What a viewer waits for: the first pixel of a desktop and Jupyter Lab's page, after a link was opened.
+"""Measures views: from opening a link to a desktop's first pixel, and to Jupyter Lab's page.
 
-Each round has a job of its own, which nobody has looked at before: its services are cold; a browser is there already.
+Each round has a new job that no client has viewed, so its services are cold. The browser already runs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 IMAGE = os.environ.get("GATEWAY_IMAGE", "containerized-agent-novnc:latest")
 
-#: Rounds that are run; the first one reads the image from the disk, and does not count.
+#: Number of rounds. The first one does not count, because it reads the image from the disk.
 MOST = 6
 
-#: Processes that a job has for its viewers alone.
+#: Processes of a job that exist only for viewers.
 SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.children.viewer_proxy", "lab_server.py")
 
-#: True as soon as the desktop shows something other than one colour.
+#: True as soon as the desktop shows more than one colour.
 PIXELS = """() => {
     const canvas = document.querySelector("#screen canvas");
     if (!canvas || !canvas.width) return false;
@@ -34,7 +34,7 @@ PIXELS = """() => {
     return pixels.some(pixel => pixel !== pixels[0] && pixel !== 0);
 }"""
 
-#: The job that is looked at: a python step, so that there is a kernel, and a step that goes on.
+#: The measured job: a python step that starts a kernel, and a step that continues.
 STEPS = [{"kind": "python", "code": "x = 1\nx"}, {"kind": "shell", "script": "echo ready; sleep 600"}]
 
 Call = Callable[..., Any]
@@ -42,7 +42,7 @@ Call = Callable[..., Any]
 
 @contextmanager
 def gateway(run_dir: Path, desktop_port: int, notebook_port: int) -> Iterator[None]:
-    """The live gateway of a system of our own, as docker-compose.yml starts it."""
+    """Start the live gateway for our system, as docker-compose.yml does."""
     name = f"containerized-agent-bench-{desktop_port}"
     subprocess.run(
         [
@@ -65,11 +65,11 @@ def gateway(run_dir: Path, desktop_port: int, notebook_port: int) -> Iterator[No
 
 
 def in_lab(page: Any, selector: str) -> None:
-    """Wait for something in Jupyter Lab, which is in a frame."""
+    """Wait for an element in Jupyter Lab's frame."""
     page.frame_locator("iframe").locator(selector).first.wait_for()
 
 
-#: What is waited for, of which service, and the milliseconds that it may take.
+#: The service, the awaited event, and its limit in milliseconds.
 SEEN: dict[str, tuple[str, int | None, Callable[[Any], object]]] = {
     "desktop: link to first pixel": ("desktop", 1000, lambda page: page.wait_for_function(PIXELS, polling=10)),
     "notebook: link to Lab's page": ("notebook", 3000, lambda page: in_lab(page, ".jp-LabShell")),
@@ -78,7 +78,7 @@ SEEN: dict[str, tuple[str, int | None, Callable[[Any], object]]] = {
 
 
 def measure(call: Call, base: str, rounds: int) -> None:
-    """Print the figures of so many rounds, and fail where a job that nobody watches runs anything for viewers."""
+    """Print the figures of some rounds. Fail if an unviewed job runs any process for viewers."""
     took: dict[str, list[float]] = {name: [] for name in SEEN}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -90,14 +90,14 @@ def measure(call: Call, base: str, rounds: int) -> None:
         browser.close()
     print(f"\nviews, cold, {min(rounds, MOST)} rounds; milliseconds\n\n{'':32}{'median':>8}{'min':>8}{'max':>8}")
     for name, values in took.items():
-        kept, most = values[1:], SEEN[name][1]  # the first round finds a browser that is cold too
+        kept, most = values[1:], SEEN[name][1]  # in the first round the browser is cold too
         bound = f"   may be {most}" if most else ""
         print(f"{name:32}{statistics.median(kept):8.0f}{min(kept):8.0f}{max(kept):8.0f}{bound}")
-    print("\na job that nobody watches runs nothing for viewers")
+    print("\nan unviewed job runs no process for viewers")
 
 
 def one(call: Call, base: str, browser: Browser, seen: Callable[[Any], object], service: str) -> float:
-    """Milliseconds from opening a link to a new job's service until it is seen."""
+    """Return the milliseconds from opening a link to a new job's service until it is visible."""
     job = call(base, "/schedule", {"steps": STEPS})["job_id"]
     while (status := call(base, f"/status/{job}"))["steps"][1]["status"] != "running":
         time.sleep(0.02)
@@ -108,7 +108,7 @@ def one(call: Call, base: str, browser: Browser, seen: Callable[[Any], object], 
         text=True,
     ).stdout
     if unwanted := [name for name in SERVICES if name in listed]:
-        raise SystemExit(f"A job that nobody watches runs {unwanted}.")
+        raise SystemExit(f"An unviewed job runs {unwanted}.")
     links = status["views"]
     context = browser.new_context()
     page = context.new_page()

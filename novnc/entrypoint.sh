@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start nginx as a user that is nobody, with the group by which the orchestrator lets it to its sockets.
+# Start nginx as an unprivileged user with the group of the orchestrator's sockets.
 set -eu
 
 run_dir="${RUN_DIR:-/run/containerized-agent}"
@@ -8,8 +8,8 @@ case "$host" in *:*) host="[$host]" ;; esac
 
 nobody="--reuid 10003 --regid 10003 --no-new-privs --inh-caps=-all --bounding-set=-all"
 
-# The orchestrator makes the folder, and gives it its group, before it listens there. Only that group may look into it:
-# root without capabilities may not.
+# The orchestrator creates the folder with its group before it listens there. Only that group may read it; root without
+# capabilities may not.
 tries=0
 # shellcheck disable=SC2086  # words of options, here and below
 while :; do

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Whether nginx answers, and the orchestrator behind it: 0 where both do.
+# Exit with 0 if nginx and the orchestrator behind it answer.
 set -eu
 host="${HOST:-127.0.0.1}"
 case "$host" in 0.0.0.0) host=127.0.0.1 ;; ::) host=::1 ;; esac

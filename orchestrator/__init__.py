@@ -1,1 +1,1 @@
-"""The control plane: takes jobs, decides, keeps the record."""
+"""The orchestrator: it accepts jobs, schedules them, and stores their record."""

@@ -1,4 +1,4 @@
-"""``python -m orchestrator`` runs the orchestrator; ``python -m orchestrator health`` asks a running one how it is."""
+"""``python -m orchestrator`` runs the orchestrator; ``python -m orchestrator health`` prints a running one's health."""
 
 from __future__ import annotations
 

@@ -1,30 +1,30 @@
-"""Everything that can go wrong, as a tree. Each error says what happened and what to do next.
+"""All errors, as a tree. Each message says what happened and what to do next.
 
 OrchestratorError
-├── SettingsError        a setting is wrong: nothing was started
-├── Busy                 another orchestrator holds the record or the run folder
-├── RecordFull           nothing can be written to the record: its disk is full
-├── RecordClosed         nothing is written to the record any more: the thread that writes it has ended
-├── RecordGone           the record was removed while the system ran: it ends, and the next start begins anew
-├── Problem              an answer to a caller: RFC 9457 problem details, with an HTTP status
-│   ├── BadRequest       400, 413, 415, 422: the request cannot be understood or is out of bounds
+├── SettingsError        a setting is wrong; nothing was started
+├── Busy                 another orchestrator uses the record or the run folder
+├── RecordFull           the record cannot be written, because its disk is full
+├── RecordClosed         the record cannot be written, because its writer thread has ended
+├── RecordGone           the record was removed at run time; the orchestrator ends, and its next start makes a new one
+├── Problem              an HTTP error response, as RFC 9457 problem details
+│   ├── BadRequest       400, 413, 415, 422: the request is malformed or exceeds a limit
 │   ├── Forbidden        401, 403
-│   ├── NotFound         404: there is no such job
-│   ├── Conflict         409: not now (the job still runs), or not any more
+│   ├── NotFound         404: the job does not exist
+│   ├── Conflict         409: the job's state does not allow it, for example because the job still runs
 │   ├── Gone             410: the job's files have expired
-│   └── Unavailable      429, 503, 507: no room, or shutting down
-├── EngineError          the engine's own words
-│   ├── EngineDown       it does not answer: jobs wait
-│   └── ImageMissing     the image is not there, or of another version: jobs wait
-└── ModelError           a question to the model got no answer that can be used; never has a key in it
-    ├── ModelRefused     it will not answer this: a refusal, a safety block
-    ├── ModelRejected    the question cannot be taken as it is: mostly it is too long
-    ├── ModelCut         the model reached its length limit, or went round in circles, before its answer began
-    ├── ModelEmpty       there was nothing in the answer
-    ├── ModelBroken      the model stopped in the middle of its answer, or the answer is far too long
-    ├── ModelAway        not reached, or failing, after a bounded number of tries; or no answer in MODEL_SECONDS
-    ├── ModelBusy        429, still so after a bounded number of tries
-    └── ModelDenied      the key, the model's name, the address or the account: names the setting
+│   └── Unavailable      429, 503, 507: no capacity, or the system is stopping
+├── EngineError          the engine's own message
+│   ├── EngineDown       the engine does not answer; jobs wait
+│   └── ImageMissing     the image is missing or has another version; jobs wait
+└── ModelError           a model call gave no usable answer; the message never contains a key
+    ├── ModelRefused     the model refused, or a safety filter blocked the answer
+    ├── ModelRejected    the provider rejected the request, usually because it is too long
+    ├── ModelCut         the model reached its length limit, or repeated itself, before its answer began
+    ├── ModelEmpty       the answer was empty
+    ├── ModelBroken      the answer broke off, or is far too long
+    ├── ModelAway        unreachable or failing after all retries, or no answer within MODEL_SECONDS
+    ├── ModelBusy        still 429 after all retries
+    └── ModelDenied      wrong key, model name, address or account; the message names the setting
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from dataclasses import dataclass
 
 
 class OrchestratorError(Exception):
-    """Base of all."""
+    """Base class of all errors."""
 
 
 class SettingsError(OrchestratorError):
-    """A setting is wrong: nothing was started."""
+    """A setting is wrong. Nothing was started."""
 
 
 class Busy(OrchestratorError):
-    """Another orchestrator holds the record or the run folder."""
+    """Another orchestrator uses the record or the run folder."""
 
 
 class RecordFull(OrchestratorError):
-    """Nothing can be written to the record: its disk is full. What was not answered is not stored."""
+    """The record cannot be written, because its disk is full. Unanswered requests were not stored."""
 
 
 class RecordClosed(OrchestratorError):
@@ -53,14 +53,14 @@ class RecordClosed(OrchestratorError):
 
 
 class RecordGone(OrchestratorError):
-    """The record was removed while the system ran."""
+    """The record was removed while the orchestrator ran."""
 
 
 class Problem(OrchestratorError):
-    """An answer to a caller, as RFC 9457 says it.
+    """An HTTP error response in the format of RFC 9457.
 
-    ``type`` is a stable word (a relative reference in the answer), ``title`` the same for all of the type, ``detail``
-    what happened this time and what to do. ``headers`` go along, ``extra`` are further members of the answer.
+    ``type`` is a stable word, sent as a relative reference. ``title`` is the same for each error of that type.
+    ``detail`` says what happened and what to do. ``headers`` are added to the response, ``extra`` to its members.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class Problem(OrchestratorError):
 
 
 class BadRequest(Problem):
-    """The request cannot be understood or is out of bounds."""
+    """The request is malformed or exceeds a limit."""
 
 
 class Forbidden(Problem):
-    """The caller may not do this."""
+    """The client is not allowed to do this."""
 
 
 class NotFound(Problem):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
 
 class Conflict(Problem):
-    """Not in this state of the job."""
+    """The job's state does not allow the request."""
 
 
 class Gone(Problem):
@@ -99,11 +99,11 @@ class Gone(Problem):
 
 
 class Unavailable(Problem):
-    """No room, or shutting down."""
+    """No capacity, or the system is stopping."""
 
 
 class EngineError(OrchestratorError):
-    """The engine refused; the message has its own words."""
+    """The engine refused. The message is the engine's own."""
 
 
 class EngineDown(EngineError):
@@ -111,15 +111,15 @@ class EngineDown(EngineError):
 
 
 class ImageMissing(EngineError):
-    """The image is not there, or of another version than the orchestrator."""
+    """The image is missing, or its version differs from the orchestrator's."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What questions to a model have used.
+    """Usage of model calls.
 
-    ``calls`` got an answer, whatever its worth. Tokens include the prompt of each call, and what the model thought.
-    ``estimated``: of some call the server did not say them, and they are taken from the length of the texts.
+    ``calls`` counts the calls that got any answer. Tokens include each call's prompt and the model's reasoning.
+    ``estimated`` is true if a server did not report its tokens; they are then estimated from the lengths of the texts.
     """
 
     calls: int = 0
@@ -137,10 +137,9 @@ class Usage:
 
 
 class ModelError(OrchestratorError):
-    """A question to the model got no answer that can be used.
+    """A model call gave no usable answer.
 
-    ``usage`` is what it has cost nevertheless: a refusal, too, is paid for. ``partial`` is what had arrived of the
-    answer.
+    ``usage`` is the call's usage; refusals cost money too. ``partial`` is the part of the answer that arrived.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -150,39 +149,37 @@ class ModelError(OrchestratorError):
 
 
 class ModelRefused(ModelError):
-    """It will not answer this: a refusal, or a safety block."""
+    """The model refused, or a safety filter blocked the answer."""
 
 
 class ModelRejected(ModelError):
-    """The question cannot be taken as it is: mostly it is too long."""
+    """The provider rejected the request, usually because it is too long."""
 
 
 class ModelCut(ModelError):
-    """The model reached its length limit, or went round in circles, before its answer began."""
+    """The model reached its length limit, or repeated itself, before its answer began."""
 
 
 class ModelEmpty(ModelError):
-    """There was nothing in the answer."""
+    """The answer was empty."""
 
 
 class ModelBroken(ModelError):
-    """The model stopped in the middle of its answer, or the answer is far too long."""
+    """The answer broke off, or is far too long."""
 
 
 class ModelAway(ModelError):
-    """Not reached, or failing, after a bounded number of tries; or no answer in MODEL_SECONDS."""
+    """The model was unreachable or failing after all retries, or did not answer within MODEL_SECONDS."""
 
 
 class ModelBusy(ModelError):
-    """It said "too many requests", and still does after a bounded number of tries."""
+    """The provider still answered 429 (too many requests) after all retries."""
 
 
 class ModelDenied(ModelError):
-    """The key, the model's name, the address or the account is wrong: the sentence names the setting."""
+    """The key, the model's name, the address or the account is wrong. The message names the setting."""
 
 
 def no_such_job(job_id: str) -> NotFound:
-    """The answer to an id that no job has."""
-    return NotFound(
-        404, "no-such-job", "No such job", f"There is no job {job_id[:64]!r}. GET /jobs lists those there are."
-    )
+    """Build the 404 for an unknown job ID."""
+    return NotFound(404, "no-such-job", "No such job", f"There is no job {job_id[:64]!r}. GET /jobs lists all jobs.")

@@ -1,6 +1,6 @@
-"""Asks a running orchestrator how it is: what the container's health check and ``make up`` call.
+"""Queries a running orchestrator's health, for the container's health check and ``make up``.
 
-It imports little, because it runs every few seconds beside the orchestrator, on the same CPU.
+It imports little, because it runs every few seconds on the orchestrator's CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from orchestrator.settings import Settings
 
 
 def health(settings: Settings) -> int:
-    """Ask a running orchestrator; 0 where it is well. Prints what it answered."""
+    """Print a running orchestrator's health. Returns 0 if it is healthy."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     request = urllib.request.Request(f"http://{host}:{settings.port}/health")
     if settings.api_key:

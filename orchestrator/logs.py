@@ -1,7 +1,7 @@
-"""What is logged: one JSON object a line on stderr, with the job's id on each line that concerns a job.
+"""Logging: one JSON object per line on stderr, with the job's ID on each line about a job.
 
-Where a job's work begins (a call at either door, a task of its own), ``concerns`` is called once; every line that is
-logged from there on, also on threads and by libraries, has the fields ``job`` and ``sandbox``.
+``concerns`` is called once where work for a job begins, such as an HTTP call or a task. Every later line of that work
+has the fields ``job`` and ``sandbox``, also in threads and libraries.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
-#: The ids of the job, and of its sandbox, that this task is about.
+#: The IDs of the job and the sandbox that the current task works on.
 _subject: ContextVar[tuple[str | None, str | None]] = ContextVar("subject", default=(None, None))
 
-#: Libraries of which only warnings are worth a line.
+#: Libraries that log from level warning only.
 CHATTY = (
     "alembic", "apscheduler", "docker", "google_genai", "httpcore2", "httpx2", "openai", "python_multipart", "urllib3",
 )  # fmt: skip
 
-#: Characters of a path or an id that a caller gave, at most.
+#: Maximum characters of a path or an ID from a client.
 GIVEN = 200
 
-#: Calls that change nothing; one that succeeds is logged at level debug, because clients poll.
+#: Read-only methods. Their successful calls are logged at level debug, because clients poll.
 READING = ("GET", "HEAD", "OPTIONS")
 
 
 def begin(level: str) -> None:
-    """Log to stderr from this level on."""
+    """Log to stderr from this level up."""
     handler = logging.StreamHandler(sys.stderr)
-    # uvicorn gives its messages in colour too
+    # uvicorn adds a coloured copy of its messages
     handler.setFormatter(
         LogFormatter(rename_fields={"exc_info": "exception"}, reserved_attrs=[*RESERVED_ATTRS, "color_message"])
     )
@@ -51,13 +51,13 @@ def begin(level: str) -> None:
 
 
 def concerns(job_id: str | None = None, sandbox_id: str | None = None) -> None:
-    """From here on, what this task logs is about this job (or, where there is none given, about none)."""
+    """Set the job that this task's later log lines are about. Without an ID, clear it."""
     _subject.set((job_id, sandbox_id))
 
 
 @contextlib.contextmanager
 def about(job_id: str | None = None, sandbox_id: str | None = None) -> Iterator[None]:
-    """As ``concerns``, for a part of a task; what is said within ends with it."""
+    """Set the job as ``concerns`` does, until the block ends."""
     before = _subject.set((job_id, sandbox_id))
     try:
         yield
@@ -66,24 +66,24 @@ def about(job_id: str | None = None, sandbox_id: str | None = None) -> Iterator[
 
 
 class Again:
-    """What is done again and again: what goes wrong in the same way each time is told once, with its trace."""
+    """Logger for repeated work. It logs an error that repeats once, with its traceback."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._said = log, ""
 
     def well(self) -> None:
-        """It went well: what goes wrong from now on is new."""
+        """Forget the last error after a success, so that the next error is logged."""
         self._said = ""
 
     def wrong(self, error: Exception, message: str, *given: object) -> None:
-        """To be called where the error was caught."""
+        """Log the error unless it repeats the last one. Call it in the ``except`` block."""
         if str(error) != self._said:
             self._log.exception(message, *given)
         self._said = str(error)
 
 
 class LogFormatter(JsonFormatter):
-    """A record as JSON in ASCII: what comes from outside can neither begin a line nor steer a terminal."""
+    """Format a record as JSON in ASCII, so that external text cannot begin a line or control a terminal."""
 
     def add_fields(
         self, log_data: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
@@ -97,10 +97,10 @@ class LogFormatter(JsonFormatter):
 
 
 class Access:
-    """A line for each call at a door: method, path without its query, status, and milliseconds until its end.
+    """Access log: one line per HTTP call with method, path without query, status, and duration in milliseconds.
 
-    At level info are calls that may have changed something (at the users' door), and those that were refused; the
-    rest, and every question for the system's health, at level debug.
+    Level info has rejected calls and, on the users' API, calls that may change something. All other calls, and all
+    calls of /health, are at level debug.
     """
 
     def __init__(self, app: ASGIApp, door: str, quiet: tuple[str, ...] = READING) -> None:
@@ -110,7 +110,7 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        concerns()  # a call that came right behind another one on its connection begins in that one's context
+        concerns()  # the second request on a connection inherits the context of the first
         begun, status = time.perf_counter(), 500
 
         async def noticed(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``512m`` is 512 x 2^20 bytes."""
+"""Sizes as users write them: ``512m`` is 512 x 2^20 bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FORM = re.compile(r"([0-9]{1,15})\s*([kmgt]?)b?", re.IGNORECASE)
 
 
 def parse_size(value: Any) -> Any:
-    """Bytes from ``1g`` or from a number; raises ValueError with the form that is taken."""
+    """Parse ``1g`` or a number into bytes. Raises ValueError with the accepted forms."""
     if isinstance(value, str):
         match = _FORM.fullmatch(value.strip())
         if not match:
@@ -22,7 +22,7 @@ def parse_size(value: Any) -> Any:
 
 
 def show_size(size: int) -> str:
-    """Bytes as a person reads them."""
+    """Format a number of bytes for people."""
     value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while value >= 1024 and len(units) > 1:
         value /= 1024
@@ -31,7 +31,7 @@ def show_size(size: int) -> str:
 
 
 def size_schema(least: int, most: int) -> WithJsonSchema:
-    """What the OpenAPI document says of a size; that of a text, it cannot bound."""
+    """Return a size's OpenAPI schema, which can bound numbers but not texts."""
     number = {"type": "integer", "minimum": least, "maximum": most}
     text = {"type": "string", "pattern": r"^\s*[0-9]{1,15}\s*[KkMmGgTt]?[Bb]?\s*$"}
     return WithJsonSchema({"anyOf": [number, text]})

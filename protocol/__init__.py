@@ -1,1 +1,1 @@
-"""What the agent and the orchestrator share. It imports neither of them."""
+"""Code shared by the agent and the orchestrator. It imports neither of them."""

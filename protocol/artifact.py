@@ -1,7 +1,7 @@
-"""The artifact: one job's ZIP, written as a stream, with a manifest and checksums that prove what is in it.
+"""The artifact: the ZIP of a job, written as a stream, with a manifest and checksums of its content.
 
-Both sides use it: `agent.children.pack` in the sandbox, and the orchestrator when it salvages the workspace of a dead
-one. What is read is hashed, compressed and written in one pass, so the checksums always match the content of the ZIP.
+Used by `agent.children.pack` in the sandbox, and by the orchestrator to salvage the workspace of a dead agent. Each
+file is read, hashed, compressed and written in one pass, so the checksums always match the ZIP's content.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from protocol.file_names import FOLDER, LONGEST_NAME, TOO_LONG, Names, raw, show
 from protocol.redaction import Needles, Scan
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the child that packs must start fast: nothing here is imported when it runs
+if TYPE_CHECKING:  # nothing is imported later, because the packing process must start fast
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, BinaryIO
 
-CHUNK = 256 * 1024  # bytes read at once; the first chunk also decides whether to compress
-PATH_MAX = 4_096  # bytes of any path, its end included, see limits.h(0p)
-LEVEL = 4  # measured: three times the speed of level 6 on tables and source code, for 6-8 % more bytes
-BEST_RATIO = 1032  # deflate can not do better than this
-OVERHEAD = 30 + 46 + 24 + 20 + 28  # bytes of an entry's two headers, its descriptor and ZIP64's fields
+CHUNK = 256 * 1024  # bytes per read; the first chunk also decides whether to compress
+PATH_MAX = 4_096  # maximum bytes of a path, with its final NUL, see limits.h(0p)
+LEVEL = 4  # measured: three times as fast as level 6 on tables and source code, for 6-8 % more bytes
+BEST_RATIO = 1032  # deflate cannot compress better than this
+OVERHEAD = 30 + 46 + 24 + 20 + 28  # bytes of an entry's two headers, its descriptor and its ZIP64 fields
 
 TIME_OVER = "the time for packaging was over"
 
 
 class Artifact:
-    """One ZIP. Add what the workspace holds, then `finish`: without it the ZIP has no directory and can not be opened.
+    """A ZIP in progress. Add the workspace's entries, then call `finish`, which writes the directory that readers need.
 
     out       a binary stream; it is only written to, never sought (but see `undo`), and not closed
-    budget    bytes of the ZIP that the entries of the workspace may take, their headers included
-    deadline  a `time.monotonic()` after which no further entry is begun and an open one is cut
-    needles   secrets: files that have one in them are not changed, but listed in `secrets_found`
+    budget    maximum bytes of the ZIP for the workspace's entries, with their headers
+    deadline  a `time.monotonic()` after which no further entry begins and an open one is cut
+    needles   secrets: files that contain one are listed in `secrets_found` and stay unchanged
 
-    `files`, `left_out` and `secrets_found` are lists of the manifest. Every `add_…` says whether it is in the ZIP;
-    what is not is in `left_out`, with its reason. Errors of `out` are raised as they come; those of a source never are.
+    `files`, `left_out` and `secrets_found` are lists of the manifest. Every `add_…` returns whether the entry is in the
+    ZIP. Skipped entries are in `left_out` with a reason. Errors of `out` propagate; errors of a source do not.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class Artifact:
         self.files: list[dict[str, Any]] = []
         self.left_out: list[dict[str, Any]] = []
         self.secrets_found: list[dict[str, Any]] = []
-        self.missing = 0  # entries of left_out that are not junk
-        self.damaged = 0  # entries of files that were truncated, or changed while they were read
+        self.missing = 0  # entries of left_out without junk
+        self.damaged = 0  # files that were truncated, or that changed while they were read
         self.full = f"the ZIP's limit of {readable(budget)} is reached"
         self._budget = budget
         self._deadline = deadline
         self._sink = _Sink(out)
         self._zip = _Zip(self._sink, "w")
-        self._directory = 0  # bytes that the central directory will take at its end
+        self._directory = 0  # bytes of the central directory so far
         self._needles = needles or Needles({})
         self._names = Names(self._needles)
 
     @property
     def partial(self) -> bool:
-        """Whether anything but junk is not in the ZIP as it was in the workspace."""
+        """Whether anything except junk is missing from the ZIP or differs from the workspace."""
         return bool(self.missing or self.damaged)
 
     @property
     def regular(self) -> int:
-        """Regular files in the ZIP: what a status counts. Links and empty folders are entries too."""
+        """The number of regular files in the ZIP, which a status reports. Links and empty folders are entries too."""
         return regular(self.files)
 
     def add_file(
@@ -84,9 +84,9 @@ class Artifact:
     ) -> bool:
         """Add a regular file: at most `size` bytes of `source`.
 
-        `path` is relative to the workspace. `changed` is asked after the reading. A source that ends early, that
-        fails in the middle, or whose time is over gives an entry with what was read, and the manifest says so. One
-        that may not fit is compressed twice, once only to count: for that, `source` must be seekable.
+        `path` is relative to the workspace. `changed` is called after reading. A source that ends early, fails, or
+        exceeds the time gives an entry with the bytes read so far, and the manifest says so. A file that may not fit is
+        compressed twice, the first time only to count. For that, `source` must be seekable.
         """
         name = self._admit(path, size)
         if name is None:
@@ -97,12 +97,13 @@ class Artifact:
         try:
             head = source.read(min(size, CHUNK))
             method = self._method(head, source, size, room)
-        except Exception as error:  # a source may be a tar over HTTP: whatever it raises, the ZIP goes on
+        except Exception as error:  # a source may be a tar over HTTP: packing goes on after any error
             return self.leave_out(path, words(error), size)
         if method is None:
             return self.leave_out(path, TIME_OVER if self._late() else self.full, size)
 
-        info = _entry(name, stat.S_IFREG | mode & 0o777 | 0o400, mtime)  # whoever unpacks it can read it
+        # the user who unpacks it must be able to read it
+        info = _entry(name, stat.S_IFREG | mode & 0o777 | 0o400, mtime)
         info.compress_type = method
         digest = hashlib.sha256()
         scan = Scan(self._needles) if self._needles else None
@@ -116,7 +117,7 @@ class Artifact:
                 done += len(chunk)
                 if done >= size:
                     break
-                if self._late() or self._left() < 0:  # the latter only where a file changed after it was counted
+                if self._late() or self._left() < 0:  # the second case occurs only if a file changed after counting
                     truncated = TIME_OVER if self._late() else self.full
                     break
                 try:
@@ -133,7 +134,7 @@ class Artifact:
         return self._record(name, path, record, scan.names if scan else ())
 
     def add_link(self, path: str, target: str, mtime: float) -> bool:
-        """Add a symbolic link as a link; what it points to is of no interest here."""
+        """Add a symbolic link as a link. Its target does not matter here."""
         content = target.encode("utf-8", "surrogateescape")
         if not 0 < len(content) < PATH_MAX:
             return self.leave_out(path, "a link whose target is no path")
@@ -147,19 +148,19 @@ class Artifact:
         return self._record(name, path, record, self._needles.names_in(content))
 
     def add_folder(self, path: str, mode: int, mtime: float) -> bool:
-        """Add an empty folder (others need no entry of their own)."""
+        """Add an empty folder. Other folders need no entry."""
         name = self._admit(path, 0)
         if name is None:
             return False
         if self._room(name) < 0:
             return self.leave_out(path, self.full)
         info = _entry(f"{name}/", stat.S_IFDIR | mode & 0o777 | 0o700, mtime)
-        info.external_attr |= 0x10  # MS-DOS's own word for a folder
+        info.external_attr |= 0x10  # MS-DOS attribute of a folder
         self._zip.writestr(info, b"")
         return self._record(name, path, {"size": 0, "mode": f"{mode & 0o7777:04o}", "kind": "folder"})
 
     def leave_out(self, path: str, reason: str, size: int | None = None, *, junk: bool = False) -> bool:
-        """List what is not in the ZIP, and why. Junk does not make the ZIP partial. Always False, for `return`."""
+        """List a skipped entry with its reason. Junk does not make the ZIP partial. Always returns False."""
         record: dict[str, Any] = {"path": self._shown(f"{FOLDER}/{path}".rstrip("/")), "reason": self._shown(reason)}
         if size is not None:
             record["size"] = size
@@ -180,7 +181,7 @@ class Artifact:
         self._sink.rewind(count)
 
     def finish(self, manifest: dict[str, Any], documents: dict[str, str]) -> None:
-        """Write `documents` (name -> text), manifest.json with our lists in it, SHA256SUMS and the ZIP's directory."""
+        """Write `documents` (name -> text), manifest.json with these lists, SHA256SUMS and the ZIP's directory."""
         self._mark_inputs(manifest.get("uploads", ()))
         self.files.sort(key=_path)
         self.left_out.sort(key=_path)
@@ -195,7 +196,7 @@ class Artifact:
         self._zip.close()
 
     def _mark_inputs(self, uploads: Iterable[dict[str, Any]]) -> None:
-        """Say which files came with the job, and which of these it changed."""
+        """Mark the files that came with the job, and those of them that the job changed."""
         given = {self._names.of(upload["name"]): upload["sha256"] for upload in uploads}
         for record in self.files:
             if record["path"] in given:
@@ -208,13 +209,13 @@ class Artifact:
         digest = hashlib.sha256()
         with self._zip.open(info, "w") as entry:
             for part in text:
-                content = part.encode("utf-8", "backslashreplace")  # a lone surrogate must not cost the whole ZIP
+                content = part.encode("utf-8", "backslashreplace")  # a lone surrogate must not prevent the whole ZIP
                 entry.write(content)
                 digest.update(content)
         return digest.hexdigest()
 
     def _shown(self, text: str) -> str:
-        """Text that may come from a file name, as the manifest has it."""
+        """Return text from a file name as the manifest contains it."""
         return self._needles.text(shown(text))
 
     def _late(self) -> bool:
@@ -224,11 +225,11 @@ class Artifact:
         return self._budget - self._sink.count - self._directory
 
     def _room(self, name: str) -> int:
-        """Bytes that the content of an entry of this name may take; negative where not even its headers fit."""
+        """Return the bytes left for an entry's content. Negative if even its headers do not fit."""
         return self._left() - OVERHEAD - 2 * len(name.encode())
 
     def _admit(self, path: str, size: int) -> str | None:
-        """The entry's name in the ZIP, or None where it is left out whatever it holds."""
+        """Return the entry's name in the ZIP, or None if the entry must be left out."""
         name = self._names.of(path)
         if len(name.encode()) > LONGEST_NAME:
             self.leave_out(path, TOO_LONG, size)
@@ -249,7 +250,7 @@ class Artifact:
         return True
 
     def _method(self, head: bytes, source: BinaryIO, size: int, room: int) -> int | None:
-        """How to write a file that begins with `head`: stored, deflated, or None where it does not fit."""
+        """Return the method for a file that begins with `head`: stored, deflated, or None if it does not fit."""
         squeezes = len(zlib.compress(head, 1)) < 0.95 * len(head)
         if not squeezes and size <= room:
             return zipfile.ZIP_STORED
@@ -270,7 +271,7 @@ class Artifact:
 
 
 class _Sink:
-    """What the ZIP is written to: counts, writes the whole, and has no seek, so that zipfile streams."""
+    """The output of the ZIP. It counts bytes, writes them all, and has no seek, so that zipfile streams."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -296,12 +297,12 @@ class _Sink:
         self._out.flush()
 
     def close(self) -> None:
-        """Nothing: whoever gave us the stream closes it."""
+        """Do nothing. The caller closes the stream."""
 
 
 class _Zip(zipfile.ZipFile):
     def __del__(self) -> None:
-        """Nothing: zipfile's own would write the directory, and what was given up half-way would look whole."""
+        """Do nothing. zipfile's own method would write the directory, and an aborted ZIP would look complete."""
 
     def forget(self, kept: int) -> None:
         """Drop the entries after the first `kept` ones."""
@@ -311,22 +312,22 @@ class _Zip(zipfile.ZipFile):
 
 
 def deflate_bound(size: int) -> int:
-    """Bytes that deflate makes of `size` bytes at most (zlib's own bound, rounded up)."""
+    """Return the maximum deflated size of `size` bytes (zlib's bound, rounded up)."""
     return size + size // 2048 + 64
 
 
 def entry_bound(path: str, size: int) -> int:
-    """Bytes that an entry takes in the ZIP at most, its headers included, even if all of its name must be escaped."""
+    """Return the maximum bytes of an entry in the ZIP with its headers, even if its whole name is escaped."""
     return OVERHEAD + 2 * (len(FOLDER) + 1 + 3 * len(raw(path))) + deflate_bound(size)
 
 
 def regular(files: Iterable[dict[str, Any]]) -> int:
-    """How many of a manifest's files are regular ones."""
+    """Return the number of regular files in a manifest's list."""
     return sum("sha256" in record for record in files)
 
 
 def readable(size: int) -> str:
-    """A number of bytes for people: 1.0 GiB."""
+    """Format a number of bytes, such as 1.0 GiB."""
     amount, unit = float(size), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if amount < 1024:
@@ -340,7 +341,7 @@ def _path(record: dict[str, Any]) -> str:
 
 
 def _manifest(base: dict[str, Any], lists: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """The manifest, a line for each file: made as it is written, since it may be larger than all the rest in memory."""
+    """Yield the manifest, a line per file, while it is written. It may be larger than all other data in memory."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     yield json.dumps(base, indent=2, ensure_ascii=False).removesuffix("\n}")
     for name, records in lists.items():
@@ -352,12 +353,12 @@ def _manifest(base: dict[str, Any], lists: dict[str, list[dict[str, Any]]]) -> I
 
 
 def _sum_line(digest: str, name: str) -> str:
-    """A line for `sha256sum -c`: no name in the ZIP has a character that it would want escaped."""
+    """Return a line for `sha256sum -c`. Names in the ZIP contain no characters that it would escape."""
     return f"{digest}  {name}\n"
 
 
 def _entry(name: str, mode: int, mtime: float) -> zipfile.ZipInfo:
-    moment = time.gmtime(max(315_532_800, min(4_354_819_198, mtime)))  # 1980 to 2107: what a ZIP can say
+    moment = time.gmtime(max(315_532_800, min(4_354_819_198, mtime)))  # a ZIP can express 1980 to 2107
     info = zipfile.ZipInfo(name, moment[:6])
     info.external_attr = mode << 16
     info._compresslevel = LEVEL  # type: ignore[attr-defined]  # noqa: SLF001 - zipfile has no public way

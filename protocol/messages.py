@@ -1,8 +1,8 @@
-"""The messages of the link: the only words that the agent and the orchestrator share.
+"""The messages between agent and orchestrator.
 
-Plain dataclasses of the standard library, because the agent must start fast. The agent trusts what it receives; the
-orchestrator checks every field of what it receives (``orchestrator.link.message_parser``), because a container is
-hostile until proven otherwise. All times are seconds since the epoch, all sizes are bytes.
+They are plain dataclasses, because the agent must start fast. The agent trusts its input. The orchestrator checks every
+field (``orchestrator.link.message_parser``), because it treats every container as hostile. All times are seconds since
+the epoch, all sizes are bytes.
 """
 
 from __future__ import annotations
@@ -11,156 +11,157 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-#: The version of both images. They carry it as the label ``containerized-agent.version``; unequal ones do not talk.
+#: The version of both images, also in their label ``containerized-agent.version``. Different versions do not work
+#: together.
 VERSION = "0.1.0"
 
-#: Where the orchestrator's socket is inside a sandbox; the folder is mounted, so that a new socket is seen too.
+#: Path of the orchestrator's socket in a sandbox. The folder is mounted, so that a new socket appears too.
 SOCKET = "/run/link/link.sock"
 
-#: The folder of a sandbox's own where its services listen, each under its name, for the live gateway alone.
+#: The folder of a sandbox with the sockets of its services, by name. Only the live gateway uses it.
 LIVE = "/run/live"
 
-#: The environment variable of the agent (and of nothing else in the container) that holds the sandbox's token.
+#: The agent's environment variable with the sandbox's token. No other process in the container has it.
 TOKEN_VARIABLE = "LINK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 
-#: Number of the acceptance command in events, where steps have 1, 2, 3…
+#: Step number of the acceptance command in events; steps count from 1.
 CHECK = 0
 
-#: Characters of output in one event, at most. A step sends at most some ten events a second.
+#: Maximum characters of output in one event. A step sends about ten events a second at most.
 OUTPUT_EVENT_CHARACTERS = 65_536
 
-#: Bytes of output kept of one step: all up to HEAD, then the last TAIL of them, with a marker in between.
+#: Stored bytes of a step's output: the first HEAD and the last TAIL, with a marker in between.
 OUTPUT_HEAD = 1024 * 1024
 OUTPUT_TAIL = 64 * 1024
 
-#: Bytes of output kept of one job, over all its steps; past it each step keeps its last TAIL bytes only.
+#: Stored bytes of a job's output over all steps. Beyond it, each step stores only its last TAIL bytes.
 OUTPUT_JOB = 8 * 1024 * 1024
 
-#: What a step shows beside what it prints, as Jupyter names it: the same thing in different ways.
+#: Kinds of results beside printed text, as MIME types. A result may have several representations.
 ResultKind = Literal[
     "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json", "image/png",
     "image/jpeg",
 ]  # fmt: skip
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
-#: Those of them that are pictures, in base64.
+#: The kinds that are pictures, in base64.
 PICTURES: tuple[ResultKind, ...] = ("image/png", "image/jpeg")
 
-#: Where the kernel keeps pictures, and how they are written in a message.
+#: The kernel's folder for pictures, and the path of one in a message.
 PICTURE_FILE = re.compile(r"figures/figure-\d{1,9}\.(png|jpg)")
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
-#: Of one result: characters of a text and of all its texts together, bytes of a picture; characters of a display's
-#: name, and of an error's name and message.
+#: Limits of one result: characters of a text and of all texts, bytes of a picture, characters of a display's name, and
+#: of an error's name and message.
 RESULT_TEXT, RESULT_TEXTS, RESULT_PICTURE = 128 * 1024, 512 * 1024, 1024 * 1024
 DISPLAY_NAME, ERROR_CHARACTERS = 100, 2_000
 
-#: Results of one step, and of one cell of a viewer; characters of all of one such cell, and of one job.
+#: Maximum results of a step and of a viewer's cell; maximum characters of one such cell, and of all results of a job.
 RESULTS_STEP, RESULTS_VIEWER = 200, 20
 RESULTS_CELL, RESULTS_JOB = 2 * 1024 * 1024, 16 * 1024 * 1024
 
-#: Looks into one job's workspace that go on at the same time: the agent has a thread for each, from its start on.
+#: Concurrent file requests per job. The agent starts a thread for each before the first step.
 LOOKS = 2
 
-#: Seconds until a look must have found something, and until it must be over.
+#: Seconds in which a file request must find something, and must end.
 LOOK_BEGIN_SECONDS, LOOK_SECONDS = 10.0, 60.0
 
-#: Bytes of a running job's file in one answer; entries of one list.
+#: Maximum bytes of a running job's file in one answer, and entries of one list.
 LIVE_FILE_BYTES = 64 * 2**20
 LIST_ENTRIES = 1000
 
-#: Seconds until a service must answer that somebody wants to see.
+#: Seconds in which a requested service must answer.
 SERVICE_SECONDS = 30.0
 
-#: What can be seen of a running job: its desktop, and Jupyter Lab on its workspace.
+#: Services of a running job: its desktop, and Jupyter Lab on its workspace.
 Service = Literal["desktop", "notebook"]
 StepKind = Literal["shell", "python", "file"]
 Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "review", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
 OutcomeStatus = Literal["completed", "failed", "cancelled"]
 
-#: Why a job failed: the reasons that an agent may give. The orchestrator has more of its own.
+#: Failure reasons that an agent may report. The orchestrator has further ones.
 Reason = Literal[
     "plan_failed", "step_failed", "check_failed", "timed_out", "out_of_memory", "zip_too_big", "agent_lost",
     "budget_exceeded", "model_unavailable",
 ]  # fmt: skip
 
-#: Why the agent asks: for a plan; because a source does not parse; because a step or the check failed; because the
-#: model wants to see results; because facts find something missing; for a verdict on the results.
+#: Why the agent asks the model: for a plan, for correct syntax, for a repair, to see results, because facts show
+#: missing files, or for a verdict on the results.
 Purpose = Literal["plan", "syntax", "repair", "results", "facts", "review"]
 
-#: When a model reviews what came out: always; where facts do not settle it; never.
+#: When a model reviews the results: always, only if facts do not settle it, or never.
 ReviewMode = Literal["always", "auto", "never"]
 
 
 @dataclass(slots=True)
 class PlannedStep:
-    """One step of the plan."""
+    """A step of the plan."""
 
     number: int
     kind: StepKind
     title: str
-    source: str  # the shell script, the python code or the content of the file
+    source: str  # shell script, python code, or content of the file
     seconds: float
-    path: str = ""  # of a file step, or of a python step that is a script; relative to the workspace
+    path: str = ""  # of a file step or a script; relative to the workspace
     args: list[str] = field(default_factory=list)  # of the script
-    background: bool = False  # goes on until packing, while later steps run
+    background: bool = False  # runs until packaging, beside later steps
 
 
 @dataclass(slots=True)
 class Example:
-    """A call whose result the prompt says, or an ``assert`` that it contains."""
+    """An example from the prompt: a call with its result, or an ``assert``."""
 
     call: str  # a Python expression, or an ``assert`` statement
-    result: str  # a Python literal, or the name of the error that the call raises; empty for an ``assert``
-    names: list[str]  # the functions that it calls and that a file of the job is to define
-    firm: bool  # it was written as a test; otherwise it was found in running text
+    result: str  # a Python literal, or the name of the raised error; empty for an ``assert``
+    names: list[str]  # functions that it calls and the job must define
+    firm: bool  # written as a test, not found in a sentence
 
 
 @dataclass(slots=True)
 class SourceProblem:
-    """Why the source of a step does not parse."""
+    """A syntax error in a step's source."""
 
     number: int  # of the step
-    line: int  # of its source, 0 where it is unknown
-    message: str  # in the words of Python, bash, Node or the JSON parser
+    line: int  # in its source; 0 if unknown
+    message: str  # message of Python, bash, Node or the JSON parser
     text: str  # the line at fault
 
 
 @dataclass(slots=True)
 class Take:
-    """The agent's first words."""
+    """The agent's first message."""
 
     version: str
 
 
 @dataclass(slots=True)
 class Order:
-    """The job that a sandbox is for: all that the agent needs to know of it."""
+    """The sandbox's job: everything that the agent needs to know."""
 
     job_id: str
     planned_by: str
-    thinks: bool  # a model makes the plan, mends it, and reviews what came out
+    thinks: bool  # a model plans, repairs, and reviews the results
     steps: list[PlannedStep]
-    uploads: list[str]  # files that came with the job; GET /uploads has them as a tar stream
+    uploads: list[str]  # uploaded files; GET /uploads returns them as a tar stream
     outputs: list[str]
     check: str
     network: str
     seconds: float  # for all steps together
     cpus: float
-    zip_bytes: int  # of the ZIP, for what the workspace holds
+    zip_bytes: int  # of the ZIP's workspace part
     package_seconds: float
     link_lost_seconds: float  # how long an agent goes on without its link
-    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # variables of the steps' environment
-    named: list[str] = field(default_factory=list)  # files that the prompt names, beside the uploads
-    made: list[str] = field(default_factory=list)  # those that it says are to be made, and not only mentions
-    columns: dict[str, list[str]] = field(default_factory=dict)  # of tables among them, as the prompt says
-    examples: list[Example] = field(default_factory=list)  # that the prompt gives
-    tests: list[str] = field(default_factory=list)  # uploads with tests, where the prompt is about tests
-    required: list[str] = field(default_factory=list)  # the job fails without them; ``outputs`` may be a model's guess
-    check_given: bool = True  # a person, or a template, gave the check; otherwise it is evidence
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # environment variables of the steps
+    named: list[str] = field(default_factory=list)  # files in the prompt, except uploads
+    made: list[str] = field(default_factory=list)  # files that the prompt says to make, not only mentions
+    columns: dict[str, list[str]] = field(default_factory=dict)  # columns that the prompt gives for its tables
+    examples: list[Example] = field(default_factory=list)  # of the prompt
+    tests: list[str] = field(default_factory=list)  # uploaded test files, if the prompt is about tests
+    required: list[str] = field(default_factory=list)  # the job fails without these; ``outputs`` may be a model's guess
+    check_given: bool = True  # the check is from the user or a template; otherwise it is only evidence
     review: ReviewMode = "auto"
-    step_seconds: float = 120.0  # of a step that a model planned
+    step_seconds: float = 120.0  # of a step from a model
 
 
 @dataclass(slots=True)
@@ -190,29 +191,29 @@ class Output:
 
 @dataclass(slots=True)
 class Result:
-    """A figure, a table, a value, or (with ``error`` alone) the error that a python step ended with."""
+    """A figure, a table, a value, or (with only ``error``) the error that ended a python step."""
 
     number: int
     at: float
     step: int
     data: dict[ResultKind, str]
-    file: str  # where a picture is in the workspace
-    display: str  # its name, where it takes the place of an earlier one of that name
-    error: list[str]  # the exception's name and its message, or nothing
+    file: str  # path of a picture in the workspace
+    display: str  # its name, if it replaces an earlier result of that name
+    error: list[str]  # the exception's name and its message, or empty
     kind: Literal["result"] = "result"
 
 
 @dataclass(slots=True)
 class ViewerCell:
-    """A cell that somebody who watches has run in the job's kernel, and what came of it."""
+    """A cell that a viewer ran in the job's kernel, with its results."""
 
     number: int
     at: float
-    step: int  # the python step that began last
+    step: int  # the last started python step
     source: str
     printed: str
     results: list[dict[ResultKind, str]]
-    error: list[str]  # the exception's name and its message, or nothing
+    error: list[str]  # the exception's name and its message, or empty
     kind: Literal["viewer_cell"] = "viewer_cell"
 
 
@@ -222,9 +223,9 @@ class StepEnded:
     at: float
     step: int
     status: StepStatus
-    exit_code: int | None  # as a shell shows it: 128 + the signal's number where a signal ended it
+    exit_code: int | None  # as in a shell: 128 + the signal's number if a signal ended it
     detail: str
-    output_bytes: int  # all that it printed, whether kept or not
+    output_bytes: int  # all printed bytes, stored or not
     kind: Literal["step_ended"] = "step_ended"
 
 
@@ -232,55 +233,55 @@ AgentEvent = PhaseBegan | StepStarted | Output | Result | ViewerCell | StepEnded
 
 
 def most_of(kind: ResultKind) -> int:
-    """Characters that a part of a result may have."""
+    """Return the maximum characters of a part of a result."""
     return RESULT_PICTURE * 4 // 3 + 4 if kind in PICTURES else RESULT_TEXT
 
 
 @dataclass(slots=True)
 class Batch:
-    """Events in the order of their numbers, without a gap; sent again until acknowledged."""
+    """Events in the order of their numbers, without gaps. The agent repeats them until they are acknowledged."""
 
     events: list[AgentEvent]
 
 
 @dataclass(slots=True)
 class Acknowledged:
-    number: int  # of the last event that is on disk
+    number: int  # of the last event on disk
 
 
 @dataclass(slots=True)
 class Look:
-    """Somebody wants to see what a running job has in its workspace: a list of it, or one file.
+    """A client's request for a list of a running job's workspace, or for one file.
 
-    Asked for once, and answered once, with ``PUT /looks/{id}``: a line of JSON with what was found, then the bytes of
-    the file. Names are those that the ZIP would have.
+    The agent gets it once and answers once with ``PUT /looks/{id}``: a line of JSON with the result, then the bytes of
+    the file. Names are those in the ZIP.
     """
 
     id: str
     path: str | None = None  # of the file
-    first: int | None = None  # the bytes wanted of it, as HTTP's Range says it
+    first: int | None = None  # the requested bytes, as in HTTP's Range
     last: int | None = None
-    content: bool = True  # whether they are wanted, or only what there is
-    under: str = ""  # how the paths of a list begin
-    after: str = ""  # the path after which it begins
+    content: bool = True  # False: only the description
+    under: str = ""  # prefix of a list's paths
+    after: str = ""  # the list begins after this path
     most: int = LIST_ENTRIES
 
 
 @dataclass(slots=True)
 class View:
-    """Somebody wants to see a service: it is to run. Said again until the agent has said that it begins."""
+    """A request to run a service. It is repeated until the agent reports that the service begins."""
 
     service: Service
-    control: str = ""  # the desktop's password for who may type, and for who may only watch
+    control: str = ""  # the desktop's passwords for control and for watching
     watch: str = ""
 
 
 @dataclass(slots=True)
 class Shown:
-    """How a service that was wanted is doing: ``POST /views``.
+    """The state of a requested service: ``POST /views``.
 
-    ``starting``: the agent has heard of it. ``ready``: it listens in the live folder. ``ended``: it does not run any
-    more, and is started again when it is wanted again. ``failed``: the same, and why it could not be started.
+    ``starting``: the agent has the request. ``ready``: it listens in the live folder. ``ended``: it no longer runs; a
+    new request starts it again. ``failed``: it could not start, for this reason; a new request tries again.
     """
 
     service: Service
@@ -290,9 +291,9 @@ class Shown:
 
 @dataclass(slots=True)
 class Commands:
-    """What the orchestrator wants of the agent.
+    """The orchestrator's requests to the agent.
 
-    A command stays wanted: hearing it twice is harmless. Looks are heard once: who asked asks again, or gives up.
+    Repeating a command is harmless. A file request is sent once; after a loss, the client repeats it or gives up.
     """
 
     commands: list[Literal["cancel"]] = field(default_factory=list)
@@ -302,9 +303,10 @@ class Commands:
 
 @dataclass(slots=True)
 class FoundFile:
-    """A regular file; the bytes [begin, end) follow, unless only what it is was wanted, or they are too many.
+    """A regular file. The bytes [begin, end) follow, unless only the description was requested or the part is too
+    large.
 
-    They are none where the part that was wanted is not there.
+    The range is empty if the requested part does not exist.
     """
 
     size: int
@@ -326,20 +328,20 @@ class Entry:
 
 @dataclass(slots=True)
 class FoundList:
-    """A part of a list, sorted by path."""
+    """Part of a list, sorted by path."""
 
     files: list[Entry]
-    more: bool  # there is more after the last of them
-    cut: bool  # there is more in the workspace than a list may have
+    more: bool  # more entries follow
+    cut: bool  # the workspace has more entries than a list can hold
     kind: Literal["list"] = "list"
 
 
 @dataclass(slots=True)
 class FoundNone:
-    """Why there is no file to send."""
+    """The reason why there is no file to send."""
 
     kind: Literal["missing", "folder", "link", "other", "denied", "ended", "failed"]
-    detail: str = ""  # where a link leads, or what went wrong
+    detail: str = ""  # the target of a link, or the error
 
 
 Found = FoundFile | FoundList | FoundNone
@@ -347,7 +349,7 @@ Found = FoundFile | FoundList | FoundNone
 
 @dataclass(slots=True)
 class SecretsFound:
-    """A file that has secrets in it, and their names."""
+    """A file that contains secrets, and their names."""
 
     path: str
     names: list[str]
@@ -355,26 +357,26 @@ class SecretsFound:
 
 @dataclass(slots=True)
 class Packed:
-    """What the packer says of the workspace, once it is written."""
+    """The packer's summary of the workspace."""
 
     files: int
     bytes: int
     left_out: int
     partial: bool
-    with_secrets: int = 0  # files that have a secret in them
+    with_secrets: int = 0  # number of files that contain a secret
     secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
 #: The fault of a file; ``ok`` means none.
 About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "example", "test", "ok"]
 
-#: The longest base64 of a picture for a model, in characters.
+#: Maximum base64 characters of a picture for a model.
 SEEN_CHARACTERS = 400 * 1024
 
 
 @dataclass(slots=True)
 class Fact:
-    """The result of a check of a file that needs no model."""
+    """The result of checking a file without a model."""
 
     path: str  # or the glob, if one of its files passes or it matches nothing
     ok: bool
@@ -384,7 +386,7 @@ class Fact:
 
 @dataclass(slots=True)
 class Seen:
-    """A small copy of a picture, for a model that takes pictures."""
+    """A small copy of a picture for a model."""
 
     name: str  # its path in the workspace, or ``screen``
     media_type: Literal["image/png", "image/jpeg"]
@@ -393,16 +395,16 @@ class Seen:
 
 @dataclass(slots=True)
 class Ask:
-    """A question for the model. The orchestrator knows the job; the agent adds what only it can see.
+    """A question for the model. The orchestrator knows the job; the agent adds facts that only it can see.
 
-    Asked again with the same number, it is the same question: an answer takes longer than a request is held.
+    The same number means the same question, repeated because answers take longer than a request stays open.
     """
 
     number: int  # from 1
     purpose: Purpose
-    workspace: str  # what is there: paths, sizes, and the heads of texts
-    missing: list[str]  # the declared outputs that nothing matches
-    left: float  # seconds until the job's time is over
+    workspace: str  # the workspace: paths, sizes, and the beginnings of texts
+    missing: list[str]  # declared outputs without a match
+    left: float  # seconds left for the job
     problems: list[SourceProblem] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     pictures: list[Seen] = field(default_factory=list)
@@ -410,7 +412,7 @@ class Ask:
 
 @dataclass(slots=True)
 class Hear:
-    """Ask how a question is doing that was put before: ``POST /hear``."""
+    """Ask for the state of an earlier question: ``POST /hear``."""
 
     number: int
     heard: int  # characters of the answer's text that the agent has
@@ -419,11 +421,11 @@ class Hear:
 
 @dataclass(slots=True)
 class Answered:
-    """What the model said, as the orchestrator took it.
+    """The orchestrator's response to a question.
 
-    ``waiting``: not yet, ask how it is doing. ``unknown``: the orchestrator has started anew and the question is to be
-    put again. ``planned``: go on with these steps, outputs and check. ``accepted``: nothing is to be done about it.
-    ``failed``: the job is to end, for this reason.
+    ``waiting``: no answer yet, ask for its state. ``unknown``: the orchestrator restarted; repeat the question.
+    ``planned``: go on with these steps, outputs and check. ``accepted``: nothing to do. ``failed``: end the job for
+    this reason.
     """
 
     state: Literal["waiting", "unknown", "planned", "accepted", "failed"]
@@ -432,27 +434,29 @@ class Answered:
     check: str = ""
     reason: Reason | None = None
     detail: str = ""
-    done: bool = True  # the model does not want to look at the results before it goes on
-    text: str = ""  # what the model has written since ``heard``
-    queued: float = 0.0  # seconds that the question has waited for its turn: they count against no limit
+    done: bool = True  # the model does not need the results before it goes on
+    text: str = ""  # text of the model since ``heard``
+    queued: float = 0.0  # seconds that the question waited for other calls; no limit includes them
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How the job ended, as the agent sees it. The answer settles it: a cancellation may have come first."""
+    """The job's result as the agent sees it. The orchestrator's answer is final, because a cancellation may have come
+    first.
+    """
 
     status: OutcomeStatus
     reason: Reason | None
     detail: str
     packed: Packed
-    facts: list[Fact] = field(default_factory=list)  # the last look at the files that the job was to make
+    facts: list[Fact] = field(default_factory=list)  # the last facts about the files that the job had to make
     unmatched: list[str] = field(default_factory=list)  # outputs that the model guessed wrongly
     check_dropped: str = ""  # why the model's own check does not count
 
 
 @dataclass(slots=True)
 class Settled:
-    """How the job ended, for good, and the documents that go into the ZIP beside the workspace."""
+    """The job's final result, and the documents for the ZIP."""
 
     status: OutcomeStatus
     reason: str | None

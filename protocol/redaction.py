@@ -1,7 +1,7 @@
-"""Keeps the values of secrets out of what leaves a job: in texts, in streams, and where files are looked through.
+"""Keeps secrets out of everything that leaves a job: texts, streams, and files.
 
-Both sides use it. Where a value stood, a text has ``[secret NAME]``. A value is looked for as it is, and as it is often
-met by accident: see ``forms``. Without secrets nothing of it costs anything.
+Both sides use it. A mark ``[secret NAME]`` replaces the value. ``forms`` lists the encodings in which a value is also
+found. Without secrets, this costs nothing.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ import re
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # the child that packs must start fast
+if TYPE_CHECKING:  # the packing process must start fast
     from collections.abc import Iterable, Iterator, Mapping, Set
     from typing import Any, Literal
 
-#: Characters of a value, at least: less of them stand in many texts by chance. Of one of its lines, likewise.
+#: Minimum characters of a value, or of one of its lines. Shorter texts occur by chance.
 SHORTEST, SHORTEST_LINE = 6, 16
 
-#: What is looked for one by one, which takes as long for each; of more, the longer ones are found by their words.
+#: Maximum needles that are searched one by one, each at the same cost. Longer needles beyond it are found by their
+#: words.
 ONE_BY_ONE = 24
 
-#: Words of so many bytes, and their letter in a memoryview. Twice as many less one have a whole one in them.
+#: Bytes of such a word, and its letter in a memoryview. Any text of twice this length minus one contains a whole word.
 WORDS: tuple[tuple[int, Literal["Q", "I"]], ...] = ((8, "Q"), (4, "I"))
 
-#: Bytes of a beginning that is looked for before all of it is compared.
+#: Bytes of a needle's beginning that are searched before all of it is compared.
 BEGINNING = 8
 
-#: How a mark begins, wherever it stands.
+#: The start of every mark.
 MARK = "[secret "
 
-#: What a structure has under these keys are fixed words of ours, or pictures in base64: not texts.
+#: Values under these keys are fixed words or pictures in base64, not texts.
 FIXED = frozenset(
     {
         "kind",
@@ -46,47 +47,47 @@ FIXED = frozenset(
     }
 )
 
-#: Under these, keys are a user's own words, and none of them is FIXED.
+#: Under these keys, all keys are the user's own words, so none is FIXED.
 OF_USERS = frozenset({"labels", "inputs"})
 
-#: Lines of a PEM file that say what it is, and are the same in all of its kind.
+#: Header lines of PEM files, which are the same in all files of a kind.
 PEM_EDGE = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 
-#: What JSON has in the place of characters that HTML would read: in Go and Jinja, and (in capitals) in PHP.
+#: JSON escapes for characters with a meaning in HTML: in Go and Jinja, and (upper case) in PHP.
 JSON_IN_HTML = [
     str.maketrans({character: f"\\u{ord(character):{form}}" for character in characters})
     for characters in ("<>&", "<>&'")
     for form in ("04x", "04X")
 ]
 
-#: What HTML and XML have in the place of double and single quotes: they need not, and each library has its own.
+#: HTML and XML entities of double and single quotes. Libraries differ in their choice.
 HTML_QUOTES = [
     ('"', "'"), ("&quot;", "'"), ("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&quot;", "&#039;"), ("&quot;", "&apos;"),
     ("&#34;", "&#39;"),
 ]  # fmt: skip
 
-#: How a quote is written in a text between such quotes: by bash, by ``shlex.quote``, in YAML and SQL, in CSV.
+#: A quote inside a quoted text: in bash, ``shlex.quote``, YAML and SQL, and CSV.
 QUOTES_IN_QUOTES = [("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""')]
 
-#: What shells write with a backslash: between double quotes, and (``printf %q``) without any.
+#: Characters that shells escape with a backslash: inside double quotes, and (``printf %q``) without quotes.
 SHELL_SPECIAL = [r'[$`"\\]', r"""[ !"$&'()*,;<>?\[\\\]^`{|}]"""]
 
-#: What stays as it is in a URL: by Python's ``quote``, by ``encodeURIComponent``, by ``encodeURI`` and ``requests``.
+#: Characters that stay unescaped in URLs: Python's ``quote``, ``encodeURIComponent``, ``encodeURI`` and ``requests``.
 URL_SAFE = ["/", "", "!*'()", ";/?:@&=+$,#!*'()", ";/?:@&=+$,#!*'()%"]
 
 
 def mark(name: str) -> str:
-    """What stands in the place of a secret."""
+    """Return the mark that replaces a secret."""
     return f"{MARK}{name}]"
 
 
 def fixed_under(key: str, fixed: Set[str] = FIXED) -> Set[str]:
-    """The FIXED keys of what stands under a key, in a structure with ``fixed`` ones."""
+    """Return the FIXED keys below a key, in a structure with ``fixed`` ones."""
     return frozenset() if key in OF_USERS else fixed
 
 
 class Needles:
-    """What is looked for: the values of secrets (name → value), in all their forms. False where there are none."""
+    """The search patterns: the values of secrets (name → value) in all their forms. False if there are none."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._names: dict[bytes, str] = {}
@@ -115,21 +116,21 @@ class Needles:
         return bool(self._names)
 
     def names_in(self, data: bytes) -> set[str]:
-        """The names of the secrets that are in it."""
+        """Return the names of the secrets in a text or bytes."""
         return {self._names[needle] for needle in self._found(data)}
 
     def text(self, text: str) -> str:
-        """A text with marks in the place of secrets."""
+        """Return a text with marks instead of secrets."""
         if not self._names:
             return text
-        data = text.encode("utf-8", "surrogatepass")  # a file's name may have bytes that are no text
+        data = text.encode("utf-8", "surrogatepass")  # a file's name may contain undecodable bytes
         spans = self.spans(data)
         return self._marked(data, spans).decode("utf-8", "surrogatepass") if spans else text
 
     def structure(self, value: Any, fixed: Set[str] = FIXED) -> Any:
-        """The same structure, of dicts, lists, dataclasses and rows, with marks in its texts.
+        """Return the structure of dicts, lists, dataclasses and rows with marks in its texts.
 
-        Names of fields and keys stay as they are; so does what is under ``fixed`` ones, which are ours.
+        Field names and keys stay, and so do values under ``fixed`` keys.
         """
         if not self._names:
             return value
@@ -143,7 +144,8 @@ class Needles:
         if isinstance(value, list | tuple):
             return type(value)(self.structure(inner, fixed) for inner in value)
         of_dataclass: dict[str, Any] = getattr(value, "__dataclass_fields__", {})
-        fields: dict[str, Any] = of_dataclass or getattr(type(value), "model_fields", {})  # those are of a row
+        # SQLAlchemy's attributes of a row
+        fields: dict[str, Any] = of_dataclass or getattr(type(value), "model_fields", {})
         if not fields:
             return value
         changed = self.structure({name: getattr(value, name) for name in fields if name not in FIXED})
@@ -154,20 +156,20 @@ class Needles:
         return value.model_copy(update=changed)
 
     def spans(self, data: bytes) -> list[tuple[int, int, list[str]]]:
-        """Where secrets are: [begin, end) and whose they are, in order. Those that overlap are one."""
+        """Return the places of secrets, [begin, end) and their names, in order. Overlapping ones are merged."""
         found = []
         for needle in self._found(data):
             begin = at = data.find(needle)
             while at >= 0:
                 end = at + len(needle)
-                at = data.find(needle, at + 1)  # one that repeats itself may overlap itself
+                at = data.find(needle, at + 1)  # a repetitive needle may overlap itself
                 if not 0 <= at < end:
                     found.append((begin, end, [self._names[needle]]))
                     begin = at
         return merged(found)
 
     def unfinished(self, data: bytes) -> int:
-        """Where the first secret begins that may go on after the end of ``data``; its length where none does."""
+        """Return the position of the first secret that may continue beyond ``data``, or its length."""
         lengths = range(min(BEGINNING, len(data) + 1) - 1, 0, -1)
         length = next((length for length in lengths if data[-length:] in self._short_beginnings), 0)
         first = len(data) - length
@@ -180,7 +182,7 @@ class Needles:
         return first
 
     def _found(self, data: bytes) -> list[bytes]:
-        """The needles that are in it."""
+        """Return the needles found in the data."""
         near = list(self._plain)
         for size, letter, table, words in self._by_words:
             for word in words.intersection(memoryview(data)[: len(data) // size * size].cast(letter)):
@@ -197,19 +199,19 @@ class Needles:
 
 
 class Stream:
-    """Takes bytes as they come and gives them with marks.
+    """Takes bytes and returns them with marks.
 
-    Held back is only what may be the beginning of a secret, until the next bytes say whether it was one.
+    It holds back only bytes that may begin a secret, until the next bytes decide.
     """
 
     def __init__(self, needles: Needles) -> None:
         self._needles = needles
         self._held = b""
-        self._known = 0  # bytes of what is held that belong to secrets whose marks were given:
+        self._known = 0  # held bytes of secrets whose marks were returned already:
         self._given = list[str]()
 
     def feed(self, data: bytes) -> bytes:
-        """What can be said by now."""
+        """Take bytes, and return all text that is now certain."""
         if not self._needles:
             return data
         data = self._held + data
@@ -220,7 +222,7 @@ class Stream:
         return b""
 
     def close(self) -> bytes:
-        """The rest: nothing more will come."""
+        """Return the rest. No more bytes follow."""
         return self._release(self._held, len(self._held)) if self._held else b""
 
     def _release(self, data: bytes, until: int) -> bytes:
@@ -230,7 +232,7 @@ class Stream:
             spans = merged([(0, self._known, self._given), *spans])
         for begin, end, names in spans:
             if begin >= until:
-                break  # it is found again with what comes next
+                break  # the next call finds it again
             before = self._given if begin == 0 and self._known else ()
             parts += [data[at:begin], *(mark(name).encode() for name in names if name not in before)]
             at, known, given = min(end, until), max(0, end - until), names
@@ -240,7 +242,7 @@ class Stream:
 
 
 class Scan:
-    """Looks through a file as it is read; ``names`` are the secrets that are in it."""
+    """Searches a file while it is read. ``names`` are the secrets found."""
 
     def __init__(self, needles: Needles) -> None:
         self._needles, self._end = needles, b""
@@ -253,7 +255,7 @@ class Scan:
 
 
 def merged(spans: Iterable[tuple[int, int, list[str]]]) -> list[tuple[int, int, list[str]]]:
-    """Spans in order, those that overlap as one."""
+    """Return spans in order, with overlapping ones merged."""
     found: list[tuple[int, int, list[str]]] = []
     for begin, end, names in sorted(spans):
         if found and begin < found[-1][1]:
@@ -265,9 +267,9 @@ def merged(spans: Iterable[tuple[int, int, list[str]]]) -> list[tuple[int, int, 
 
 
 def forms(value: str) -> set[bytes]:
-    """The value as it may be met: as it is, escaped as JSON, Python, URLs, HTML and shells do it, in base64 and hex.
+    """Return the forms of a value: as it is, escaped as in JSON, Python, URLs, HTML and shells, in base64 and hex.
 
-    Of a text of several lines, also each line that is long enough. White space at the ends does not count.
+    Each long enough line of a multi-line value counts too. White space at the ends does not count.
     """
     value = value.strip()
     content = value.encode()
@@ -277,7 +279,7 @@ def forms(value: str) -> set[bytes]:
 
 
 def lines(value: str) -> Iterator[str]:
-    """The lines of a value that are worth hiding alone; a key in JSON has its line ends written out."""
+    """Return the lines of a value that are worth hiding alone. A key in JSON has escaped line ends."""
     parts = re.split(r"[\r\n]+|\\n", value)
     if len(parts) > 1:
         for line in map(str.strip, parts):
@@ -292,7 +294,7 @@ def escaped(value: str) -> Iterator[str]:
 
     in_unicode = json.dumps(value, ensure_ascii=False)[1:-1]
     for text in (in_unicode, json.dumps(value)[1:-1]):
-        for slashed in (text, text.replace("/", "\\/")):  # the latter is PHP's
+        for slashed in (text, text.replace("/", "\\/")):  # the second form is PHP's
             yield slashed
             for codes in JSON_IN_HTML:
                 yield slashed.translate(codes)
@@ -317,7 +319,7 @@ def _yaml_code(found: re.Match[str]) -> str:
 
 
 def based(content: bytes) -> Iterator[bytes]:
-    """The characters that stand for it in base64, in either alphabet, wherever in what is encoded it begins."""
+    """Return the base64 characters of a value in both alphabets, at any offset inside the encoded data."""
     from base64 import b64encode
 
     for before in range(3):

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share. Source it: it moves to the top of the checkout, where the compose file and .env are.
+# Shared functions. Source this file: it changes to the top of the checkout, which has the compose file and .env.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,21 +10,21 @@ die() {
     exit 1
 }
 
-# setting NAME: its value as compose sees it: the shell's, else that of .env, else (also where empty) the default.
+# setting NAME: print its value as compose sees it: from the shell, else from .env, else (also if empty) the default.
 setting() {
     local value
     value="${!1-$(value_in .env "$1")}"
     printf '%s\n' "${value:-$(value_in .env.example "$1")}"
 }
 
-# value_in FILE NAME: what the file's last NAME=… line says, without quotes; nothing where there is none.
+# value_in FILE NAME: print the value in the file's last NAME=… line without quotes, or nothing.
 value_in() {
     if [ -f "$1" ]; then
         sed -n "s/^$2=//p" "$1" | tail -n 1 | sed -e 's/[[:space:]]*$//' -e "s/^\(['\"]\)\(.*\)\1\$/\2/"
     fi
 }
 
-# The address by which this machine itself reaches the API.
+# Print the address at which this machine reaches the API.
 own_host() {
     case "$(setting HOST)" in
         0.0.0.0) echo 127.0.0.1 ;;
@@ -33,17 +33,17 @@ own_host() {
     esac
 }
 
-# address HOST [SETTING]: as it stands in a URL, with the port of this setting.
+# address HOST [SETTING]: print host and port for a URL. SETTING names the port.
 address() {
     local port
     port=$(setting "${2:-PORT}")
     case "$1" in *:*) echo "[$1]:$port" ;; *) echo "$1:$port" ;; esac
 }
 
-# Where the local model of `make model` is asked.
+# Print the address of the local model from `make model`.
 local_model_url() { echo "http://127.0.0.1:$(setting MODEL_PORT)/v1"; }
 
-# kib SIZE: a size such as 512m, in KiB; nothing where it is none.
+# kib SIZE: print a size such as 512m in KiB, or nothing if it is malformed.
 kib() {
     local number unit
     number=$(sed -nE 's/^([0-9]{1,15})[[:space:]]*[kmgt]?b?$/\1/Ip' <<<"$1")
@@ -58,7 +58,7 @@ kib() {
     esac
 }
 
-# wait_for SECONDS COMMAND…: until the command succeeds; false once the time is over.
+# wait_for SECONDS COMMAND…: wait until the command succeeds. False after a timeout.
 wait_for() {
     local deadline=$((SECONDS + $1))
     shift
@@ -74,26 +74,26 @@ engine_works() { docker info >/dev/null 2>&1; }
 
 compose_v2_works() { docker compose version >/dev/null 2>&1; }
 
-# compose ARGUMENTS…: compose v2 where it is there, else the old docker-compose.
+# compose ARGUMENTS…: run compose v2 if it is installed, else the old docker-compose.
 compose() {
     if compose_v2_works; then docker compose "$@"; else docker-compose "$@"; fi
 }
 
-# Whether we may install packages here by ourselves: as root on Debian or Ubuntu.
+# Succeed if the scripts may install packages: as root on Debian or Ubuntu.
 can_install() { [ "$(id -u)" -eq 0 ] && has apt-get && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }
 
 install_packages() {
     say "installing from this machine's package sources: $*"
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null ||
-        die "apt-get could not install $* (its own words are above); install them by hand and start again"
+        die "apt-get could not install $* (its message is above); install them yourself and try again"
 }
 
 update_package_lists() {
     apt-get update -qq </dev/null >/dev/null ||
-        die "apt-get update failed (its own words are above); put that right and start again"
+        die "apt-get update failed (its message is above); fix the cause and try again"
 }
 
-# readable: the orchestrator's log for a person: time, level and message of each line first, what else it has below.
+# readable: format the orchestrator's log for people: time, level and message of each line first, other fields below.
 readable() {
     local plain='"([^"]*)"' text='"(([^"\\]|\\.)*)"'
     local line="\{\"time\": $plain, \"level\": $plain, \"logger\": \"[^\"]*\", \"message\": $text(, (.*))?\}"

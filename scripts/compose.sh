@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compose, whichever kind is there: scripts/compose.sh ps
+# Run the installed compose, v2 or old: scripts/compose.sh ps
 . "$(dirname "$0")/common.sh"
 
 compose "$@"

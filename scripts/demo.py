@@ -1,4 +1,5 @@
-"""Run one job over the public API, from a prompt to its ZIP, and show it on the way. Python's standard library only.
+"""Run one job over the public API, from a prompt to its ZIP, and show its progress. Uses only Python's standard
+library.
 
 With DEMO_MODEL=1 the prompt is free text, which the configured model turns into steps.
 """
@@ -18,18 +19,18 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
-#: The phrase of a template, which is named too: so it runs without a model, also where one is configured.
+#: A template's phrase. The request also names the template, so it runs without a model even if one is configured.
 BY_TEMPLATE = {"prompt": "Create a Python script that calculates fibonacci numbers", "template": "fibonacci"}
 BY_MODEL = {
     "prompt": "Write primes.py that prints the first 25 primes, run it and save the output as primes.txt",
 }
 FINAL = {"completed", "failed", "cancelled"}
-#: The server sends a heartbeat every 15 s; a stream that is silent for this many seconds has lost it.
+#: The server sends a heartbeat every 15 s. A stream that is silent for this many seconds is broken.
 SILENCE = 60
 
 
 def setting(name: str, default: str) -> str:
-    """A setting as compose sees it: the shell's, else that of .env; the default where it is empty."""
+    """Return a setting as compose sees it: from the shell, else from .env, else the default (also if empty)."""
     value = os.environ.get(name)
     dotenv = Path(__file__).parent.parent / ".env"
     if value is None and dotenv.exists():
@@ -39,7 +40,7 @@ def setting(name: str, default: str) -> str:
 
 
 def view_url(port_name: str, port: str) -> str:
-    """Where a browser sees all running jobs."""
+    """Return the address of the list of running jobs."""
     return f"http://{setting('VIEW_DOMAIN', 'localhost')}:{setting(port_name, port)}/"
 
 
@@ -51,12 +52,12 @@ def base_url() -> str:
 
 
 class Api:
-    """The users' door, with the key where one is set."""
+    """A client of the users' API, with the key if there is one."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # A proxy of the environment is for the internet, not for this machine.
+        # a local address needs no proxy from the environment
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def open(self, path: str, body: object = None) -> HTTPResponse:
@@ -71,7 +72,7 @@ class Api:
             return json.load(response)
 
     def events(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Kind and data of each event; ends with the stream, after the final one."""
+        """Yield kind and data of each event, up to the final one."""
         with self.open(f"/jobs/{job_id}/events") as response:
             kind, data = "", ""
             for raw in response:
@@ -86,7 +87,7 @@ class Api:
 
 
 def printable(text: str) -> str:
-    """What a job prints, without what would steer the terminal."""
+    """Return a job's text without control characters for the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -95,14 +96,14 @@ def titles_of(api: Api, job_id: str) -> dict[int, str]:
 
 
 def follow(api: Api, job_id: str) -> str:
-    """Show the job's events; returns the final one's kind."""
+    """Show the job's events. Returns the kind of the final one."""
     titles = titles_of(api, job_id)
-    line = ""  # of the output, as far as it has come
-    thinks = False  # the model's words are being shown, and their line is open
+    line = ""  # the incomplete last line of the output
+    thinks = False  # a line with the model's text is open
     for kind, data in api.events(job_id):
         step = data.get("step")
         if kind == "step_started" and step and step not in titles:
-            titles = titles_of(api, job_id)  # the model made this step meanwhile
+            titles = titles_of(api, job_id)  # the model added this step meanwhile
         name = titles.get(step, "") if step else "acceptance command"
         if thinks and kind != "thought":
             print()
@@ -132,18 +133,20 @@ def follow(api: Api, job_id: str) -> str:
         sys.stdout.flush()
         if kind in FINAL:
             return kind
-    raise SystemExit("The event stream ended before the job did. Look at it: scripts/compose.sh logs orchestrator")
+    raise SystemExit("The event stream ended before the job. See: scripts/compose.sh logs orchestrator")
 
 
 def download(api: Api, status: dict[str, Any], target: Path) -> None:
-    """The ZIP into a file; ends the program where its bytes are not those that the status told of."""
+    """Save the ZIP to a file. Exits if its SHA-256 differs from the status."""
     digest = hashlib.sha256()
     with api.open(status["links"]["download"]) as response, target.open("wb") as file:
         while chunk := response.read(1 << 20):
             digest.update(chunk)
             file.write(chunk)
     if digest.hexdigest() != status["artifact"]["sha256"]:
-        raise SystemExit(f"{target} has sha256 {digest.hexdigest()}, the status says {status['artifact']['sha256']}")
+        raise SystemExit(
+            f"{target} has sha256 {digest.hexdigest()}, but the status says {status['artifact']['sha256']}"
+        )
 
 
 def main() -> int:
@@ -179,4 +182,4 @@ if __name__ == "__main__":
     except urllib.error.HTTPError as problem:
         sys.exit(f"{problem.url} answered {problem.code}: {problem.read().decode(errors='replace')}")
     except OSError as problem:
-        sys.exit(f"{base_url()} does not answer ({problem}). Is the system up? make up")
+        sys.exit(f"{base_url()} does not answer ({problem}). Start the system: make up")

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Look at all that the system needs, whether it runs or not, and say for each what to do. Installs and changes nothing.
-# The exit code is 0 where nothing failed.
+# Check everything that the system needs, running or not, and print the remedies. This changes nothing. The exit code is
+# 0 if nothing failed.
 . "$(dirname "$0")/common.sh"
 
-# Seconds for the engine or the live gateway, and for the running system, to answer.
+# Seconds for an answer of the engine or the live gateway, and of the running system.
 engine_seconds=5
 system_seconds=45 # the model has 30
-# KiB on the engine's disk that the images need while they are built.
+# KiB that the image builds need on the engine's disk.
 build_kib=$((8 * 1024 * 1024))
-# Bytes of a Unix socket's path, and what follows RUN_DIR in our longest one: as in orchestrator/settings.py.
+# Maximum bytes of a Unix socket's path, and our longest suffix after RUN_DIR, as in orchestrator/settings.py.
 socket_bytes=107
 longest_socket=/live/012345678901/notebook
 
 failed=0
-status=       # of the answer of what listens at our port: an HTTP status, or nothing
-engine_words= # the engine's version and its folder, where it answers
+status=       # HTTP status of the program at our port, or empty
+engine_words= # the engine's version and its folder, if it answers
 
 main() {
     version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' protocol/messages.py)
@@ -28,7 +28,7 @@ main() {
         base_image
         images
     fi
-    up || disk # a system that runs tells of its disk by itself
+    up || disk # a running system reports its disk itself
     port
     view_port DESKTOP_PORT desktops
     view_port NOTEBOOK_PORT notebooks
@@ -38,12 +38,12 @@ main() {
     if [ "$failed" -eq 0 ]; then
         echo "Nothing failed."
     else
-        echo "What failed is marked with ✗; begin with the first."
+        echo "✗ marks the failures; begin with the first."
     fi
     exit "$failed"
 }
 
-# tell MARK NAME FOUND [TO_DO]: a line of the table, and what to do below it.
+# tell MARK NAME FOUND [TO_DO]: print a line of the table, and the remedy below it.
 tell() {
     printf '%s %-12s %s\n' "$1" "$2" "$3"
     [ -z "${4-}" ] || printf '  %-12s → %s\n' '' "$4"
@@ -54,10 +54,10 @@ tell() {
 
 engine() {
     local words code=0 install
-    install="'make up' installs and starts one"
-    can_install || install="$install as root on Debian or Ubuntu (sudo make up); anywhere else it says what to install"
+    install="'make up' installs and starts Docker"
+    can_install || install="$install as root on Debian or Ubuntu (sudo make up); on other systems it says what to install"
     if ! has docker; then
-        tell ✗ engine "there is no docker command on this machine" "$install."
+        tell ✗ engine "this machine has no docker command" "$install."
         return
     fi
     words=$(timeout "$engine_seconds" docker info --format '{{.ServerVersion}} {{.DockerRootDir}}' 2>&1) || code=$?
@@ -68,7 +68,7 @@ engine() {
         tell ✗ engine "it does not answer within $engine_seconds s" \
             "See its log (journalctl -u docker), and start it again: sudo systemctl restart docker"
     elif [ -n "${DOCKER_HOST:-}" ]; then
-        tell ✗ engine "the one at DOCKER_HOST=$DOCKER_HOST does not answer" "Start it, or unset DOCKER_HOST."
+        tell ✗ engine "the engine at DOCKER_HOST=$DOCKER_HOST does not answer" "Start it, or unset DOCKER_HOST."
     elif [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
         tell ✗ engine "you may not use it: no access to /var/run/docker.sock" \
             "sudo usermod -aG docker $(id -un), then log in again"
@@ -89,17 +89,17 @@ compose_command() {
 settings() {
     local unknown
     if [ ! -f .env ]; then
-        tell ✓ .env "there is none yet: every setting has its default, or is the shell's ('make up' makes one)"
+        tell ✓ .env "does not exist yet; settings come from the shell or have their defaults ('make up' creates it)"
         return
     fi
     unknown=$(sed -n 's/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' .env |
         grep -vxF -f <(sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env.example) | sort -u | tr '\n' ' ') || true
     if [ -n "$unknown" ]; then
-        tell ! .env "it has what is no setting: $unknown" "Is it misspelt? .env.example has all settings."
+        tell ! .env "unknown settings: $unknown" "Check the spelling; .env.example has all settings."
     elif [ -n "$(value_in .env API_KEY)$(value_in .env GEMINI_API_KEY)$(value_in .env ANTHROPIC_API_KEY)$(value_in .env LLM_API_KEY)" ] && [ -n "$(find .env -perm /o=r)" ]; then
-        tell ! .env "it has a key, and all users of this machine can read it" "chmod 600 .env"
+        tell ! .env "it contains a key, and all users of this machine can read it" "chmod 600 .env"
     else
-        tell ✓ .env "it has settings alone"
+        tell ✓ .env "it has only known settings"
     fi
 }
 
@@ -107,7 +107,7 @@ run_dir() {
     local LC_ALL=C path longest # in bytes
     path="$(setting RUN_DIR)$longest_socket" longest=$((socket_bytes - ${#longest_socket}))
     if [ "${#path}" -gt "$socket_bytes" ]; then
-        tell ✗ RUN_DIR "$(setting RUN_DIR) is too long for the path of a Unix socket ($longest bytes at most)" \
+        tell ✗ RUN_DIR "$(setting RUN_DIR) is too long for the path of a Unix socket (at most $longest bytes)" \
             "Set a shorter RUN_DIR in .env."
     fi
 }
@@ -120,9 +120,9 @@ certificates() {
         cmp -s "$file" "certs/${file##*/}" || new=$((new + 1))
     done
     if [ "$new" -gt 0 ]; then
-        tell ! certificates "$new of this machine's $all own are not in certs/" "'make up' takes them into the images."
+        tell ! certificates "$new of this machine's $all own certificates are not in certs/" "'make up' adds them to the images."
     else
-        tell ✓ certificates "this machine has $all of its own, all in certs/"
+        tell ✓ certificates "this machine has $all own certificates, all in certs/"
     fi
 }
 
@@ -132,7 +132,7 @@ base_image() {
     if in_time docker image inspect "$name" >/dev/null 2>&1; then
         tell ✓ 'base image' "$name is here"
     else
-        tell ! 'base image' "$name is not here" "'make up' pulls it; where no registry can be reached, it makes one."
+        tell ! 'base image' "$name is not on this machine" "'make up' pulls it. If no registry is reachable, it builds one."
     fi
 }
 
@@ -142,7 +142,7 @@ images() {
         if ! of=$(in_time docker image inspect -f "$label" "$name" 2>&1); then
             tell ✗ image "$name is not here: $(tail -n 1 <<<"$of")" "'make up' builds it."
         elif [ "$of" != "$version" ]; then
-            tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' builds all anew."
+            tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' rebuilds all images."
         else
             tell ✓ image "$name has version $of"
         fi
@@ -156,23 +156,23 @@ disk() {
     reserve=$(kib "$(setting DISK_RESERVE)")
     free=$(free_kib "$record") || true
     if [ -z "$free" ] || [ -z "$reserve" ]; then
-        tell ✗ disk "it cannot be told whether $record has the room of DISK_RESERVE=$(setting DISK_RESERVE)" \
-            "Look at: df $record. A size is a number, or one with k, m, g or t."
+        tell ✗ disk "the free space of $record or DISK_RESERVE=$(setting DISK_RESERVE) is unreadable" \
+            "See: df $record. A size is a number, optionally with k, m, g or t."
     elif [ "$free" -lt "$reserve" ]; then
         tell ✗ disk "$record has $((free / 1024)) MiB free, less than DISK_RESERVE=$(setting DISK_RESERVE)" \
-            "Make room, or lower DISK_RESERVE in .env. Jobs wait meanwhile."
+            "Free some space, or lower DISK_RESERVE in .env. Jobs wait meanwhile."
     else
         tell ✓ disk "$record has $((free / 1024)) MiB free, DISK_RESERVE=$(setting DISK_RESERVE)"
     fi
     [ -n "$engine_words" ] || return 0
-    free=$(free_kib "${engine_words#* }") || true # an engine elsewhere has its folder there
+    free=$(free_kib "${engine_words#* }") || true # a remote engine has its folder elsewhere
     if [ -n "$free" ] && [ "$free" -lt "$build_kib" ]; then
-        tell ! "engine's disk" "${engine_words#* } has $((free / 1024)) MiB free; to build the images takes 8 GiB" \
-            "Make room; 'docker system df' says what takes it."
+        tell ! "engine's disk" "${engine_words#* } has $((free / 1024)) MiB free; building the images takes 8 GiB" \
+            "Free some space; 'docker system df' shows the use."
     fi
 }
 
-# ── the ports, and who is there ───────────────────────────────────────────────────────────────────────────────────────
+# ── the ports and their processes ────────────────────────────────────────────────────────────────────────────────────
 
 port() {
     local place who
@@ -181,17 +181,17 @@ port() {
     if up; then
         tell ✓ port "the running system has $place"
     elif [ "$status" = refused ]; then
-        tell ✗ port "the system that has $place does not take our key" \
-            "API_KEY here is not the one it was started with: correct it in .env, or 'make up' again."
+        tell ✗ port "the system at $place rejects our key" \
+            "It was started with another API_KEY. Correct it in .env, or run 'make up' again."
     elif [ "$connected" = yes ] || { [ -n "$who" ] && [ "$(own_host)" != "$(setting HOST)" ]; }; then
         tell ✗ port "$place is taken by ${who:-a process that only root can see}, which does not answer as our system" \
-            "Stop that, or set another PORT in .env."
+            "Stop that process, or set another PORT in .env."
     else
         tell ✓ port "$place is free"
     fi
 }
 
-# view_port SETTING WHAT: one of the live gateway's two.
+# view_port SETTING WHAT: check one of the live gateway's two ports.
 view_port() {
     local place said who
     place=$(address "$(setting HOST)" "$1")
@@ -204,10 +204,10 @@ view_port() {
         up || tell ✓ port "$place ($2) is free"
     elif [[ "$who" == *' (nginx: '* ]]; then
         tell ✗ port "$place ($2) is taken by $who, which does not answer as our live gateway of version $version" \
-            "'make up' starts it anew; where it is not ours, set another $1 in .env."
+            "'make up' restarts it. If it is not ours, set another $1 in .env."
     else
         tell ✗ port "$place ($2) is taken by ${who:-a process that only root can see}, which is not our live gateway" \
-            "Stop that, or set another $1 in .env."
+            "Stop that process, or set another $1 in .env."
     fi
 }
 
@@ -220,12 +220,12 @@ system() {
     fi
 }
 
-# Of one that answers, the running system tells.
+# The running system reports on a live gateway that answers.
 gateway() {
     [ -z "${gateway_away-}" ] || container gateway novnc || true
 }
 
-# Whether a local model is the one that is set, and its server does not run. How one that runs answers, the system says.
+# Report a local model that is set but whose server does not run. The system itself reports on one that runs.
 local_model() {
     [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ] || return 0
     [ "$(ask "$(setting MODEL_PORT)" /v1/models '' "$engine_seconds" 127.0.0.1)" = nobody ] || return 0
@@ -233,7 +233,8 @@ local_model() {
         tell ! 'local model' "nothing listens at $(local_model_url), which LLM_BASE_URL names" "'make model' starts it."
 }
 
-# container NAME SERVICE: the state and the last words of a service that does not answer; false where it has no container.
+# container NAME SERVICE: print the state and the last log lines of a service that does not answer. False if it has no
+# container.
 container() {
     local container='' state
     if [ -n "$engine_words" ]; then
@@ -242,7 +243,7 @@ container() {
     [ -n "$container" ] || return 1
     state=$(in_time docker inspect -f '{{.State.Status}}' "$container" 2>&1) || true
     tell ✗ "$1" "its container is $state, and does not answer" \
-        "See what it says (scripts/compose.sh logs $2); its last lines:"
+        "See its log (scripts/compose.sh logs $2); the last lines:"
     in_time docker logs --tail 10 "$container" 2>&1 | readable | sed 's/^/                 /' || true
 }
 
@@ -260,8 +261,8 @@ ask_system() {
     esac
 }
 
-# ask PORT PATH KEY SECONDS [HOST]: what listens there is asked as a person's browser would ask it, and its answer
-# printed; "nobody" where nothing listens. Nothing but bash is needed, and the key is in no command line.
+# ask PORT PATH KEY SECONDS [HOST]: send a request as a browser does and print the answer, or "nobody" if nothing
+# listens. It needs only bash, and the key appears in no command line.
 ask() {
     local code=0 host
     host=${5:-$(own_host)}
@@ -276,7 +277,7 @@ ask() {
     [ "$code" -ne 3 ] || echo nobody
 }
 
-# holder PORT: the process that listens there, as far as we may see it.
+# holder PORT: print the process that listens at the port, if this account may see it.
 holder() {
     local socket process at
     at=":$(printf '%04X' "$1")\$"
@@ -289,7 +290,7 @@ holder() {
 
 in_time() { timeout "$engine_seconds" "$@"; }
 
-# free_kib FOLDER: what is free there; nothing where that cannot be known.
+# free_kib FOLDER: print the folder's free space, or nothing if it is unknown.
 free_kib() { in_time df -Pk -- "$1" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
 
 main

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Make sure that a Docker engine and compose are there: use what there is, else install and start it (as root, on Debian
-# or Ubuntu).
+# Make sure that a Docker engine and compose are available. If they are missing, install and start them (as root, on
+# Debian or Ubuntu).
 #   scripts/engine.sh         returns when the engine answers
 #   scripts/engine.sh stop    stops the engine that this script started, and no other
 . "$(dirname "$0")/common.sh"
 
 log=/var/log/containerized-agent-dockerd.log
-# Says which engine we started: the id of its process, or "systemd". In /run: what a reboot ended is not ours any more.
+# The engine that this script started: its PID, or "systemd". In /run, because a reboot ends it.
 started=/run/containerized-agent-dockerd.pid
 
 by_hand="This needs Linux with a Docker engine (20.10 or later) and compose (v2, or docker-compose 1.29).
@@ -39,7 +39,7 @@ then log in again (or run:  newgrp docker ) and start again."
     compose_works || die "compose is installed, but does not run; see what 'docker-compose version' says"
 }
 
-has_engine() { has dockerd || [ -x /usr/sbin/dockerd ]; } # which is not in everybody's PATH
+has_engine() { has dockerd || [ -x /usr/sbin/dockerd ]; } # not in every user's PATH
 
 compose_works() { compose_v2_works || docker-compose version >/dev/null 2>&1; }
 
@@ -47,10 +47,10 @@ install_what_is_missing() {
     local packages=()
     update_package_lists
     engine_works || has_engine || packages+=(docker.io)
-    # Newer releases keep the client in a package of its own.
+    # Newer releases have the client in a separate package.
     if ! has docker && has_package docker-cli; then packages+=(docker-cli); fi
     if ! compose_works; then
-        # The first is there only where the engine's maker is a package source, the second only on Ubuntu.
+        # The first exists only if Docker's own package source is set, the second only on Ubuntu.
         for name in docker-compose-plugin docker-compose-v2 docker-compose; do
             if has_package "$name"; then
                 packages+=("$name")
@@ -67,13 +67,13 @@ start() {
     [ "$(id -u)" -eq 0 ] || die "the Docker engine does not run. Start it:  sudo systemctl start docker"
     if [ -d /run/systemd/system ]; then
         say "starting the Docker engine (systemd)"
-        systemctl start docker || true # what went wrong is told below, with the log
+        systemctl start docker || true # the log is printed below
         wait_for 60 engine_works || die "the Docker engine did not start; its last lines:
 $(journalctl --no-pager -u docker -n 20 2>&1)"
         return
     fi
-    # No service manager: by hand, in a session of its own, so that it outlives this terminal. Where the package's own
-    # init script has just started one, this second one only says so and ends.
+    # Without a service manager, start it directly, in its own session so that it survives this terminal. If the
+    # package's init script has just started an engine, this one reports that and exits.
     say "starting the Docker engine by hand (log: $log)"
     setsid dockerd </dev/null >>"$log" 2>&1 &
     wait_for 60 engine_works_or_ended "$!" || true
@@ -85,24 +85,24 @@ engine_works_or_ended() { engine_works || ended "$1"; }
 
 stop() {
     [ -f "$started" ] || {
-        say "no engine of ours is running"
+        say "no engine that this script started is running"
         return
     }
     local engine
     engine=$(cat "$started")
-    say "stopping the Docker engine that we started"
+    say "stopping the Docker engine that this script started"
     if [ "$engine" = systemd ]; then
         systemctl stop docker.socket docker.service containerd.service
     elif [ "$(cat "/proc/$engine/comm" 2>/dev/null)" = dockerd ]; then
         kill "$engine"
         wait_for 60 ended "$engine" || die "the Docker engine (process $engine) did not stop within 60 s; see $log"
     fi
-    # The engine leaves one mount behind: the network namespace of containers that use the host's.
+    # The engine leaves one mount: the network namespace of containers that use the host's.
     awk '$2 ~ "^(/var)?/run/docker/netns/" {print $2}' /proc/mounts | xargs -r -n 1 umount
     rm -f "$started"
 }
 
-# Gone, or a zombie that waits for a parent which does not ask (as in a container without an init).
+# Gone, or a zombie whose parent does not reap it (as in a container without an init).
 ended() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
 
 case "${1:-ensure}" in

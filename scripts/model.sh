@@ -12,7 +12,7 @@ wanted="MODEL_FILE is not set, so there is no model to run.
   1. Download a GGUF file. Qwen2.5-Coder-Instruct is a good small family: 7B in Q4_K_M (4.7 GB) for a machine with
      16 GB of memory; 1.5B (1.1 GB) is faster and makes more mistakes.
   2. Run:  make model MODEL_FILE=path/to/the-file.gguf
-The path is kept in .env: after that, 'make model' is enough."
+The path is stored in .env: after that, 'make model' is enough."
 
 main() {
     file=$(setting MODEL_FILE)
@@ -30,14 +30,14 @@ main() {
     wait_for_answer
     configure
     if [ -n "$(compose ps -q orchestrator 2>/dev/null)" ]; then
-        say "starting the orchestrator again, with the model"
+        say "restarting the orchestrator with the model"
         scripts/up.sh
     else
         say "'make up' starts the system with it"
     fi
 }
 
-# With DEMO_MODEL alone: without it, the demo needs no model.
+# Only with DEMO_MODEL: otherwise the demo needs no model.
 chosen() {
     case "${DEMO_MODEL:-0}" in 0) return ;; esac
     local provider
@@ -45,7 +45,7 @@ chosen() {
     if [ "$provider" != none ] && [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ]; then
         main
     elif [ "$provider" != none ] && [ -n "$(setting GEMINI_API_KEY)$(setting LLM_MODEL)" ]; then
-        say "the demo uses the model that is configured"
+        say "the demo uses the configured model"
     elif [ -n "$(setting MODEL_FILE)" ]; then
         main
     else
@@ -59,7 +59,7 @@ check_file() {
     local size need
     case "$file" in
         *[\$\"\'\\\#\`]* | *$'\n'*) die "MODEL_FILE=$file has a quote, \$, #, \\ or line end in its name: rename it" ;;
-        *-00001-of-*.gguf) die "MODEL_FILE=$file is one part of several: join them with llama-gguf-split --merge" ;;
+        *-00001-of-*.gguf) die "MODEL_FILE=$file is one of several parts; join them with llama-gguf-split --merge" ;;
     esac
     [ -e "$file" ] || die "MODEL_FILE=$file does not exist"
     [ -f "$file" ] || die "MODEL_FILE=$file is not a file"
@@ -67,25 +67,25 @@ check_file() {
     [ "$(head -c 4 -- "$file" | tr -d '\0')" = GGUF ] ||
         die "MODEL_FILE=$file is not a GGUF file: its first bytes are not GGUF. Download the model in that format."
     [ -n "$(find -L "$file" -maxdepth 0 -perm -o=r)" ] ||
-        die "MODEL_FILE=$file can be read by its owner alone, and the server runs as another user: chmod o+r '$file'"
+        die "MODEL_FILE=$file is readable only by its owner, but the server runs as another user: chmod o+r '$file'"
     size=$(stat -L -c %s -- "$file")
-    need=$((size * 11 / 10 / 1024 + 1024 * 1024)) # the file, and room for the context
+    need=$((size * 11 / 10 / 1024 + 1024 * 1024)) # the file, and memory for the context
     [ "$(kib "$(setting MODEL_MEMORY)")" -ge "$need" ] ||
         die "MODEL_MEMORY=$(setting MODEL_MEMORY) is too little for $file: set at least $((need / 1024))m in .env"
 }
 
-# What the server calls the model: the file's name.
+# Print the server's name for the model: the file's name.
 alias_of() {
     local name=${1##*/}
     tr -c 'A-Za-z0-9._\n-' '-' <<<"${name%.gguf}"
 }
 
-# A value of the shell goes before the one that is written to .env.
+# A value in the shell overrides the one written to .env.
 check_shell() {
     local name value
     while read -r name value; do
         [ "${!name-$value}" = "$value" ] ||
-            die "$name=${!name} of your shell goes before .env. Run this again without it: unset $name"
+            die "$name=${!name} in your shell overrides .env. Run this again without it: unset $name"
     done <<<"LLM_BASE_URL $url
 LLM_MODEL $alias
 LLM_PROVIDER openai"
@@ -93,9 +93,9 @@ LLM_PROVIDER openai"
 
 start() {
     export MODEL_FILE=$file LLM_MODEL=$alias
-    say "building the model's server (the first time llama.cpp is compiled, which takes some minutes)"
+    say "building the model's server (the first build compiles llama.cpp, which takes some minutes)"
     compose --profile model up --build -d model ||
-        die "the model's server could not be started (the words above say why). If port $port is taken, set another
+        die "the model's server could not be started (see the messages above). If port $port is taken, set another
 MODEL_PORT in .env."
     container=$(compose --profile model ps -q model)
     [ -n "$container" ] || die "compose started no server for the model; look at:  scripts/compose.sh ps"
@@ -115,7 +115,7 @@ wait_for_answer() {
     say "$alias answers at $url"
 }
 
-# Whether our server answers at the port, with this model.
+# Succeed if our server answers at the port with this model.
 answers() {
     # shellcheck disable=SC2016  # expanded there
     timeout 5 bash -c '
@@ -127,7 +127,7 @@ answers() {
 
 restarts() { docker inspect -f '{{.RestartCount}}' "$container"; }
 
-# A server that cannot load its file ends, and the engine starts it again and again.
+# A server that cannot load its file exits, and the engine restarts it repeatedly.
 runs() { [ "$(docker inspect -f '{{.State.Running}}' "$container")" = true ] && [ "$(restarts)" = "$restarts" ]; }
 
 failed() {
@@ -143,14 +143,14 @@ configure() {
     put MODEL_PORT "$port"
     put LLM_BASE_URL "$url"
     put LLM_MODEL "$alias"
-    # auto would ask Gemini first.
+    # auto would prefer Gemini.
     if [ "$(setting LLM_PROVIDER)" != openai ] &&
         { [ "$(setting LLM_PROVIDER)" != auto ] || [ -n "$(setting GEMINI_API_KEY)" ]; }; then
         put LLM_PROVIDER openai
     fi
 }
 
-# put NAME VALUE: set it in .env, and say so; every other line stays as it is.
+# put NAME VALUE: set it in .env and report it. Every other line stays.
 put() {
     local before text
     before=$(value_in .env "$1")
@@ -159,7 +159,7 @@ put() {
         index($0, ENVIRON["NAME"] "=") == 1 { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"]; found = 1 }
         { print }
         END { if (!found) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' .env && echo .)
-    printf '%s' "${text%.}" >.env # in place: it keeps its mode and its owner
+    printf '%s' "${text%.}" >.env # in place, so that it keeps its mode and its owner
     if [ -z "$before" ] || [ "$before" = "$(value_in .env.example "$1")" ]; then
         say ".env: $1=$2"
     else

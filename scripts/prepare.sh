@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a build needs: .env, the machine's own CA certificates, and a base image that can be had here.
+# Prepare a build: .env, the machine's own CA certificates, and an available base image.
 . "$(dirname "$0")/common.sh"
 
 default_image=debian:trixie-slim
@@ -7,10 +7,10 @@ own_image=containerized-agent-base
 
 main() {
     if [ ! -f .env ]; then
-        install -m 600 .env.example .env # it will hold keys
+        install -m 600 .env.example .env # it will contain keys
         say "made .env from .env.example"
     fi
-    # Behind a TLS-inspecting proxy, what runs in a build or in a job must trust what this machine trusts.
+    # Behind a TLS-inspecting proxy, builds and jobs must trust the certificates that this machine trusts.
     find /usr/local/share/ca-certificates -maxdepth 1 -name '*.crt' -exec cp -t certs {} + 2>/dev/null || true
     base_image
 }
@@ -23,10 +23,10 @@ base_image() {
     fi
     case "$image" in
         "$default_image" | "$own_image") ;;
-        *) die "BASE_IMAGE=$image is not here and could not be pulled. Set it to a Debian 13 image that is here." ;;
+        *) die "BASE_IMAGE=$image is not on this machine and could not be pulled. Set it to a local Debian 13 image." ;;
     esac
     if [ "${BASE_IMAGE-$own_image}" != "$own_image" ]; then
-        die "BASE_IMAGE=$image of your shell is not here and could not be pulled. Unset it: then one is made here."
+        die "BASE_IMAGE=$image in your shell is not on this machine and could not be pulled. Unset it to build one here."
     fi
     has_image "$own_image" || make_image
     if grep -q '^BASE_IMAGE=' .env; then
@@ -39,8 +39,7 @@ base_image() {
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# pull IMAGE: false when the registry cannot be reached. One that hangs is given up after 20 s without a word from it;
-# one that has begun to answer has ten minutes.
+# pull IMAGE: false if the registry is unreachable. It gets 20 s to begin an answer, and then ten minutes.
 pull() {
     local words puller
     words=$(mktemp)
@@ -60,11 +59,11 @@ pull() {
 
 answered_or_ended() { [ -s "$1" ] || ! kill -0 "$2" 2>/dev/null; }
 
-# Debian 13, minimal, from the mirror that this machine's own apt uses.
+# Build a minimal Debian 13 from the mirror that this machine's apt uses.
 make_image() {
-    local by_hand="No image registry can be reached, so a base image must be made here, from a Debian mirror.
-  Debian:  sudo apt-get install mmdebstrap   then run this again (as root, we do that by ourselves)
-  Others:  on a machine that has it:  docker pull $default_image && docker save -o trixie.tar $default_image
+    local by_hand="No image registry is reachable, so a base image must be built here from a Debian mirror.
+  Debian:  sudo apt-get install mmdebstrap   then run this again (as root, this script does it)
+  Others:  on another machine:        docker pull $default_image && docker save -o trixie.tar $default_image
            here:                      docker load -i trixie.tar"
     if ! has mmdebstrap; then
         can_install || die "$by_hand"
@@ -74,15 +73,15 @@ make_image() {
     local sources options=()
     sources=$(debian_sources)
     if [ -z "$sources" ] && can_install; then
-        update_package_lists # apt knows whose a mirror is only once it has read its index
+        update_package_lists # apt knows a mirror's owner only after reading its index
         sources=$(debian_sources)
     fi
     [ -n "$sources" ] || die "apt on this machine uses no Debian mirror. $by_hand"
-    # A mirror that is frozen in time, or behind a proxy, needs what this machine's apt needs.
+    # A frozen mirror, or one behind a proxy, needs the apt settings of this machine.
     while IFS= read -r option; do
         options+=("--aptopt=$option")
     done < <(apt-config dump | grep -E '^Acquire::(Check-|https?::Proxy )')
-    # The same is left out that Debian leaves out of its "slim" images.
+    # Leave out the same files as Debian's "slim" images.
     for path in /usr/share/man /usr/share/info /usr/share/locale /usr/share/doc /usr/share/lintian; do
         options+=("--dpkgopt=path-exclude=$path/*")
     done
@@ -90,13 +89,12 @@ make_image() {
     say "making $own_image from this machine's Debian mirror (some 20 seconds)"
     mmdebstrap --quiet --variant=minbase "${options[@]}" trixie - - <<<"$sources" |
         docker import --change 'CMD ["bash"]' - "$own_image" >/dev/null || {
-        docker image rm --force "$own_image" >/dev/null 2>&1 || true # what came of half of it
-        die "mmdebstrap could not make the base image (its own words are above)"
+        docker image rm --force "$own_image" >/dev/null 2>&1 || true # an incomplete image
+        die "mmdebstrap could not make the base image (its message is above)"
     }
 }
 
-# The lines of a sources.list for Debian 13, on the mirrors of this machine's own release and with the updates that it
-# takes.
+# Print the lines of a sources.list for Debian 13, with this machine's mirrors and its kinds of updates.
 debian_sources() {
     has apt-get || return 0
     # shellcheck disable=SC2016  # the fields are apt's, not the shell's

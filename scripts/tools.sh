@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make sure of programs on this machine; installs what is missing (as root, on Debian or Ubuntu).
+# Make sure that programs are installed (as root, on Debian or Ubuntu).
 #   scripts/tools.sh python3 curl chromium
 . "$(dirname "$0")/common.sh"
 
@@ -15,8 +15,8 @@ is_snap() { readlink -f "$(command -v "$1")" | grep -q '/snap$\|^/snap/'; }
 
 on_ubuntu() { grep -q '^ID=ubuntu$' /etc/os-release; }
 
-chromium_by_hand="missing on this machine: chromium, which the tests drive. Ubuntu has it as a snap alone, and the tests are not made
-for a snap's confinement. Install a Chromium or Chrome that is none, and have it found as 'chromium' (for Google's:
+chromium_by_hand="missing on this machine: chromium, which the tests drive. Ubuntu has only a snap, whose confinement the tests
+do not support. Install another Chromium or Chrome under the name 'chromium' (for Google's:
   sudo ln -s /usr/bin/google-chrome /usr/local/bin/chromium), then run this again; or run the tests on Debian."
 
 missing=()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build, start, and return when the orchestrator and the live gateway are healthy; where one does not get so, say what it
-# said.
+# Build and start the system, and return when the orchestrator and the live gateway are healthy. On a failure, print the
+# logs.
 . "$(dirname "$0")/common.sh"
 
 seconds=120
@@ -19,8 +19,8 @@ main() {
     say "watch jobs: http://$(address "$domain" DESKTOP_PORT)/  ·  notebooks: http://$(address "$domain" NOTEBOOK_PORT)/"
 }
 
-# get_healthy SERVICE NAME COMMAND…: wait until the command, that of the container's own health check, succeeds in it.
-# The engine itself asks only every few seconds.
+# get_healthy SERVICE NAME COMMAND…: wait until the container's health check succeeds in it. The engine itself runs the
+# check only every few seconds.
 get_healthy() {
     service=$1 name=$2
     shift 2
@@ -41,12 +41,12 @@ state() { docker inspect -f '{{.State.Status}}' "$container"; }
 healthy_or_ended() { healthy || [ "$(state)" != running ] || [ "$(restarts)" != "$begun" ]; }
 
 failed() {
-    say "the $name did not get healthy (its container is $(state), restarted $(restarts) times)"
+    say "the $name did not become healthy (its container is $(state), restarted $(restarts) times)"
     say "its health check says:"
     printf '%s\n' "$answer" | tail -n 20 >&2
     say "the last lines of its log:"
     docker logs --tail 40 "$container" 2>&1 | readable >&2
-    die "it is left as it is, to look at; change .env and run 'make up' again, or stop it with 'make down'"
+    die "it still exists for inspection; change .env and run 'make up' again, or stop it with 'make down'"
 }
 
 main

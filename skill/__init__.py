@@ -1,1 +1,1 @@
-"""``make skill``: how many real tasks the product does with the configured model, judged by hidden checks."""
+"""``make skill``: counts the real tasks that the product does with the configured model, judged by hidden checks."""

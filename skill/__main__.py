@@ -1,4 +1,4 @@
-"""``make skill``: real tasks over the public API, judged by hidden checks; and the same put to the model alone."""
+"""``make skill``: real tasks over the public API, judged by hidden checks, and the same tasks for the model alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skill.settings import ROOT, setting
 from skill.task import Task
 from skill.tasks import GROUPS, TASKS
 
-#: Reasons that say nothing of the task: a job that cannot be done may not end with them.
+#: Reasons unrelated to the task. An impossible task must end with another one.
 ELSEWHERE = (
     "timed_out", "out_of_memory", "disk_full", "zip_too_big", "budget_exceeded", "model_unavailable", "agent_lost",
     "secrets_lost", "engine_error",
@@ -31,7 +31,7 @@ ELSEWHERE = (
 
 
 class Results:
-    """What has come out so far, on disk after each task."""
+    """The results so far. They are saved to disk after each task."""
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder, self._file, self._lock = folder, folder / "results.json", threading.Lock()
@@ -49,7 +49,7 @@ class Results:
 
 
 def ask_alone(name: str, task: Task, asked: alone.Asked, folder: Path) -> dict[str, Any] | None:
-    """Put one task to the model alone, and judge its answer. None where the server gives no answer: no verdict then."""
+    """Ask the model for one task alone, and judge its answer. Returns None, without a verdict, if the server fails."""
     try:
         answer = asked.ask(task)
     except (httpx.HTTPError, KeyError, ValueError) as error:
@@ -81,7 +81,7 @@ def do(name: str, task: Task, product: Product, folder: Path, seconds: float | N
 
 
 def judged(name: str, task: Task, status: dict[str, Any], archive: Path) -> dict[str, Any]:
-    """Whether the task was done, and how it was lost where it was not."""
+    """Return whether the task was done, and otherwise the kind of loss."""
     ending = status["reason"] or status["status"]
     detail = status["detail"] or ending
     if task.need:
@@ -106,7 +106,7 @@ def judged(name: str, task: Task, status: dict[str, Any], archive: Path) -> dict
 
 
 def chosen(only: list[str], groups: list[str]) -> list[str]:
-    """The tasks to run. Each word of ``only`` is a group, a task, or group/task."""
+    """Return the tasks to run. Each word of ``only`` is a group, a task, or group/task."""
     unknown = set(groups) - set(GROUPS)
     for word in only:
         if not any(word in (name, *name.split("/")) for name in TASKS):

@@ -1,4 +1,4 @@
-"""Ask the same model directly, once, without the product: what it does alone."""
+"""Asks the same model directly, once, without the product."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import httpx
 from skill.settings import setting
 from skill.task import Made, Script, Task
 
-#: Seconds for one answer; a small model on a CPU needs minutes.
+#: Seconds for one answer. A small model on a CPU needs minutes.
 SECONDS = 600
 
-#: A text file of so many characters is shown whole to the model; of a longer one, the head is.
+#: Text files up to this many characters are in the question; longer ones only with their beginning.
 WHOLE, HEAD = 1500, 400
 
-#: Tokens that an answer may have.
+#: Maximum tokens of an answer.
 ANSWER_TOKENS = 2048
 
 FILE = "Answer with one fenced code block: the whole content of {file}. Write nothing else.\n\n{prompt}{heads}"
@@ -50,7 +50,7 @@ class Answer:
 
 
 def server() -> Server | None:
-    """The server of the LLM_… settings; None where the product asks another kind of provider."""
+    """Return the server in the LLM_… settings, or None if the product uses another kind of provider."""
     model, provider = setting("LLM_MODEL", ""), setting("LLM_PROVIDER", "auto")
     others = setting("GEMINI_API_KEY", "") or setting("ANTHROPIC_API_KEY", "")
     if not model or provider not in ("auto", "openai") or (provider == "auto" and others):
@@ -59,7 +59,7 @@ def server() -> Server | None:
 
 
 def question(task: Task) -> str:
-    """The prompt, with how to answer it and the heads of its files."""
+    """Return the prompt with instructions for the answer and the beginnings of its files."""
     heads = ""
     for name, content in task.uploads().items():
         try:
@@ -76,25 +76,25 @@ def question(task: Task) -> str:
 
 
 def block(text: str) -> str:
-    """The longest fenced code block of an answer; the whole answer where it has none."""
+    """Return the longest fenced code block of an answer, or the whole answer."""
     found = re.findall(r"^```[^\n]*\n(.*?)(?:^```|\Z)", text, re.DOTALL | re.MULTILINE)
     return max(found, key=len) if found else text
 
 
 def made(task: Task, answer: Answer) -> Made:
-    """The result that an answer stands for."""
+    """Return the result that an answer contains."""
     kind, _, language = task.alone.partition(" ")
     return Script(language, block(answer.text)) if kind == "run" else {task.alone: block(answer.text)}
 
 
 class Asked:
-    """Answers that the model has given, kept in a file: no question is put twice."""
+    """The model's answers, stored in a file so that no question is repeated."""
 
     def __init__(self, server: Server, cache: Path) -> None:
         self._server, self._cache, self._lock = server, cache, threading.Lock()
 
     def ask(self, task: Task) -> Answer:
-        """The model's answer. Raises httpx.HTTPError, KeyError or ValueError where the server gives none."""
+        """Return the model's answer. Raises httpx.HTTPError, KeyError or ValueError if there is none."""
         asked = question(task)
         key = f"{self._server.model} {hashlib.sha256(asked.encode()).hexdigest()}"
         with self._lock:
@@ -112,11 +112,11 @@ class Asked:
         headers = {"Authorization": f"Bearer {self._server.key}"} if self._server.key else {}
         body = {"model": self._server.model, "messages": [{"role": "user", "content": asked}]}
         begin = time.monotonic()
-        # No proxy of the environment for a model on this machine.
+        # a local model needs no proxy from the environment
         local = httpx.URL(self._server.url).host in ("127.0.0.1", "localhost", "::1")
         with httpx.Client(base_url=self._server.url, headers=headers, timeout=SECONDS, trust_env=not local) as client:
             answer = client.post("/chat/completions", json=body | {"temperature": 0, "max_tokens": ANSWER_TOKENS})
-            if answer.status_code == 400:  # OpenAI's newer models take neither the temperature nor this limit
+            if answer.status_code == 400:  # OpenAI's newer models accept neither the temperature nor this limit
                 answer = client.post("/chat/completions", json=body | {"max_completion_tokens": 8 * ANSWER_TOKENS})
         answer.raise_for_status()
         found = answer.json()

@@ -1,4 +1,4 @@
-"""Judge results in a throw-away container of the agent's image: nothing of a result runs on this machine itself."""
+"""Judges results in a disposable container of the agent's image, so that no result runs on this machine itself."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from skill.task import Made, Script, Task, written
 
 IMAGE = os.environ.get("AGENT_IMAGE") or "containerized-agent:latest"
 
-#: Seconds for the container as a whole, for one result.
+#: Seconds per result, for the whole container.
 SECONDS = 180
 
-#: Bytes that the unpacked workspace of a result may have.
+#: Maximum bytes of a result's unpacked workspace.
 LARGEST = 512 << 20
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``passed`` is None where the judge gave no verdict."""
+    """A verdict. ``passed`` is None if the judge gave none."""
 
     passed: bool | None
     why: str
@@ -33,7 +33,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Result:
-    """What is judged: files, a script that makes them, or a job's ZIP."""
+    """The judged result: files, a script that makes them, or a job's ZIP."""
 
     name: str  # group/name of the task
     task: Task
@@ -42,7 +42,7 @@ class Result:
 
 
 def judge(results: Sequence[Result], image: str = IMAGE) -> list[Verdict]:
-    """Judge results in one container, which has no network, no privilege and a time limit."""
+    """Judge results in one container without network and privileges, within a time limit."""
     container = f"containerized-agent-skill-{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory(prefix="ca-skill-") as temporary:
         folder = Path(temporary)
@@ -77,7 +77,7 @@ def judge(results: Sequence[Result], image: str = IMAGE) -> list[Verdict]:
 
 
 def _unpack(folder: Path, key: str, result: Result) -> dict[str, str]:
-    """Write what one result consists of; the entry of it for list.json."""
+    """Write the files of one result. Returns its entry in list.json."""
     workspace, given = folder / key / "workspace", folder / key / "given"
     workspace.mkdir(parents=True)
     given.mkdir()
@@ -102,7 +102,7 @@ def _unpack(folder: Path, key: str, result: Result) -> dict[str, str]:
 
 
 def _extract(archive: Path, workspace: Path) -> None:
-    """Unpack the workspace of a job's ZIP: regular files alone, within the folder and a size limit."""
+    """Unpack the workspace of a job's ZIP: only regular files, inside the folder, up to a size limit."""
     room = LARGEST
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():

@@ -1,8 +1,8 @@
-"""Judge results, inside the throw-away container: ``python -m skill.inside FOLDER``.
+"""Judges results inside the disposable container: ``python -m skill.inside FOLDER``.
 
-FOLDER has ``list.json``, and a folder for each result with ``workspace``, ``given`` and, where the result is still to
-be made, ``script``. Each verdict is one JSON line on standard output. Programs of a result run as processes of their
-own, so that none of them can end the judge.
+FOLDER contains ``list.json`` and a folder per result with ``workspace``, ``given`` and, if a script makes the result,
+``script``. Each verdict is one JSON line on standard output. Programs of a result run in separate processes, so that
+they cannot end the judge.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def verdict(entry: dict[str, str]) -> dict[str, Any]:
     except Wrong as wrong:
         return {"key": entry["key"], "passed": False, "why": str(wrong)[:500]}
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        # The judge has read a file that has another form than the prompt asks for.
+        # the judge read a file whose format differs from the prompt's
         at = traceback.extract_tb(error.__traceback__)[-1]
         why = f"the result has an unexpected form: {type(error).__name__}: {error} (in {at.name}, line {at.lineno})"
         return {"key": entry["key"], "passed": False, "why": why[:500]}
@@ -61,8 +61,8 @@ def _too_long(*_: object) -> None:
 
 
 def _make(language: str, script: Path, here: Path) -> None:
-    """Run the script that makes the result, and end what it leaves running."""
-    # A server that the script leaves running would hold a pipe open; a file holds up nobody.
+    """Run the script that makes the result, and kill its remaining processes."""
+    # a server left by the script would keep a pipe open, but not a file
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(
             [*RUN[language], str(script)], cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

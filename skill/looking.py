@@ -1,4 +1,4 @@
-"""What judges look with. Runs inside the judge's container, and with the standard library but for pictures."""
+"""Tools for judges, inside the judge's container. They use only the standard library, except for pictures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from xml.etree import ElementTree
 
 from skill.task import Judge, Wrong
 
-#: Seconds for one run of a program that the job made.
+#: Seconds for one run of a job's program.
 RUN_SECONDS = 20
 
-#: Before hidden tests in Python. ``check`` compares the value of an expression, ``raises`` wants an error.
+#: Precedes hidden tests in Python. ``check`` compares the value of an expression, ``raises`` expects an error.
 PYTHON = """
 import sys, os
 sys.path.insert(0, os.getcwd())
@@ -50,7 +50,7 @@ def raises(error, expression):
     _fail(f"{expression} gave {got!r} and raised no {error.__name__}")
 """
 
-#: The same in JavaScript. Module.exports of the file are in ``it``.
+#: The same for JavaScript. ``it`` is the file's module.exports.
 NODE = """
 const assert = require('assert'), fs = require('fs');
 const _token = fs.readFileSync(0, 'utf8').trim();
@@ -75,7 +75,7 @@ const done = () => fs.writeSync(1, '\\n' + _token + '\\n');
 
 
 def need(condition: object, why: str) -> None:
-    """Raise Wrong with this sentence where the condition does not hold."""
+    """Raise Wrong with this sentence unless the condition is true."""
     if not condition:
         raise Wrong(why)
 
@@ -85,7 +85,7 @@ def fail(why: str) -> NoReturn:
 
 
 def text(here: Path, name: str) -> str:
-    """The text of a file that the job made."""
+    """Return the text of a file from the job."""
     path = here / name
     need(path.is_file(), f"{name} is missing")
     need(path.stat().st_size < 20 << 20, f"{name} has {path.stat().st_size:,} bytes")
@@ -102,7 +102,7 @@ def from_json(here: Path, name: str) -> Any:
 
 
 def rows(here: Path, name: str, *columns: str) -> list[dict[str, str]]:
-    """A CSV file with these columns as dictionaries, with blanks around values left out."""
+    """Return a CSV file with these columns as dictionaries, with values stripped."""
     found = csv.DictReader(io.StringIO(text(here, name)))
     has = [column.strip() for column in found.fieldnames or ()]
     need(set(columns) <= set(has), f"the columns of {name}: {has}, not {list(columns)}")
@@ -110,12 +110,12 @@ def rows(here: Path, name: str, *columns: str) -> list[dict[str, str]]:
 
 
 def numbers(found: str) -> list[float]:
-    """All numbers of a text, also those written as 1,234.50."""
+    """Return all numbers in a text, also in the form 1,234.50."""
     return [float(one.replace(",", "")) for one in re.findall(r"-?\d[\d,]*(?:\.\d+)?", found)]
 
 
 def near(found: object, expected: float, why: str, within: float = 0.011) -> None:
-    """Raise Wrong where a number is another one."""
+    """Raise Wrong if a number differs."""
     try:
         value = float(str(found).replace(",", "").strip().lstrip("$€"))
     except ValueError:
@@ -124,14 +124,14 @@ def near(found: object, expected: float, why: str, within: float = 0.011) -> Non
 
 
 def same(found: object, expected: object, why: str) -> None:
-    """Raise Wrong where the two are not equal."""
+    """Raise Wrong if the values differ."""
     if isinstance(found, set) and isinstance(expected, set):
         found, expected = sorted(found, key=str), sorted(expected, key=str)
     need(found == expected, f"{why}: {str(found)[:150]}, not {str(expected)[:150]}")
 
 
 def run(here: Path, command: Sequence[str], stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that the job made, in its folder."""
+    """Run a job's program in its folder."""
     try:
         return subprocess.run(
             command, cwd=here, input=stdin, capture_output=True, text=True, errors="replace", timeout=RUN_SECONDS,
@@ -142,7 +142,7 @@ def run(here: Path, command: Sequence[str], stdin: str = "", **environment: str)
 
 
 def well(here: Path, command: Sequence[str], stdin: str = "") -> str:
-    """What a program prints that must end with exit code 0."""
+    """Run a program that must exit with 0. Returns its output."""
     done = run(here, command, stdin)
     last = (done.stderr.strip().splitlines() or ["no error message"])[-1]
     need(done.returncode == 0, f"{' '.join(command)[:100]} ended with exit code {done.returncode}: {last[:200]}")
@@ -150,7 +150,7 @@ def well(here: Path, command: Sequence[str], stdin: str = "") -> str:
 
 
 def tested(file: str, source: str) -> Judge:
-    """A judge that runs hidden tests of a Python file, or of a JavaScript module."""
+    """Return a judge that runs hidden tests of a Python file or a JavaScript module."""
 
     def judge(here: Path, given: Path) -> None:
         text(here, file)
@@ -175,7 +175,7 @@ def tested(file: str, source: str) -> Judge:
 
 
 def picture(here: Path, name: str, width: int = 200, height: int = 150) -> Any:
-    """A picture that can be opened, is not small and not of one colour."""
+    """Return a picture that can be opened, is not small, and has several colours."""
     from PIL import Image
 
     need((here / name).is_file(), f"{name} is missing")
@@ -193,7 +193,7 @@ def picture(here: Path, name: str, width: int = 200, height: int = 150) -> Any:
 
 
 def svg(here: Path, name: str) -> tuple[Any, str]:
-    """An SVG file: its root, and all its text, comments of matplotlib included (they hold the text of glyph paths)."""
+    """Return an SVG's root and all its text, with matplotlib's comments (they contain the text of glyph paths)."""
     source = text(here, name)
     try:
         root = ElementTree.fromstring(source)  # noqa: S314 - in a container without network, with a memory limit
@@ -204,12 +204,12 @@ def svg(here: Path, name: str) -> tuple[Any, str]:
     return root, "\n".join(words)
 
 
-#: Sides of a rectangle: x, y, width, height.
+#: A rectangle: x, y, width, height.
 Box = tuple[float, float, float, float]
 
 
 def bars(root: Any) -> list[Box]:
-    """All upright rectangles of an SVG: rect elements, and paths of four corners, as matplotlib draws bars."""
+    """Return all upright rectangles of an SVG: rect elements, and paths with four corners, as matplotlib draws bars."""
     found = []
     for element in root.iter():
         kind = str(element.tag).rpartition("}")[2]
@@ -229,14 +229,14 @@ def bars(root: Any) -> list[Box]:
 
 
 def proportional(boxes: Sequence[Box], values: Sequence[float]) -> bool:
-    """Whether bars that start at one line are as long as these values, in any order and scale."""
+    """Return whether bars from a common base line are proportional to these values, in any order."""
     wanted = sorted(values)
     upright = [(round(y + height, 1), height) for _, y, _, height in boxes]
     lying = [(round(x, 1), width) for x, _, width, _ in boxes]
     for sides in (upright, lying):
         for base in {base for base, _ in sides}:
             lengths = sorted(length for other, length in sides if abs(other - base) < 0.3 and length > 0)
-            # The frame of the chart may start at the same line; it is longer than each bar.
+            # the chart's frame may start at the same line; it is longer than each bar
             for found in (lengths, lengths[:-1], lengths[:-2]):
                 if len(found) == len(wanted) and all(
                     abs(a / found[-1] - b / wanted[-1]) < 0.02 for a, b in zip(found, wanted, strict=True)
@@ -246,7 +246,7 @@ def proportional(boxes: Sequence[Box], values: Sequence[float]) -> bool:
 
 
 def read_csv(given: Path, name: str) -> list[dict[str, str]]:
-    """An upload, as it was."""
+    """Return an upload in its original form."""
     with (given / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -271,9 +271,9 @@ sys.exit(0 if ran and done.wasSuccessful() else 1)
 
 
 def tests_pass(here: Path, file: str) -> bool:
-    """Whether the tests of a file pass, and there is at least one."""
+    """Return whether a file contains at least one test and all tests pass."""
     done = run(here, ["python3", "-B", "-c", TESTER, file])
-    # Where asserts stand at the top of the file, the file itself is the test.
+    # if the asserts are at module level, the file itself is the test
     if done.returncode and not re.search(r"^\s*(def test|class )", (here / file).read_text(), re.MULTILINE):
         done = run(here, ["python3", "-B", file])
     return done.returncode == 0

@@ -1,4 +1,4 @@
-"""What the files of tasks are made with: the standard library alone, the same bytes on every run."""
+"""Makes the files of tasks, with only the standard library and the same bytes on every run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = ",") -> str:
-    """A CSV file."""
+    """Make a CSV file."""
     target = io.StringIO()
     writer = csv.writer(target, delimiter=delimiter, lineterminator="\n")
     writer.writerow(heading)
@@ -21,7 +21,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[object]], delimiter: s
 
 
 def png(width: int, height: int, colour: tuple[int, int, int], second: tuple[int, int, int]) -> bytes:
-    """A picture: the first colour on the left half, the second on the right."""
+    """Make a picture with the first colour on the left half and the second on the right."""
     left = width // 2
     row = b"\0" + bytes(colour) * left + bytes(second) * (width - left)
 
@@ -38,7 +38,7 @@ def png(width: int, height: int, colour: tuple[int, int, int], second: tuple[int
 
 
 def tar(files: Mapping[str, str]) -> bytes:
-    """A tar.gz of text files."""
+    """Make a tar.gz of text files."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as archive:
         for name, text in files.items():
@@ -49,5 +49,5 @@ def tar(files: Mapping[str, str]) -> bytes:
 
 
 def chance(seed: str) -> random.Random:
-    """Random numbers that are the same on every run."""
+    """Return a random generator with the same numbers on every run."""
     return random.Random(seed)  # noqa: S311 - test data, no secret

@@ -1,4 +1,4 @@
-"""The product under test: an orchestrator of our own or one that runs, and a job over its API."""
+"""The product under test: our own or a running orchestrator, and jobs over its API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skill.task import Task
 
 FINAL = ("completed", "failed", "cancelled")
 
-#: Seconds that one job may take, from its submission; then it is cancelled.
+#: Maximum seconds of a job from its submission. Then it is cancelled.
 PATIENCE = 3600
 
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @contextmanager
 def system(log: Path, parallel: int) -> Iterator[str]:
-    """Start an orchestrator with an empty record; yields its URL."""
+    """Start an orchestrator with an empty record. Yields its URL."""
     folder = Path(tempfile.mkdtemp(prefix="ca-skill-"))
     ports = {name: str(free_port()) for name in ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT")}
     settings = {"AGENT_OUTPUT_DIR": str(folder / "jobs"), "RUN_DIR": str(folder / "run"), **ports}
@@ -66,7 +66,7 @@ def system(log: Path, parallel: int) -> Iterator[str]:
 
 
 class Product:
-    """The users' API."""
+    """A client of the users' API."""
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -82,12 +82,12 @@ class Product:
         return str(self._http.get("/").json()["health"]["version"])
 
     def run(self, task: Task, folder: Path, seconds: float | None) -> dict[str, Any]:
-        """Run one task as a job, from its prompt to its ZIP; keep all evidence in the folder and return the status.
+        """Run one task as a job, from its prompt to its ZIP. Stores all evidence in the folder and returns the status.
 
-        Raises httpx.HTTPError where the product refuses the prompt or does not answer.
+        Raises httpx.HTTPError if the product rejects the prompt or does not answer.
         """
         files = [("files", (name, content)) for name, content in task.uploads().items()]
-        # A form with no file at all is still a form.
+        # a form without files is still a form
         fields: dict[str, Any] = {"prompt": (None, task.prompt)}
         if seconds:
             fields["limits"] = (None, json.dumps({"seconds": seconds}))
@@ -105,7 +105,7 @@ class Product:
         if status["artifact"]:
             with self._http.stream("GET", f"/download/{job}") as answer, (folder / "result.zip").open("wb") as target:
                 if answer.is_error:
-                    answer.read()  # the error's text is for the report
+                    answer.read()  # the report contains the error's text
                 answer.raise_for_status()
                 for chunk in answer.iter_bytes():
                     target.write(chunk)

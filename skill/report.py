@@ -1,4 +1,4 @@
-"""What a run of the suite comes to: one line a task, the table, and the page docs/skill.md."""
+"""Reports of a run: one line per task, the table, and the page docs/skill.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from skill.settings import ROOT, setting
 from skill.tasks import GROUPS
 
-#: Of one task: ``alone`` and ``product``, each with passed, why, tokens and seconds; None where it was not run.
+#: The results of a task: ``alone`` and ``product``, each with passed, why, tokens and seconds, or None if not run.
 Record = dict[str, Any]
 
 MARK = {True: "✓", False: "✗", None: "–"}
@@ -27,7 +27,7 @@ def mark(part: dict[str, Any] | None) -> str:
 
 
 def line(name: str, record: Record) -> str:
-    """One task in one line, as the run goes on."""
+    """Format one task as a line during the run."""
     alone, product = record.get("alone"), record.get("product")
     told = f"{name:36} alone {mark(alone)}  product {mark(product)}"
     if product:
@@ -59,7 +59,7 @@ def _row(name: str, records: list[Record]) -> tuple[str, ...]:
     alone = [record["alone"] for record in records if record.get("alone")]
     product = [record["product"] for record in records if record.get("product")]
     both = [record for record in records if record.get("alone") and record.get("product")]
-    # Tokens are compared over the tasks that have both.
+    # tokens are compared over tasks with both results
     of_alone = _mean(record["alone"]["tokens"] for record in both)
     of_product = _mean(record["product"]["tokens"] for record in both)
     return (
@@ -74,7 +74,7 @@ def _row(name: str, records: list[Record]) -> tuple[str, ...]:
 
 
 def table(results: dict[str, Record]) -> list[tuple[str, ...]]:
-    """A row for each group and one for all."""
+    """Return a row for each group and one for all."""
     found: list[tuple[str, ...]] = [HEADING]
     for group in GROUPS:
         records = [record for name, record in results.items() if name.startswith(f"{group}/")]
@@ -84,7 +84,7 @@ def table(results: dict[str, Record]) -> list[tuple[str, ...]]:
 
 
 def losses(results: dict[str, Record]) -> Counter[str]:
-    """How often the product lost in which way."""
+    """Count the product's losses of each kind."""
     parts = [record["product"] for record in results.values() if record.get("product")]
     return Counter(part["how"] for part in parts if not part["passed"])
 
@@ -96,7 +96,7 @@ def everyday(results: dict[str, Record]) -> str:
 
 
 def plain(results: dict[str, Record]) -> str:
-    """The end of a run, for a terminal."""
+    """Format the end of a run for a terminal."""
     rows = table(results)
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADING))]
     text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -110,7 +110,7 @@ def plain(results: dict[str, Record]) -> str:
 
 
 def page(results: dict[str, Record], version: str) -> str:
-    """docs/skill.md."""
+    """Format docs/skill.md."""
     models = {part["model"] for record in results.values() if (part := record.get("product")) and part.get("model")}
     model = ", ".join(sorted(models)) or setting("LLM_MODEL", "none")
     rows = table(results)

@@ -1,4 +1,4 @@
-"""Settings of the product, as compose sees them: the shell's, else those of .env; an empty one means the default."""
+"""Settings as compose sees them: from the shell, else from .env. An empty setting means the default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def known() -> dict[str, str]:
-    """All settings that .env or the shell has."""
+    """Return all settings in .env or the shell."""
     dotenv = ROOT / ".env"
     lines = re.findall(r"^(\w+)=(.*)$", dotenv.read_text(encoding="utf-8"), re.MULTILINE) if dotenv.exists() else []
     return {name: value.strip().strip("'\"") for name, value in lines} | dict(os.environ)

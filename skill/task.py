@@ -1,4 +1,4 @@
-"""What a task is: a prompt, files that come with it, and a judge that looks at the result."""
+"""A task: a prompt, its uploads, and a judge of the result."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 #: Content of a file: bytes, text, or a function that makes it.
 Content = bytes | str | Callable[[], bytes | str]
 
-#: Look at a result. The first folder is a copy of the workspace, the second has the uploads as they were.
-#: Raises Wrong with a sentence where the result is not right.
+#: Judges a result. The first folder is a copy of the workspace, the second contains the original uploads. Raises Wrong
+#: with a sentence if the result is wrong.
 Judge = Callable[[Path, Path], None]
 
 
 class Wrong(Exception):
-    """The result is not what the prompt asked for; the text says how it differs."""
+    """The result differs from the prompt's request, as the text says."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """A program that makes a result from the uploads. It runs in the folder that has them."""
+    """A program that makes a result from the uploads, in their folder."""
 
     language: str  # python, bash or node
     source: str
 
 
-#: A result: the files that the job made, or a program that makes them.
+#: A result: the job's files, or a program that makes them.
 Made = Mapping[str, Content] | Script
 
 
@@ -34,24 +34,24 @@ Made = Mapping[str, Content] | Script
 class Task:
     name: str
     prompt: str
-    #: None where only the job's status counts, see ``need``.
+    #: None if only the job's status counts, see ``need``.
     judge: Judge | None = None
     files: Mapping[str, Content] = field(default_factory=dict)
-    #: How the same model is asked directly: the name of the one file that answers the prompt, ``run python`` or
-    #: ``run bash`` for a script over the uploads, or empty where one code block cannot answer.
+    #: The question to the model alone: the name of the one file that answers the prompt, ``run python`` or ``run bash``
+    #: for a script over the uploads, or empty if one code block cannot answer.
     alone: str = ""
-    #: For a task that cannot be done: the job must end as failed, with a text that matches this pattern.
+    #: For an impossible task: the job must fail with a text that matches this pattern.
     need: str = ""
-    #: A right result, and wrong ones; the tests show that the judge tells them apart.
+    #: A correct result and wrong ones. The tests check that the judge distinguishes them.
     reference: Made = field(default_factory=dict)
     wrong: tuple[Made, ...] = ()
 
     def uploads(self) -> dict[str, bytes]:
-        """The files that come with the prompt, made."""
+        """Return the uploads with their contents made."""
         return written(self.files)
 
 
 def written(files: Mapping[str, Content]) -> dict[str, bytes]:
-    """The bytes of each file."""
+    """Return the bytes of each file."""
     made = {name: content() if callable(content) else content for name, content in files.items()}
     return {name: content.encode() if isinstance(content, str) else content for name, content in made.items()}

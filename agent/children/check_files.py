@@ -40,7 +40,7 @@ FACTS, REST, ANSWER = 400, 8_000, 400_000
 
 
 class Place:
-    """The entries of a workspace."""
+    """An index of the workspace's entries."""
 
     def __init__(self, root: str, named: list[str], deadline: float, columns: dict[str, list[str]]) -> None:
         self.root, self.deadline, self.columns = root, deadline, columns

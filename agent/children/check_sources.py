@@ -2,13 +2,13 @@
 
     python -I check_sources.py [alone]
 
-It runs in the users' environment, which has IPython, and knows nothing of the agent's package. It executes nothing of
-a source. It checks a large Python source in a child of its own (``alone``), because the parser may crash on it.
+It runs in the users' environment, which has IPython, and cannot import the agent's package. It executes no part of a
+source. It parses a large Python source in a child of its own (``alone``), because the parser may crash on it.
 
 stdin:  JSON: [{"number": int, "kind": "shell", "python" or "file", "path": text, "source": text,
         "before": source of the cells before this one in a fresh kernel, or null}]
 stdout: JSON: [{"number": int, "line": int, 0 if unknown, "message": text, "text": the line at fault}], at most one for
-        each step. A source that cannot be checked, or not in time, counts as one that parses.
+        each step. A source that cannot be checked in time counts as correct.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ALL_SECONDS, ONE_SECONDS = 8.0, 5.0
 #: A Python source of at most this many characters cannot overflow the stack: it nests no deeper than it has characters.
 SMALL = 10_000
 
-#: Characters of a message, and of the line at fault.
+#: Maximum characters of a message and of the line at fault.
 MESSAGE, TEXT = 300, 200
 
-#: The signals with which a process ends that has used up its stack.
+#: Signals that end a process after a stack overflow.
 CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT)
 
-#: What the programs need of the environment. BASH_ENV and NODE_OPTIONS, for instance, would have code executed.
+#: Environment variables that the programs need. Others, such as BASH_ENV and NODE_OPTIONS, could execute code.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 #: Names that the kernel defines for each cell.
@@ -50,16 +50,16 @@ BASH_SHEBANG = re.compile(r"#!.*\b(ba|da|k)?sh\b")
 NODE_ERROR = re.compile(r"^\[stdin\]:(\d+)\n(?:.*\n)*?(SyntaxError: .+)", re.MULTILINE)
 NODE_MODULE = re.compile(r"^[ \t]*(import|export)\b", re.MULTILINE)
 
-#: Tools that read JSON with comments, such as TypeScript, allow what the standard does not.
+#: Tools such as TypeScript accept comments in JSON, which the standard does not.
 JSON_COMMENT = re.compile(r"^[ \t]*(//|/\*)", re.MULTILINE)
 
 
 class Late(BaseException):
-    """The time for one source is over."""
+    """The time limit of one source was reached."""
 
 
 class Problem(NamedTuple):
-    """Why a source does not parse. The line is 0 where it is unknown."""
+    """A syntax error. The line is 0 if it is unknown."""
 
     line: int
     message: str
@@ -91,7 +91,7 @@ def _late(*_: object) -> None:
 
 
 def check(step: dict[str, Any], alone: bool) -> dict[str, Any] | None:
-    """The first problem of a step's source."""
+    """Return the first problem of a step's source."""
     source, kind = step["source"], step["kind"]
     if kind == "file":
         kind = PurePosixPath(step["path"]).suffix.lower()
@@ -122,7 +122,7 @@ def line_of(source: str, number: int) -> str:
 
 
 def check_alone(step: dict[str, Any]) -> dict[str, Any] | None:
-    """Check a source in a process that may crash on it."""
+    """Check a source in a separate process, because the parser may crash on it."""
     done = run([sys.executable, "-I", __file__, "alone"], json.dumps([step]))
     if done is None:
         return None
@@ -131,11 +131,11 @@ def check_alone(step: dict[str, Any]) -> dict[str, Any] | None:
     try:
         return next(iter(json.loads(done.stdout)), None)
     except ValueError:
-        return None  # it was killed
+        return None  # it was killed from outside
 
 
 def cell(source: str) -> Problem | None:
-    """Python as the kernel reads it: with ``await`` outside of functions, and with IPython's syntax."""
+    """Parse Python as the kernel does: with top-level ``await`` and IPython's syntax."""
     plain = parsed(source, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if plain is None or not plain.line:
         return plain
@@ -145,7 +145,7 @@ def cell(source: str) -> Problem | None:
         from IPython.core.magics import BUILTIN_LAZY_MAGICS
     except Exception:
         return None  # a step may have changed the environment
-    if len(source.strip().splitlines()) == 1:  # here "pip install …" and "ls" are magics without a %
+    if len(source.strip().splitlines()) == 1:  # the kernel accepts "pip install …" and "ls" as magics without a %
         aliases = {name for name, _ in default_aliases()}
         if source.split()[0] in aliases | BUILTIN_LAZY_MAGICS["line"].keys():
             return None
@@ -159,18 +159,18 @@ def cell(source: str) -> Problem | None:
         return None
     line = line_of(source, plain.line).strip()
     with suppress(Exception):
-        if manager.transform_cell(line).strip() == line:  # else Python stopped at a magic, and read no further
+        if manager.transform_cell(line).strip() == line:  # otherwise Python stopped at a magic before the end
             return plain
     return problem
 
 
 def script(source: str) -> Problem | None:
-    """Python as it reads a file: a byte order mark or a declared encoding may come first."""
+    """Parse a Python file. It may begin with a byte order mark or a declared encoding."""
     return parsed(source.encode("utf-8", "surrogatepass"), 0)
 
 
 def undefined(source: str, before: str = "", known: frozenset[str] = frozenset()) -> Problem | None:
-    """Find the names of a source that nothing defines: small models forget imports. ``before`` has run before it."""
+    """Find undefined names, because small models forget imports. ``before`` runs before the source."""
     try:
         from pyflakes.checker import Checker
         from pyflakes.messages import UndefinedName
@@ -207,7 +207,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 def bash(source: str) -> Problem | None:
-    """Shell as bash reads it. An extended pattern parses only with the option that the script itself would set."""
+    """Parse a shell script with bash. Extended patterns parse only with the option that the script itself would set."""
     options = ["-O", "extglob"] if "extglob" in source else []
     done = run(["bash", "--noprofile", "--norc", *options, "-n"], source)
     told = BASH_ERROR.search(done.stderr) if done and done.returncode else None
@@ -215,7 +215,7 @@ def bash(source: str) -> Problem | None:
 
 
 def inline(source: str) -> Problem | None:
-    """Check programs that a script gives to ``python -c``: models like to write a whole ``with`` block in one line."""
+    """Parse the programs of ``python -c`` in a script. Models often put a whole ``with`` block on one line."""
     if "python" not in source or len(source) > SMALL:
         return None
     try:
@@ -230,7 +230,7 @@ def inline(source: str) -> Problem | None:
 
 
 def javascript(source: str, suffix: str) -> Problem | None:
-    """JavaScript as Node reads it: a ``.js`` may be a script or a module."""
+    """Parse JavaScript with Node.js. A ``.js`` file may be a script or a module."""
     likely = "module" if suffix == ".mjs" or (suffix == ".js" and NODE_MODULE.search(source)) else "commonjs"
     other = "commonjs" if likely == "module" else "module"
     first: Problem | None = None
@@ -250,12 +250,12 @@ def document(source: str) -> Problem | None:
     except json.JSONDecodeError as error:
         return None if JSON_COMMENT.search(source) else Problem(error.lineno, f"{error.msg} (column {error.colno})")
     except (ValueError, RecursionError):
-        pass  # a number or a depth that Python's own limits forbid
+        pass  # Python's own limits forbid this number or depth
     return None
 
 
 def run(command: list[str], text: str) -> subprocess.CompletedProcess[str] | None:
-    """Run a program with a text as its input; None where it could not be started."""
+    """Run a program with a text as its input. Returns None if it could not start."""
     with open(os.memfd_create("source"), "w+b") as file:  # bash reads a pipe byte by byte
         file.write(text.encode("utf-8", "surrogatepass"))
         file.seek(0)

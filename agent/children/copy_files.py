@@ -45,7 +45,7 @@ class TooMuch(Exception):
 
 
 class Copies:
-    """Copies files until a limit is reached."""
+    """Copies files up to a limit."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline, self._files, self._bytes = deadline, FILES, BYTES
@@ -129,7 +129,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _unchanged(root: str, files: dict[str, Found], uploads: list[str]) -> set[str]:
-    """Return the uploads that no step has changed: tar sets one time for all of them, in the past."""
+    """Return the uploads that no step changed. tar gives all uploads the same time in the past."""
     found = {path: os.lstat(f"{root}/{path}") for path in uploads if path in files}
     given = min((status.st_mtime_ns for status in found.values()), default=0)
     return {path for path, status in found.items() if status.st_mtime_ns == given != status.st_ctime_ns}
@@ -194,7 +194,9 @@ def _opened(root: str, path: str) -> Iterator[tuple[int, int, os.stat_result]]:
 
 @contextmanager
 def _folder(root: str, names: list[str], make: bool = False) -> Iterator[int]:
-    """Open a folder name by name, through no symlink. With ``make``, replace whatever is no folder. Raises OSError."""
+    """Open a folder component by component, without following links. With ``make``, replace anything that is not a
+    folder. Raises OSError.
+    """
     at = os.open(root, FOLDER_FLAGS)
     try:
         for name in names:

@@ -1,24 +1,24 @@
-"""The kernel: the process in which a job's python steps run as the cells of one notebook. It is the job's user's own.
+"""The kernel: the process that runs a job's python steps as cells of one notebook. It runs as the job's user.
 
     python -P ipython_kernel.py FD TEXT PICTURE VIEWER
 
-It runs in the users' environment, so it knows nothing of the agent's package. FD is a socket to the agent, with one
-JSON object a line; TEXT and PICTURE are the characters and bytes that one part of a result may have, VIEWER the
-characters of all results of a viewer's cell. From the agent:
+It runs in the users' environment, so it cannot import the agent's package. FD is a socket to the agent, with one JSON
+object per line. TEXT and PICTURE limit the characters and bytes of one part of a result. VIEWER limits the characters
+of all results of a viewer's cell. Messages from the agent:
 
     {"run": number, "source": text}   run a step, whose file is in SOURCES: {"begun": true} is the first answer, and
                                       the last one is
                                       {"ended": exit code, "error": [name, message] or null, "spared": [pid]}
-    {"heard": true}                   a result is where it belongs: what is printed next comes after it
-    {"exit": true}                    end as a script ends, with all that is to be done at its exit
+    {"heard": true}                   a result is stored: later output comes after it
+    {"exit": true}                    exit as a script does, with all exit handlers
 
-To the agent besides: {"result": {kind: text}, "file": path, "id": text}; and of a cell that a viewer has run,
-{"viewer": {"source": text, "printed": text, "results": [{kind: text}], "error": [name, message] or null}}. What a step
-prints goes to file descriptors 1 and 2, a pipe to the agent, as from any process; what a viewer's cell prints goes to
+Other messages to the agent: {"result": {kind: text}, "file": path, "id": text}; and for a cell that a viewer ran,
+{"viewer": {"source": text, "printed": text, "results": [{kind: text}], "error": [name, message] or null}}. A step's
+output goes to file descriptors 1 and 2, a pipe to the agent, as in any process. The output of a viewer's cell goes to
 the viewer.
 
-A thread drives the kernel through its own door, as any client does, so whoever is attached to it sees what happens.
-What a script may do works as in a script, where a notebook would have it differently.
+A thread sends steps to the kernel through its shell socket, as any client does, so attached viewers see them run. If
+notebooks and scripts differ in behaviour, a step behaves as in a script.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from __future__ import annotations
 import os
 import sys
 
-# A file of the workspace may have the name of a module that the kernel itself needs: it comes when the kernel is there.
+# A workspace file may have the name of a module that the kernel needs. So the workspace joins the path after the kernel
+# has started.
 sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
 
 import ast  # noqa: E402
@@ -50,7 +51,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress  # noqa:
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-#: A debugger would take a fifth of the start: whoever imports it later gets it all the same.
+#: Importing a debugger would take a fifth of the start-up time. A later import still works.
 sys.modules["debugpy"] = None  # type: ignore[assignment]
 import zmq  # noqa: E402
 from ipykernel.compiler import XCachingCompiler  # noqa: E402
@@ -65,25 +66,25 @@ from jupyter_client.session import Session  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
-SOURCES = Path("/run/steps")  # where the agent has put what it tells
+SOURCES = Path("/run/steps")  # the agent stores the steps' sources here
 WORKSPACE = Path.cwd()
 
-#: Seconds to wait until the agent has heard of a result. It does so at once, but only while a step runs.
+#: Seconds to wait for the agent to confirm a result. It confirms at once, but only while a step runs.
 HEARD_SECONDS = 5.0
 
-#: Seconds that a viewer's cell may keep a step waiting.
+#: Seconds that a viewer's cell may delay a step.
 VIEWERS_SECONDS = 10
 
-#: Bytes of what programs print that a viewer's cell has started.
+#: Stored bytes of the output of programs that a viewer's cell starts.
 APART_BYTES = 100_000
 
-#: Of multiprocessing and joblib: their processes count what steps share, and go on from step to step as that does.
+#: Helper processes of multiprocessing and joblib. They track shared resources, so they survive from step to step.
 TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker")
 
-#: Results of a viewer's cell that are told, with a last one that says how many are not.
+#: Maximum results sent for a viewer's cell. The last one then states how many are left out.
 VIEWED = 20
 
-#: What of a result is kept, as texts and as pictures; and the names of pictures as files.
+#: Stored representations of a result: texts and pictures, and the file suffixes of pictures.
 TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 
@@ -91,29 +92,29 @@ NOBODY = "there is nobody to answer: a job has no terminal. Give it what it need
 
 
 class Steps:
-    """The steps of the job: each is run as a cell, and the agent hears what comes of it."""
+    """Runs the steps of the job as cells, and reports to the agent."""
 
     def __init__(self, fd: int, text: int, picture: int, of_viewer: int) -> None:
         self._text, self._picture, self.of_viewer = text, picture, of_viewer
         self._agent = socket.socket(fileno=fd)
-        self._printed = os.dup(2)  # to the agent, whatever a viewer's cell does
-        self.spared: list[int] = []  # processes that do not end with the step
-        self._modules: dict[str, tuple[int, int]] = {}  # files of the workspace that were imported, as they were then
+        self._printed = os.dup(2)  # to the agent, even while a viewer's cell redirects output
+        self.spared: list[int] = []  # processes that survive the step
+        self._modules: dict[str, tuple[int, int]] = {}  # imported workspace files, with their state at import
         self._sending = threading.Lock()
         self._heard = threading.Event()
-        self.current: str | None = None  # the file of the step that runs
-        self.viewer: Viewed | None = None  # the viewer's cell that runs
-        self.others = False  # what runs is not a step's
-        self.turn = threading.Lock()  # so that no interrupt for others comes when they are through
+        self.current: str | None = None  # the file of the running step
+        self.viewer: Viewed | None = None  # the running viewer's cell
+        self.others = False  # whether the running cell is not a step's
+        self.turn = threading.Lock()  # prevents an interrupt for a viewer's cell that has just ended
         self.session = ""  # of the thread that drives the kernel
         self.viewers: dict[str, OutStream] = {}  # standard output and error of viewers' cells
-        self._streams: dict[str, Printed] = {}  # and of the steps, as they were given
+        self._streams: dict[str, Printed] = {}  # the same for steps, as originally set
         self._pictures = 0
 
     # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
 
     def drive(self, app: IPKernelApp) -> None:
-        """Do what the agent says, until it has gone; a second thread runs the steps."""
+        """Execute the agent's messages until it disconnects. A second thread runs the steps."""
         with self.or_end():
             session = Session(key=app.session.key)
             self.session = session.session
@@ -134,7 +135,7 @@ class Steps:
             self._run_cell(session, door, f"{SOURCES}/step-{number}.py", source)
 
     def _run_cell(self, session: Session, door: Any, path: str, source: str) -> None:
-        # a viewer's cell that fails takes what waits behind it along: it is asked for again
+        # a failed viewer's cell aborts the waiting requests, so the step is requested again
         content = {"code": source, "allow_stdin": False, "stop_on_error": False}
         status = "aborted"
         while status == "aborted":
@@ -155,7 +156,7 @@ class Steps:
 
     @contextmanager
     def or_end(self) -> Iterator[None]:
-        """Where this goes wrong, nobody would answer the agent: the kernel ends, and what went wrong is printed."""
+        """Exit on an error and print it, because otherwise the agent would wait without an answer."""
         try:
             yield
         except Exception as error:
@@ -167,7 +168,7 @@ class Steps:
                 os._exit(os.EX_SOFTWARE)
 
     def _interrupt_others(self, why: str) -> None:
-        """The job waits: what a viewer runs in its place ends."""
+        """Interrupt a viewer's cell for which a step waits."""
         with self.turn:
             if self.others:
                 os.write(self._printed, why.encode())
@@ -176,7 +177,7 @@ class Steps:
     # ── on the kernel's own thread, and those of its steps ───────────────────────────────────────────────────────
 
     def begin(self, path: str, source: str) -> None:
-        """A step begins, and imports anew what has been changed in the workspace, as the next script would."""
+        """Begin a step. Changed workspace modules are imported again, as in the next script."""
         self._send({"begun": True})
         self.current, self.exited = path, None
         importlib.invalidate_caches()
@@ -189,16 +190,16 @@ class Steps:
             os.write(self._printed, said.encode())
 
     def end(self) -> None:
-        """A step has ended, with the threads that a script would wait for."""
+        """End a step. Wait for its threads, as a script does."""
         with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
             for thread in threading.enumerate():
                 if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
                     thread.join()
         if server := getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None):
-            server._forkserver_pid = None  # noqa: SLF001 - it is ended with the step; another starts when needed
+            server._forkserver_pid = None  # noqa: SLF001 - it ends with the step; the next use starts another one
         if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
             with suppress(Exception):
-                executor.shutdown(kill_workers=True)  # likewise
+                executor.shutdown(kill_workers=True)  # the same
         trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
         self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
         self.renew_streams()
@@ -207,9 +208,9 @@ class Steps:
         self.current = None
 
     def renew_streams(self) -> None:
-        """Give the next one standard output and error as a script finds them, whatever has been put in their place."""
+        """Give the next step fresh standard output and error, whatever the last step assigned to them."""
         for number, name in ((1, "stdout"), (2, "stderr")):
-            with suppress(Exception):  # it may be closed, or nothing that can be flushed
+            with suppress(Exception):  # it may be closed, or have no flush
                 getattr(sys, name).flush()
                 if os.path.sameopenfile(number, self._printed) and getattr(sys, name) is self._streams.get(name):
                     continue
@@ -219,27 +220,27 @@ class Steps:
 
     @property
     def idle(self) -> bool:
-        """Whether neither a step runs nor a viewer's cell."""
+        """Return whether no step and no viewer's cell runs."""
         return self.current is None and not self.others
 
     def is_mine(self, parent: Mapping[str, Any]) -> bool:
-        """Whether what goes on is a step's, and not a viewer's."""
+        """Return whether the running code belongs to a step, not to a viewer."""
         return bool(self.session) and parent.get("session") == self.session
 
     def send_result(self, data: Mapping[str, Any], display_id: str = "") -> None:
-        """Tell the agent of a result of the step; returns when it has heard of it."""
+        """Send a result of the step to the agent, and wait for its confirmation."""
         file = ""
         for kind, suffix in PICTURES.items():
             if kind in data:
                 file = self._save(_picture(data[kind]), suffix)
-                break  # the others are the same picture
+                break  # other representations show the same picture
         kept = self.bounded(data, file)
         self._heard.clear()
         self._send({"result": kept, "file": file, "id": display_id})
         self._heard.wait(HEARD_SECONDS)
 
     def bounded(self, data: Mapping[str, Any], file: str = "") -> dict[str, str]:
-        """What of a result is told; of what is left out, it is said."""
+        """Return the part of a result within the limits. Notes replace dropped parts."""
         kept: dict[str, str] = {}
         notes: list[str] = []
         for kind in PICTURES:
@@ -266,7 +267,7 @@ class Steps:
         return kept
 
     def viewed(self, cell: Viewed, error: list[str] | None) -> None:
-        """Tell the agent of a cell that a viewer has run."""
+        """Report a cell that a viewer ran to the agent."""
         printed, results = "".join(cell.printed), list(cell.results)
         if len(printed) > self._text:
             kept = self._text - 100
@@ -277,7 +278,7 @@ class Steps:
         self._send({"viewer": told})
 
     def _save(self, content: bytes, suffix: str) -> str:
-        """Keep a picture under the next number; where that is not to be had, it is in the notebook alone."""
+        """Save a picture under the next number. If this fails, only the notebook contains it."""
         with suppress(OSError):
             (WORKSPACE / "figures").mkdir(exist_ok=True)
             while True:
@@ -289,15 +290,15 @@ class Steps:
         return ""
 
     def code(self, error: list[str] | None) -> int:
-        """The exit code of a script that ends like this."""
+        """Return the exit code of a script with this end."""
         if error is None:
             return 0
         return 1 if self.exited is None else _exit_code(self.exited.code)
 
-    exited: SystemExit | None = None  # with which a step has ended itself
+    exited: SystemExit | None = None  # the step exited itself
 
     def _send(self, content: dict[str, Any]) -> None:
-        with self._sending, suppress(OSError):  # the agent has gone: so will we
+        with self._sending, suppress(OSError):  # the agent is gone, so exit too
             self._agent.sendall(json.dumps(content).encode() + b"\n")
 
 
@@ -308,7 +309,7 @@ class Viewed:
         self.source = source
         self.printed: list[str] = []
         self.results: list[dict[str, str]] = []
-        self.shown = 0  # results, with those that are left out
+        self.shown = 0  # results, including dropped ones
 
     def show(self, data: Mapping[str, Any]) -> None:
         self.shown += 1
@@ -326,14 +327,14 @@ def _picture(content: Any) -> bytes:
 
 
 def _exit_code(value: object) -> int:
-    """As Python ends a script, see sys.exit."""
+    """Return the exit code for SystemExit as Python does, see sys.exit."""
     if value is None:
         return 0
     return value & 0xFF if isinstance(value, int) else 1
 
 
 class Printed(io.TextIOWrapper):
-    """Standard output, or error: a step's is the process's own, a viewer's goes to the viewer."""
+    """Standard output or error. Output of a step goes to the process's own, output of a viewer's cell to the viewer."""
 
     def __init__(self, fd: int, like: io.TextIOWrapper, viewer: OutStream) -> None:
         file = io.FileIO(fd, "w", closefd=False)
@@ -350,7 +351,7 @@ class Printed(io.TextIOWrapper):
         return written
 
     def set_parent(self, parent: Any) -> None:
-        """Called by the kernel: whose cell begins."""
+        """Called by the kernel when a cell begins."""
         self._viewer.set_parent(parent)
 
     def flush(self) -> None:
@@ -360,11 +361,11 @@ class Printed(io.TextIOWrapper):
 
 
 class Compiler(XCachingCompiler):
-    """Names the code of a step after its file, so that a traceback shows its lines."""
+    """Names a step's code after its file, so that tracebacks show its lines."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # a step is complete: Python names the open bracket, and asks for no further input
+        # a step is complete: Python names the open bracket instead of asking for more input
         self.flags &= ~codeop.PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
 
     def get_code_name(self, raw_code: str, code: str, number: int) -> str:
@@ -391,13 +392,13 @@ class Values(ZMQShellDisplayHook):
 
 
 class Shell(ZMQInteractiveShell):
-    """Shows the errors of a step as Python shows those of a script."""
+    """Shows errors of a step as Python shows those of a script."""
 
     displayhook_class = Type(Values)
     display_pub_class = Type(Displayed)
 
     def init_environment(self) -> None:
-        """Leave it as it is: in a terminal of a notebook's, programs would be asked for colours that others read."""
+        """Do nothing. A notebook's terminal settings would make programs print colour codes."""
 
     def init_user_ns(self) -> None:
         super().init_user_ns()
@@ -416,7 +417,7 @@ class Shell(ZMQInteractiveShell):
         self.register_magic_function(checked, "line", "pip")
 
     def transform_cell(self, raw_cell: str) -> str:
-        """Turn IPython's syntax into Python's. What does not parse raises the error that a script would end with."""
+        """Convert IPython's syntax to Python. A syntax error raises the same error as in a script."""
         try:
             return str(super().transform_cell(raw_cell))
         except Exception as error:
@@ -426,26 +427,26 @@ class Shell(ZMQInteractiveShell):
 
     def _as_in_script(self, source: str, error: Exception, path: str) -> Exception:
         if isinstance(error, SyntaxError):
-            error.filename = path  # the tokenizer does not know it
+            error.filename = path  # unknown to the tokenizer
         try:
             with _no_warnings():
                 compile(source, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         except SyntaxError as plain:
             line = (plain.text or "").strip()
             with suppress(Exception):
-                if super().transform_cell(line).strip() == line:  # else Python stopped at a magic, and read no further
+                if super().transform_cell(line).strip() == line:  # otherwise Python stopped at a magic before the end
                     return plain
         except Exception as plain:
             return plain
         return error
 
     def should_run_async(self, *arguments: Any, **options: Any) -> bool:
-        with _no_warnings(), suppress(Exception):  # the cell reports what is wrong with it when it runs
+        with _no_warnings(), suppress(Exception):  # the cell reports the error when it runs
             return bool(super().should_run_async(*arguments, **options))
         return False
 
     def awaits(self, code: str) -> bool:
-        """Whether a cell needs a running loop. A cell that does not parse needs none."""
+        """Return whether a cell needs a running event loop. A cell that does not parse needs none."""
         with _no_warnings(), suppress(Exception):
             return self.should_run_async(code, transformed_cell=self.transform_cell(code))
         return False
@@ -462,7 +463,7 @@ class Shell(ZMQInteractiveShell):
             said = f"UsageError: {error}\n"
         else:
             said = _words(error, trace)
-        with suppress(Exception):  # where a step has closed it, it is as with a script
+        with suppress(Exception):  # a step may close it, as a script may
             print(said, end="", file=sys.stderr)
         self._showtraceback(kind, error, said.splitlines())  # for viewers, and for the answer
 
@@ -474,7 +475,7 @@ class Shell(ZMQInteractiveShell):
 
 
 def _words(error: BaseException, trace: types.TracebackType | None) -> str:
-    """What Python prints of an error that ends a script: from the step's own code on, without what is ours."""
+    """Return the message that Python prints for an error in a script, from the step's own code on."""
     while trace and trace.tb_frame.f_code.co_filename != STEPS.current:
         trace = trace.tb_next
     shown: traceback.TracebackException | None = traceback.TracebackException(type(error), error, trace)
@@ -488,7 +489,7 @@ def _words(error: BaseException, trace: types.TracebackType | None) -> str:
 
 
 class Kernel(IPythonKernel):
-    """Runs steps as scripts run, and viewers' cells as cells."""
+    """Runs steps as scripts, and viewers' cells as cells."""
 
     shell_class = Type(Shell)
     compiler_class = Type(Compiler)
@@ -505,7 +506,7 @@ class Kernel(IPythonKernel):
                 return await self._viewers(code, silent, *arguments, **options)
             finally:
                 while STEPS.others:
-                    with suppress(KeyboardInterrupt), STEPS.turn:  # an interrupt may come until then
+                    with suppress(KeyboardInterrupt), STEPS.turn:  # until then, an interrupt may arrive
                         STEPS.others = False
                 STEPS.renew_streams()
         path = str(options["cell_meta"]["step"])
@@ -514,14 +515,14 @@ class Kernel(IPythonKernel):
         loop, mine = asyncio.get_running_loop(), os.getpid()
         STEPS.begin(path, code)
         if not self.shell.awaits(code):
-            # asyncio works as in a script: this loop stands still until the step is through
+            # asyncio works as in a script, because this loop is stopped during the step
             asyncio._set_running_loop(None)  # noqa: SLF001
             if self._other_loop is None or self._other_loop.is_closed():
                 self._other_loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._other_loop)
         try:
             reply = await super().do_execute(code, silent, *arguments, **options)
-            if os.getpid() != mine:  # a child, which ends where the script does
+            if os.getpid() != mine:  # a forked child, which ends where the script would
                 sys.stdout.flush()
                 os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
             return reply
@@ -530,10 +531,10 @@ class Kernel(IPythonKernel):
             asyncio.set_event_loop(loop)
             STEPS.end()
 
-    _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that await nothing themselves
+    _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that do not await
 
     async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
-        """Run a viewer's cell; what a front end asks for its own purposes is none."""
+        """Run a viewer's cell. Internal requests of a front end do not count as cells."""
         if silent or not options.get("store_history", True):
             return await super().do_execute(code, silent, *arguments, **options)
         cell = STEPS.viewer = Viewed(code)
@@ -552,7 +553,7 @@ class Kernel(IPythonKernel):
 
     @contextmanager
     def _cancel_on_sigint(self, cell: asyncio.Future[Any]) -> Iterator[None]:
-        """Interrupt a cell that awaits: ipykernel's own does not wake the loop, so it ends when it would have ended.
+        """Interrupt a cell that awaits. ipykernel's own handler does not wake the loop until the cell ends.
 
         https://github.com/ipython/ipykernel/issues/881
         """
@@ -576,7 +577,9 @@ class Kernel(IPythonKernel):
 
 @contextmanager
 def _apart() -> Iterator[Callable[[], str]]:
-    """What is printed past Python meanwhile, by programs that are started, is no step's: what gives it as a text."""
+    """Redirect the output of started programs, which bypasses Python, away from the step. Yields a function that
+    returns it as text.
+    """
     with tempfile.TemporaryFile() as file, ExitStack() as stack:
         for fd in (1, 2):
             before = os.dup(fd)
@@ -588,19 +591,21 @@ def _apart() -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """What is only looked at is warned of when it runs."""
+    """Suppress warnings while code is only inspected. They appear when it runs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _taken(source: str) -> list[str]:
-    """What a step imports by the name of a file in the workspace, and does not get: the kernel has a module of it."""
+    """Return modules that a step imports but does not get from the workspace, because the kernel has loaded others of
+    that name.
+    """
     try:
         with _no_warnings():
             tree = ast.parse(source)
     except Exception:
-        return []  # it may be IPython's
+        return []  # it may use IPython's syntax
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -615,7 +620,7 @@ def _taken(source: str) -> list[str]:
 
 
 def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
-    """The modules that were imported from the workspace, each with its file as that is now."""
+    """Return the modules imported from the workspace, with the current state of their files."""
     found = {}
     for name, module in list(sys.modules.items()):
         file = vars(module).get("__file__") if isinstance(module, types.ModuleType) else None
@@ -627,9 +632,9 @@ def _of_workspace() -> dict[str, tuple[str, tuple[int, int]]]:
 
 
 def _is_users(thread: threading.Thread) -> bool:
-    """Whether what a thread runs is written in a step or in the workspace; of others, nobody knows when they end."""
+    """Return whether a thread's code is from a step or the workspace. Library threads may never end."""
     work: Any = type(thread).run
-    if work in (threading.Thread.run, threading.Timer.run):  # it does what it is given
+    if work in (threading.Thread.run, threading.Timer.run):  # it calls its target
         work = getattr(thread, "function", getattr(thread, "_target", None))
     while isinstance(work, functools.partial):
         work = work.func
@@ -638,7 +643,7 @@ def _is_users(thread: threading.Thread) -> bool:
 
 
 def _flush_files() -> None:
-    """What a step has written is in its files, though they are open: its end would have closed those of a script."""
+    """Flush open files. A script would do so when it exits, but the kernel goes on."""
     for found in gc.get_objects():
         if type(found) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
             with suppress(Exception):
@@ -659,11 +664,11 @@ def main() -> None:
     global STEPS
     fd, text, picture, of_viewer = (int(argument) for argument in sys.argv[1:])
     FOLDER.mkdir(mode=0o700, exist_ok=True)
-    for left in FOLDER.iterdir():  # of a kernel before this one
+    for left in FOLDER.iterdir():  # of an earlier kernel
         left.unlink()
     STEPS = Steps(fd, text, picture, of_viewer)
-    os.environ.pop("MPLBACKEND", None)  # figures are shown in the notebook
-    # a process with threads may be forked here: multiprocessing does, and a script's has none
+    os.environ.pop("MPLBACKEND", None)  # the notebook shows figures
+    # multiprocessing may fork this process with its threads; a script has no threads and gets no warning
     warnings.filterwarnings("ignore", message=".*is multi-threaded, use of fork.*", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="To exit: use 'exit'.*")
     app = App.instance(
@@ -677,7 +682,7 @@ def main() -> None:
     sys.path.insert(0, str(WORKSPACE))
     threading.Thread(target=STEPS.drive, args=(app,), daemon=True).start()
     app.start()
-    STEPS.current = "exit"  # what is printed now is the job's
+    STEPS.current = "exit"  # later output belongs to the job
 
 
 if __name__ == "__main__":

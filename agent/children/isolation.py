@@ -26,7 +26,7 @@ USERS_PACKAGES = f"/opt/venv/lib/python{sys.version_info.major}.{sys.version_inf
 
 
 class Lost(Exception):
-    """The function gave no answer: it took too long or too much memory, or its process died."""
+    """The function returned nothing: it took too long or too much memory, or its process died."""
 
 
 def apart(work: Callable[[], Any], seconds: float) -> Any:

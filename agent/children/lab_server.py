@@ -1,20 +1,19 @@
-"""Jupyter Lab for a job's viewers, with the session as a live notebook. It is the job's user's own, like the kernel.
+"""Jupyter Lab for a job's viewers, with the session as a live notebook. It runs as the job's user, like the kernel.
 
     python -P lab_server.py NOTEBOOK STORE ARGUMENT…
 
-It runs in the users' environment, so it knows nothing of the agent's package. NOTEBOOK is where the live notebook is,
-below the folder that the server shows; STORE is a file for the history of what viewers change, outside of it; the
-arguments are Jupyter Lab's. On standard input the agent tells what happens, one JSON object a line, from the first step
-on:
+It runs in the users' environment, so it cannot import the agent's package. NOTEBOOK is the path of the live notebook,
+below the folder that the server shows. STORE is a file outside of it for the history of viewers' changes. The arguments
+are Jupyter Lab's. The agent sends the session on standard input, one JSON object per line, from the first step on:
 
-    {"cell": id, "kind": "code" or "markdown", "source": text, "tags": [text]}    a cell comes after the last one
-    {"cell": id, "output": output}     what the cell shows, as nbformat has it; a stream goes on where it was
-    {"cell": id, "file": path, "output": output}    the same, and the picture that it shows is in a file
-    {"cell": id, "instead": output}    the same, in the place of all that the cell has shown so far
+    {"cell": id, "kind": "code" or "markdown", "source": text, "tags": [text]}    add a cell after the last one
+    {"cell": id, "output": output}     an output in nbformat; a stream continues the one before
+    {"cell": id, "file": path, "output": output}    the same, with its picture in a file
+    {"cell": id, "instead": output}    the same, replacing all earlier outputs of the cell
 
-Viewers share the notebook with what is told here: cells of their own stay where they put them, and what they change in
-a cell of the job's is theirs alone, because the record is elsewhere. All notebooks have the job's kernel, as soon as it
-runs, and the next one where it has ended.
+Viewers share the notebook with these messages. Their own cells stay in place, and their changes to a job's cell affect
+only this notebook, because the record is elsewhere. All notebooks use the job's kernel as soon as it runs, and then its
+successors.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-#: A grammar of addresses in JSON schemas, which Lab has none of: to make it would take half a second.
+#: The grammar of addresses in JSON schemas. Lab does not need it, and building it takes half a second.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 import zmq  # noqa: E402
 from jupyter_client.session import Session, utcnow  # noqa: E402
@@ -45,7 +44,7 @@ from tornado.web import HTTPError  # noqa: E402
 from traitlets import default  # noqa: E402
 from zmq.eventloop.zmqstream import ZMQStream  # noqa: E402
 
-#: Seconds between two looks for the notebook's file, and for an answer of the kernel.
+#: Seconds between checks of the notebook's file, and to wait for the kernel's answer.
 LOOK_SECONDS, ANSWER_SECONDS = 0.5, 5.0
 
 HEADING = """\
@@ -54,7 +53,7 @@ HEADING = """\
 The job's steps appear here as they run. Cells of your own run in the job's kernel, between its python steps, and are
 recorded as yours. What you change here changes nothing of the job's own record, `session.ipynb` in its ZIP."""
 
-#: A line of the agent's, at most: a result with all its parts.
+#: Maximum bytes of a line from the agent: a result with all its parts.
 LINE = 16 * 2**20
 
 EMPTY = {
@@ -64,11 +63,11 @@ EMPTY = {
     "nbformat_minor": 5,
 }
 
-#: What a viewer's cell ends with while there is no kernel, as an error of the kernel's protocol.
+#: The error of a viewer's cell while there is no kernel, in the kernel's protocol.
 SENTENCE = "The job has no kernel at this moment: it comes with its next python step."
 REFUSAL = {"ename": "NoKernel", "evalue": SENTENCE, "traceback": [SENTENCE]}
 
-#: What is told of a kernel then.
+#: The description of a kernel in that time.
 KERNEL = {
     "status": "ok",
     "protocol_version": "5.3",
@@ -82,7 +81,7 @@ NOTEBOOK = STORE = ""
 
 
 class Nobody:
-    """Answers in the place of the job's kernel while there is none: what a viewer runs is refused with a sentence."""
+    """Stands in for the job's kernel while there is none. It answers every cell with an error."""
 
     def __init__(self) -> None:
         self.key = secrets.token_hex(16).encode()
@@ -106,7 +105,7 @@ class Nobody:
             whom, signed = self._session.feed_identities(parts)
             asked = self._session.deserialize(signed)
         except ValueError:
-            return  # of somebody without the key
+            return  # from a client without the key
         kind = asked["header"]["msg_type"]
         self._publish("status", {"execution_state": "busy"}, asked)
         if kind == "execute_request":
@@ -120,15 +119,17 @@ class Nobody:
 
 
 class Kernels(AsyncMappingKernelManager):
-    """The job's kernel, which viewers can interrupt and not end. No other is started: what viewers run is recorded."""
+    """The job's kernel. Viewers may interrupt it, but not end it or start another one, because their cells are
+    recorded.
+    """
 
-    _nobody = ""  # the name of what answers where the job has no kernel
+    _nobody = ""  # the stand-in while the job has no kernel
 
     def list_kernel_ids(self) -> list[str]:
-        """The one kernel that there is at this moment."""
+        """Return the current kernel as the only one."""
         for file in Path(self.external_connection_dir).glob("kernel-*.json"):
             if not Path("/proc", file.stem.removeprefix("kernel-")).exists():
-                file.unlink(missing_ok=True)  # its process has ended without a word
+                file.unlink(missing_ok=True)  # its process died
         super().list_kernel_ids()
         return list(self.kernel_id_to_connection_file)[-1:] or [self._answered_by_nobody()]
 
@@ -167,7 +168,7 @@ class Kernels(AsyncMappingKernelManager):
 
 
 class Sessions(SessionManager):
-    """What joins the notebooks that viewers have open to their kernel: the one that there is at this moment."""
+    """Connects the notebooks of viewers to the current kernel."""
 
     async def row_to_model(self, row: Any, tolerate_culled: bool = False) -> Any:
         (kernel,) = self.kernel_manager.list_kernel_ids()
@@ -175,7 +176,7 @@ class Sessions(SessionManager):
 
 
 class Store(SQLiteYStore):
-    """The history of shared documents. Some are made without the server's configuration, so it has its path itself."""
+    """The history of shared documents. Some are made without the server's configuration, so it sets its own path."""
 
     @default("db_path")  # type: ignore[untyped-decorator]
     def _outside_of_the_workspace(self) -> str:
@@ -192,7 +193,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
 
 
 class Live:
-    """The live notebook: a document that the agent and all viewers share, and its file, by which a viewer opens it."""
+    """The live notebook: a document shared by the agent and all viewers, with the file by which viewers open it."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -200,7 +201,7 @@ class Live:
         self._document: Any = None
 
     async def follow(self) -> None:
-        """Write into the notebook what the agent tells."""
+        """Write the agent's messages into the notebook."""
         if not (self._root / NOTEBOOK).exists():
             (self._root / NOTEBOOK).write_text(json.dumps(EMPTY), "utf-8")
         await self._open()
@@ -220,19 +221,19 @@ class Live:
         )
 
     async def _keep(self) -> None:
-        """Save the notebook again where a step, or a viewer, has removed its file or moved it away."""
+        """Save the notebook again if a step or a viewer removed its file."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if not (self._root / NOTEBOOK).exists():
-                with suppress(OSError, HTTPError):  # it is tried again
+                with suppress(OSError, HTTPError):  # retried later
                     await self._save()
-                    await self._open()  # where it was removed in Lab itself, this is a document of its own
+                    await self._open()  # after a removal in Lab itself, the document is separate from the file
 
     async def _save(self) -> None:
         settings = self._server.web_app.settings
         loader = self._collaboration.file_loaders[settings["file_id_manager"].index(NOTEBOOK)]
         content = {"type": "notebook", "format": "json", "content": self._document.get()}
-        async with loader._lock:  # noqa: SLF001 - else it would take this for somebody else's change, and go back
+        async with loader._lock:  # noqa: SLF001 - otherwise the server would take this for a foreign change and revert
             saved = await self._server.contents_manager.save(content, NOTEBOOK)
             loader.last_modified = saved["last_modified"]
 
@@ -250,11 +251,11 @@ def write(document: Any, told: dict[str, Any], root: Path) -> None:
         if found is None:
             document.append_cell({**cell, **code, "source": told["source"]})
         elif code:
-            found["outputs"].clear()  # it is of a server that was here before: all is told anew
+            found["outputs"].clear()  # from an earlier server; the agent sends everything again
         return
     found = find(document, told["cell"])
     if found is None:
-        return  # a viewer has deleted it
+        return  # a viewer deleted it
     outputs = found["outputs"]
     if "instead" in told:
         outputs.clear()
@@ -273,7 +274,7 @@ def write(document: Any, told: dict[str, Any], root: Path) -> None:
 
 
 def find(document: Any, name: str) -> Any:
-    """The cell of this id; the last ones first."""
+    """Return the cell with this ID, searching from the end."""
     for index in reversed(range(document.cell_number)):
         if document.ycells[index].get("id") == name:
             return document.ycells[index]
@@ -284,7 +285,7 @@ def main(notebook: str, store: str, *arguments: str) -> None:
     global NOTEBOOK, STORE
     NOTEBOOK, STORE = notebook, store
     sys.modules["session_notebook"] = sys.modules["__main__"]
-    # Where to get extensions from is asked of yarn, which takes a third of a second; a viewer adds none.
+    # asking yarn for the extension registry takes a third of a second, and viewers add no extensions
     commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}  # noqa: SLF001
     launch: Callable[[list[str]], None] = LabApp.launch_instance
     launch(

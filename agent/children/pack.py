@@ -1,4 +1,4 @@
-"""Packs the workspace: a child process with the identity of the job's user, so it reads what that user may read.
+"""Packs the workspace: a child process with the identity of the job's user, so it can read only that user's files.
 
     python -I -m agent.children.pack [FD]
 
@@ -8,8 +8,8 @@ stdout:                 the ZIP, as a stream
 FD (3), one JSON line:  what was packed, once the workspace is written (see `summary`)
 stdin, one JSON line:   {"manifest": {...}, "documents": {name: text}}, which go into the ZIP's end
 
-Exit code 0: the ZIP is whole. Exit code 2: the other side broke this protocol, with a sentence on stderr; what is on
-stdout then has no central directory, so nobody takes it for a ZIP.
+Exit code 0: the ZIP is complete. Exit code 2: the agent broke this protocol; stderr has a sentence. The output on
+stdout then has no central directory, so no reader accepts it as a ZIP.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, BinaryIO
 
-LISTED = 20  # paths named in the summary for each glob, and of files with secrets
+LISTED = 20  # maximum paths in the summary for each glob, and of files with secrets
 
 
 def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in: BinaryIO) -> None:
-    """Do the module's whole work for a `request`. Raises ProtocolError, and OSError where a stream breaks."""
+    """Pack the workspace as the ``request`` says. Raises ProtocolError, and OSError if a stream breaks."""
     root, outputs, budget, seconds = (request.get(key) for key in ("root", "outputs", "budget", "seconds"))
     if not (
         isinstance(root, str)
@@ -49,7 +49,7 @@ def pack(request: dict[str, Any], out: BinaryIO, summary_out: BinaryIO, tail_in:
     needles = Needles(request.get("secrets") or {})
     artifact = Artifact(out, budget=budget, deadline=time.monotonic() + seconds, needles=needles)
     found = walk(root, outputs, artifact.leave_out)
-    # Where all may not fit, the largest come last, and so are what is left out.
+    # if space may be short, the largest files come last, so that only they are left out
     tight = sum(entry_bound(item.path, item.size) for item in found) > budget
     found.sort(key=(lambda item: (item.size, item.path)) if tight else (lambda item: item.path))
     packed = [item.path for item in found if _add(artifact, root, item)]
@@ -95,17 +95,17 @@ def _add(artifact: Artifact, root: str, item: Found) -> bool:
 
 
 def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]) -> dict[str, Any]:
-    """What the agent must know to say how the job ended.
+    """Return the facts that the agent needs for the job's result.
 
     files, bytes      regular files in the ZIP, and their size before compression
-    left_out          how much was left out, junk not counted
-    partial           whether the ZIP is less than the workspace was, junk not counted
-    outputs           for each declared output what matches it in the ZIP whole, at most 20 paths: files, folders with
+    left_out          number of skipped entries, without junk
+    partial           whether the ZIP lacks part of the workspace, without junk
+    outputs           for each declared output its complete matches in the ZIP, at most 20 paths: files, folders with
                       files in them, and links to these
-    outputs_left_out  the same for what is not in the ZIP, or not whole, each with its reason in `reasons`
-    secrets           the first files that have a secret in them, with its name, and `with_secrets`, how many there are
-    hint              where nothing matches a declared output: a sentence that names a file of that name elsewhere, or
-                      where a link of that name leads
+    outputs_left_out  the same for missing or incomplete matches, each with its reason in `reasons`
+    secrets           the first files that contain a secret, with its name; `with_secrets` is the number of all
+    hint              if a declared output has no match: a sentence that names a file of the same name elsewhere, or
+                      the target of a link of that name
     """
     records = dict(zip(packed, artifact.files, strict=True))
     links = {path: record["target"] for path, record in records.items() if record.get("kind") == "link"}
@@ -142,14 +142,14 @@ def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]
 
 
 def candidates_of(root: str, files: Iterable[str], links: Iterable[str]) -> tuple[set[str], set[str]]:
-    """What a declared output can be: files, folders with files in them, and links to these. And the other links."""
+    """Return the possible outputs (files, folders with files in them, and links to these), and the other links."""
     found = _with_folders(files)
     nowhere = {path for path in links if target_of(root, path) not in found}
     return found | _with_folders(path for path in links if path not in nowhere), nowhere
 
 
 def _with_folders(paths: Iterable[str]) -> set[str]:
-    """Paths, and all folders that they are in."""
+    """Return paths and all their parent folders."""
     found: set[str] = set()
     for path in paths:
         while path and path not in found:
@@ -159,7 +159,7 @@ def _with_folders(paths: Iterable[str]) -> set[str]:
 
 
 def target_of(root: str, link: str) -> str:
-    """Where a link leads, as a path of the workspace."""
+    """Return a link's target as a path in the workspace."""
     return os.path.relpath(os.path.realpath(f"{root}/{link}"), os.path.realpath(root))
 
 
@@ -168,18 +168,18 @@ def _matching(pattern: str, paths: list[str]) -> list[str]:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path, relative to the workspace, matches a glob: `*`, `?`, `[…]` within a name, `**` any folders.
+    """Return whether a relative path matches a glob: `*`, `?`, `[…]` within a name, `**` for any folders.
 
-    A name matches itself too, whatever is in it, such as `app/[id]/page.tsx`; hidden names match. A `**` at the end
-    stands for all that is below, not for the folder itself. Name by name rather than as one regular expression, because
-    a glob with many stars would take one for ever.
+    A name also matches itself literally, such as `app/[id]/page.tsx`. Hidden names match. A final `**` matches
+    everything below the folder, but not the folder. The match goes name by name, because one regular expression for
+    many stars could take for ever.
     """
     patterns = [part for part in pattern.split("/") if part not in ("", ".")]
     if patterns and patterns[-1] == "**":
         patterns.append("*")
     parts = path.split("/")
     at = here = 0
-    star = resume = -1  # the last ** that was met, and the first name that it has not taken yet
+    star = resume = -1  # the last ** so far, and the first name that it does not cover yet
     while here < len(parts):
         if at < len(patterns) and patterns[at] == "**":
             star, resume = at, here

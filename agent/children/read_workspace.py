@@ -1,12 +1,12 @@
-"""Looks into the workspace while steps work in it: a child process with the identity of the job's user.
+"""Reads the workspace while steps work in it: a child process with the identity of the job's user.
 
     python -I -m agent.children.read_workspace
 
 stdin, one JSON line:   {"root": folder, "outputs": [glob], "look": a `messages.Look`, "most": bytes,
                          "secrets": {name: value}}
-stdout, one JSON line:  what was found, a `messages.Found`; for a file, the bytes that were asked for follow
+stdout, one JSON line:  the result, a `messages.Found`; for a file, the requested bytes follow
 
-What is listed is what would be packed, under the names that it would have in the ZIP.
+The list contains the files that would be packed, under their names in the ZIP.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: What a list may take, in the memory of the job: entries, and characters of their paths.
+#: Limits of a list, which uses the job's memory: entries, and characters of their paths.
 MOST_ENTRIES, MOST_CHARACTERS = 20_000, 4 * 2**20
 
-#: Bytes sent at once.
+#: Bytes per write.
 BLOCK = 1 << 20
 
 FOLDER_FLAGS = OPEN_FLAGS | os.O_DIRECTORY
 
 
 def listing(root: str, outputs: list[str], under: str, after: str, most: int, names: Names) -> dict[str, Any]:
-    """The `most` first of what is in the workspace, sorted by name: those below `under` that come after `after`."""
+    """Return the first `most` workspace entries below `under` and after `after`, sorted by name."""
     cut = False
 
     def leave_out(path: str, reason: str, *_: object, **__: object) -> None:
@@ -44,7 +44,7 @@ def listing(root: str, outputs: list[str], under: str, after: str, most: int, na
         cut = cut or reason == TOO_MANY
 
     found = walk(root, outputs, leave_out, MOST_ENTRIES, MOST_CHARACTERS)
-    found.sort(key=lambda item: item.path)  # as the packer has them: names that collide are numbered in this order
+    found.sort(key=lambda item: item.path)  # the same order as in the packer, which numbers colliding names in it
     entries = []
     for item in found:
         name = names.of(item.path)
@@ -59,13 +59,13 @@ def listing(root: str, outputs: list[str], under: str, after: str, most: int, na
 
 
 class Elsewhere(Exception):
-    """There is no file to read at a path. The arguments: its `kind`, and a detail for the caller."""
+    """The path has no readable file. Arguments: the `kind`, and a detail for the client."""
 
 
 def find(root: str, path: str, needles: Needles) -> int:
     """Open the regular file that the ZIP calls `path`. Raises Elsewhere.
 
-    Name by name, each from the folder before it and never through a link, so no name leads out of the workspace,
+    Each component is opened from its parent folder without following links. So no path leads out of the workspace,
     whatever the job renames meanwhile.
     """
     parts = path.split("/")
@@ -83,7 +83,7 @@ def find(root: str, path: str, needles: Needles) -> int:
 
 
 def _open(folder: int, name: str, flags: int, needles: Needles) -> int:
-    """Open what is in a folder, if it is a folder, or a regular file, as `flags` want it."""
+    """Open an entry of a folder if it is a folder or a regular file, as `flags` require."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
@@ -93,7 +93,7 @@ def _open(folder: int, name: str, flags: int, needles: Needles) -> int:
             raise Elsewhere("missing" if wants_folder else "folder", "")
         if not wants_folder and not stat.S_ISREG(status.st_mode):
             raise Elsewhere("other", "")
-        opened = os.open(name, flags, dir_fd=folder)  # it may be another by now: it is looked at once more
+        opened = os.open(name, flags, dir_fd=folder)  # it may have been replaced, so check again
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise Elsewhere("missing", "") from None
@@ -105,7 +105,7 @@ def _open(folder: int, name: str, flags: int, needles: Needles) -> int:
 
 
 def _real_name(folder: int, part: str, needles: Needles) -> str:
-    """The name in a folder of what the ZIP calls `part`."""
+    """Return the real name of the folder's entry that the ZIP calls `part`."""
     if "%" not in part and MARK not in part:
         return part
     names = Names(needles)
@@ -115,9 +115,9 @@ def _real_name(folder: int, part: str, needles: Needles) -> str:
 
 
 def span(size: int, first: int | None, last: int | None) -> tuple[int, int] | None:
-    """The bytes [begin, end) of a file that were asked for as HTTP's Range says it (RFC 9110, 14.1.2), or None.
+    """Return the bytes [begin, end) of an HTTP Range (RFC 9110, 14.1.2), or None.
 
-    Without `first`, `last` counts from the end; without both it is the whole file.
+    Without `first`, `last` counts from the end. Without both, the range is the whole file.
     """
     if first is None:
         return (0, size) if last is None else (max(0, size - last), size) if size and last else None
@@ -125,7 +125,8 @@ def span(size: int, first: int | None, last: int | None) -> tuple[int, int] | No
 
 
 def main() -> int:
-    with open("/proc/self/oom_score_adj", "w") as score:  # as every step: it ends before the agent does
+    # like every step, so that the kernel kills it before the agent
+    with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     request = receive(sys.stdin.buffer, "the request")
     root, look, needles = request["root"], request["look"], Needles(request["secrets"])
@@ -138,7 +139,7 @@ def main() -> int:
             file = find(root, look["path"], needles)
             status = os.fstat(file)
             part = span(status.st_size, look["first"], look["last"])
-            begin, end = part or (0, 0)  # nothing is a part that is not there
+            begin, end = part or (0, 0)  # an unsatisfiable range is empty
             found = {"kind": "file", "size": status.st_size, "modified": status.st_mtime, "begin": begin, "end": end}
         except Elsewhere as elsewhere:
             found = dict(zip(("kind", "detail"), elsewhere.args, strict=True))
@@ -150,7 +151,7 @@ def main() -> int:
         while begin < end and (sent := os.sendfile(1, file, begin, min(end - begin, BLOCK))):
             begin += sent
     except BrokenPipeError:
-        pass  # nobody wants it any more
+        pass  # the client has disconnected
     return 0
 
 

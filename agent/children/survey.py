@@ -1,11 +1,11 @@
-"""Tells what a workspace holds: a child process with the identity of the job's user.
+"""Describes the workspace for a model: a child process with the identity of the job's user.
 
     python -I -m agent.children.survey FOLDER BYTES
 
-stdin:  JSON: {"secrets": {name: value}, which are not told, "outputs": [glob], "uploads": [path],
-        "known": [path], whose heads are not told}
-stdout: a line with the numbers, from 0, of the outputs that nothing matches; then, in BYTES at most, a line for each
-        file with its size, and the heads of texts, uploads first, then the newest. What is left out is said.
+stdin:  JSON: {"secrets": {name: value}, which are hidden, "outputs": [glob], "uploads": [path],
+        "known": [path], which are listed without their beginnings}
+stdout: a line with the numbers, from 0, of the outputs without a match; then, in at most BYTES, a line for each
+        file with its size, and the beginnings of texts, uploads first, then the newest. A note counts the rest.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from protocol.artifact import readable
 from protocol.file_names import shown
 from protocol.redaction import Needles, Stream
 
-#: Files that are looked at, that are listed, that are opened, and whose head is told; and bytes of a head.
+#: Maximum files that are examined, listed, opened, and shown; and bytes of a beginning.
 MOST, LISTED, OPENED, TOLD, HEAD = 20_000, 300, 1_000, 20, 6_000
 
-#: Bytes of a text or of a table that are looked at, and of a text's head that is told.
+#: Bytes read of a text or a table, and bytes shown of a text's beginning.
 LOOKED_AT, HEAD_OF_DATA = 8_000, 400
 
-#: Data, of which the beginning is told in one quoted line: small models copy what looks like the content of a file.
+#: Data files, whose beginnings are quoted on one line. Small models copy text that looks like a file's content.
 DATA = (".json", ".jsonl", ".ndjson", ".log", ".txt", ".xml", ".sql", ".svg", ".html", ".dat")
 
-#: Tables, of which the columns are told; data that is mostly lines of one form.
+#: Tables, whose columns are described; data whose lines usually have one form.
 TABLES = (".csv", ".tsv")
 LINES = (".log",)
 
@@ -38,10 +38,10 @@ LINES = (".log",)
 def survey(
     root: str, room: int, needles: Needles, outputs: list[str], uploads: list[str], known: list[str]
 ) -> tuple[list[int], str]:
-    """The numbers and the text of the module's docstring."""
+    """Return the numbers and the text of the module's docstring."""
     reasons: set[str] = set()
     found = sorted(walk(root, outputs, lambda _, reason, **__: reasons.add(reason), MOST), key=lambda item: item.path)
-    # of a workspace that is too large to be looked through nothing is said to be missing: the packer sees all of it
+    # in a workspace too large to search, no output counts as missing; the packer searches all of it
     missing = [] if TOO_MANY in reasons else _missing(root, found, outputs)
     return missing, _told(root, found, room, needles, set(uploads), set(known))
 
@@ -56,7 +56,7 @@ def _told(root: str, found: list[Found], room: int, needles: Needles, uploads: s
     if not found:
         return "The workspace is empty."
     parts = [f"The workspace has {len(found):,} entries:"]
-    left = room - 1000  # for what is said of what is left out
+    left = room - 1000  # for the notes about omissions
     for item in found[:LISTED]:
         what = readable(item.size) if item.kind == "file" else item.kind
         line = needles.text(f"- {shown(item.path)} ({what})")
@@ -100,14 +100,14 @@ def _part(name: str, suffix: str, head: str, size: int) -> str:
 
 
 def _head(path: str, needles: Needles, most: int) -> str | None:
-    """The beginning of a text; None where the file is none."""
+    """Return the beginning of a text, or None if the file is not text."""
     try:
         with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, OPEN_FLAGS)) as file:
             content = file.read(most + needles.longest)
     except OSError:
         return None
     stream, whole = Stream(needles), len(content) < most + needles.longest
-    content = stream.feed(content) + (stream.close() if whole else b"")  # no half of a secret at the cut
+    content = stream.feed(content) + (stream.close() if whole else b"")  # no partial secret at the cut
     content = content[:most]
     if b"\0" in content:
         return None

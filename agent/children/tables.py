@@ -1,6 +1,6 @@
-"""Describes data for a model in a sentence: what the columns of a table hold, and the words of a log's lines.
+"""Describes data for a model in a sentence: the columns of a table, or the words of a log's lines.
 
-Without it a model guesses from the first rows, and misses the rare level of a log or the empty cell of a table.
+Without it, models guess from the first rows. They then miss a log's rare level, or a table's empty cells.
 """
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 
-#: Delimiters of a table.
+#: Column delimiters.
 DELIMITERS = ",;\t|"
 
-#: Rows that say something, different values that are listed, and characters of one.
+#: Minimum rows for a statement, maximum different values in a list, and characters of one.
 ROWS, VALUES, WIDE = 8, 8, 40
 
-#: Words at the start of a line that are looked at; columns that are described.
+#: Words examined at the start of a line, and maximum columns described.
 WORDS, COLUMNS = 6, 60
 
 
 def table(head: str, size: int) -> str:
-    """Describe the columns of a table by its first row and by what its cells have in common; empty if it is none.
+    """Describe the columns of a table by its first row and by common properties of the cells. Empty if it is not a
+    table.
 
     ``head`` is the beginning of the file, ``size`` the bytes of all of it.
     """
@@ -42,7 +43,7 @@ def table(head: str, size: int) -> str:
 
 
 def _column(name: str, cells: Sequence[str]) -> str:
-    """What is special about a column; empty if nothing is."""
+    """Return the notable properties of a column, or an empty text."""
     if len(cells) < ROWS:
         return ""
     said = []
@@ -60,7 +61,7 @@ def _column(name: str, cells: Sequence[str]) -> str:
 
 
 def lines(head: str) -> str:
-    """Describe the lines of a log by the words that stand at the same place in each; empty if nothing is special."""
+    """Describe a log by the words at the same place in each line. Empty if there is nothing notable."""
     whole = head.splitlines() if head.endswith("\n") else head.splitlines()[:-1]
     split = [line.split() for line in whole if line.strip()]
     if len(split) < 3 * ROWS or sum(len(words) > 1 for words in split) < 0.9 * len(split):
@@ -82,7 +83,7 @@ def _is_number(text: str) -> bool:
 
 
 def _few(values: Iterable[str]) -> str:
-    """List the different values if they are few and come again and again."""
+    """List the different values if they are few and repeat often."""
     values = list(values)
     kinds = list(dict.fromkeys(values))
     if not 1 < len(kinds) <= min(VALUES, len(values) // 3) or max(map(len, kinds)) > WIDE:

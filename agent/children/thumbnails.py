@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
-#: The readers of Pillow that are used. Some of its other readers run programs.
+#: Pillow's readers that are enabled. Some others run programs.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 
 #: Modes with eight bits a channel. Pillow would cut off the values of other modes.
 PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")
 
-#: The largest picture that is decoded, in pixels.
+#: Maximum pixels of a decoded picture.
 PIXELS = 24_000_000
 
-#: Entries of the workspace that are listed, and the largest file that is opened, in bytes.
+#: Maximum entries of the workspace, and maximum bytes of an opened file.
 MOST_FILES, FILE_BYTES = 20_000, 64 * 2**20
 
 #: A copy: pixels of its longer side, and colours up to which it is a PNG.

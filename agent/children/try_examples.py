@@ -1,8 +1,8 @@
-"""Tries the examples of a prompt, and tests that came with it: a child process with the identity of the job's user.
+"""Tries the examples of a prompt, and uploaded tests: a child process with the identity of the job's user.
 
     python -I try_examples.py
 
-It runs in the users' environment, and knows nothing of the agent's package. It runs code of the job, as a step would.
+It runs in the users' environment, and cannot import the agent's package. It runs the job's code, as a step would.
 
 stdin:  JSON: {"root": folder, "seconds": number, "tests": [path], "examples": [{"call": expression or ``assert``,
         "result": its value or the name of an error, "names": [function that it calls]}]}
@@ -26,21 +26,21 @@ import time
 import types
 from typing import Any
 
-#: Files that are looked at, and the bytes of one.
+#: Maximum files examined, and bytes of one.
 FILES, SOURCE_BYTES = 50, 1 << 20
 
-#: Seconds for one example, and for one file with tests.
+#: Seconds for one example, and for one test file.
 EXAMPLE_SECONDS, TEST_SECONDS = 3.0, 20.0
 
-#: Bytes of memory for the process that tries a file; characters of a value that is told.
+#: Bytes of memory for the process that tries a file; characters of a reported value.
 MEMORY, SHOWN = 1 << 30, 200
 
-#: Statements of a module that do something, such as a call of ``main()``. They are left out: the job has run them.
+#: Module statements with an effect, such as a call of ``main()``. They are skipped, because the job has run them.
 DOING = (ast.Expr, ast.For, ast.While, ast.With, ast.If, ast.Assert, ast.Delete, ast.Raise)
 
 
 class Late(BaseException):
-    """The time for one example is over."""
+    """The time limit of one example was reached."""
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def sources() -> list[str]:
-    """The Python files of the folder, the newest first, tests last."""
+    """Return the Python files of the folder, newest first, tests last."""
     there = [entry for entry in os.scandir(".") if entry.name.endswith(".py") and entry.is_file(follow_symlinks=False)]
     there.sort(key=lambda entry: (entry.name.startswith("test"), -entry.stat().st_mtime_ns, entry.name))
     return [entry.name for entry in there[:FILES]]
@@ -83,26 +83,26 @@ def parsed(path: str) -> ast.Module | None:
 
 
 def names_in(path: str) -> set[str]:
-    """The functions and classes that a file defines."""
+    """Return the functions and classes that a file defines."""
     tree = parsed(path)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return {node.name for node in tree.body if isinstance(node, kinds)} if tree else set()
 
 
 def tried(path: str, examples: list[tuple[int, dict[str, Any]]], seconds: float) -> list[dict[str, Any]]:
-    """Try examples on one file in a process of its own."""
+    """Try examples on one file in a separate process."""
     command = [sys.executable, "-I", "-B", __file__, "file"]
     request = json.dumps({"path": path, "examples": examples})
     try:
         done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=seconds)
         told = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return []  # it ended itself, or took too long: nothing is known
+        return []  # it exited or took too long, so there is no verdict
     return [{"path": path, **one} for one in told]
 
 
 def try_file() -> None:
-    """Try examples on one file; each verdict goes to standard output, and what the code prints goes nowhere."""
+    """Try examples on one file. Verdicts go to standard output; the code's own output is dropped."""
     request = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
@@ -121,11 +121,11 @@ def try_file() -> None:
             wrong = attempt(example, vars(module))
             told.append({"example": number, "ok": not wrong, "detail": wrong or f"{shown(example['call'])} is right."})
     os.write(out, json.dumps(told).encode())
-    os._exit(0)  # without threads and exit handlers of the job's code
+    os._exit(0)  # without the job's threads and exit handlers
 
 
 def load(module: types.ModuleType, path: str) -> str:
-    """Define what a file defines; returns what is wrong with it."""
+    """Execute a file's definitions. Returns the error, or an empty text."""
     tree = parsed(path)
     assert tree is not None  # noqa: S101 - see names_in
     tree.body = [node for node in tree.body if not isinstance(node, DOING)]
@@ -140,7 +140,7 @@ def load(module: types.ModuleType, path: str) -> str:
 
 
 def attempt(example: dict[str, Any], names: dict[str, Any]) -> str:
-    """Try one example; returns what is wrong."""
+    """Try one example. Returns the fault, or an empty text."""
     call, result = example["call"], example["result"]
     says = f"the request says {result}"
     try:
@@ -164,7 +164,7 @@ def attempt(example: dict[str, Any], names: dict[str, Any]) -> str:
 
 
 def attempt_assert(source: str, names: dict[str, Any]) -> str:
-    """Try an ``assert``; of a comparison that fails, the left side's value is told."""
+    """Try an ``assert``. For a failed comparison, report the left side's value."""
     test = ast.parse(source).body[0]
     assert isinstance(test, ast.Assert)  # noqa: S101 - see the caller
     if eval(compile(ast.Expression(test.test), "assert", "eval"), names):  # noqa: S307
@@ -183,7 +183,7 @@ def attempt_assert(source: str, names: dict[str, Any]) -> str:
 
 
 def same(value: Any, expected: Any) -> bool:
-    """Whether two values are equal; floats are, if they differ by rounding alone."""
+    """Return whether two values are equal. Floats may differ by rounding."""
     if isinstance(value, float) or isinstance(expected, float):
         with contextlib.suppress(TypeError, ValueError):
             return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
@@ -231,7 +231,7 @@ TROUBLE = re.compile(r"^(E  .*|FAILED .*|ERROR .*|\w*Error: .*|AssertionError.*|
 
 
 def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
-    """Run a file with tests; what is printed of a failure is told."""
+    """Run a test file. A failure's output is part of the verdict."""
     if not os.path.isfile(path):
         return []
     if path.endswith(".py"):
@@ -260,7 +260,7 @@ def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
         return []
     if done.returncode == 0:
         return [{"path": path, "ok": True, "example": -1, "detail": "passes."}]
-    if path.endswith(".py") and done.returncode == 5:  # it has no test
+    if path.endswith(".py") and done.returncode == 5:  # it contains no test
         return []
     told = "; ".join(match[0].strip() for match in TROUBLE.finditer(f"{done.stdout}\n{done.stderr}"))
     return [

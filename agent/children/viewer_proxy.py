@@ -1,13 +1,13 @@
-"""What listens for viewers in the live folder: a child with an identity of its own, neither the agent's nor the job's.
+"""The proxy between the live gateway and a service: a child with its own identity, neither the agent's nor the job's.
 
     python -I -m agent.children.viewer_proxy desktop|notebook PATH
 
-Its standard input is the socket that it listens on.
+Its standard input is the listening socket.
 
-The live gateway's connections come in at a socket that the agent has made where no job can write, and go on to the
-service's own socket at PATH, which is the job's user's. A job can put anything at PATH: whoever connects there can
-reach no more than the job can. For the desktop, WebSocket messages become the bytes of RFB; for the notebook, bytes
-stay as they are. It prints a line as soon as the service answers.
+The agent makes the listening socket where no job can write. The proxy forwards its connections to the service's own
+socket at PATH, which belongs to the job's user. A job can put anything at PATH, but the proxy can reach no more than
+the job can. For the desktop, WebSocket messages become the bytes of RFB; for the notebook, bytes stay as they are. It
+prints a line as soon as the service answers.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-#: Bytes passed on at once.
+#: Bytes per read.
 BLOCK = 64 * 1024
 
-#: Bytes of one message of a viewer: a pasted text, at most.
+#: Maximum bytes of a viewer's message, such as a pasted text.
 MESSAGE_BYTES = 2**20
 
-#: Seconds between two tries while the service starts.
+#: Seconds between retries while the service starts.
 PAUSE = 0.01
 
-#: Seconds after which a viewer that does not answer is given up.
+#: Seconds after which an unresponsive viewer is disconnected.
 SILENCE = 60.0
 
-#: The socket's path is the agent's: it is not even looked at here. (Python 3.13 would remove it at the end.)
+#: The socket's path belongs to the agent, so this process does not touch it. (Python 3.13 would remove it at exit.)
 LISTENING: dict[str, Any] = {"cleanup_socket": False}
 
 
 async def main(service: str, path: str) -> None:
     listening = socket.socket(fileno=os.dup(0))
-    while True:  # whoever started us has the time limit
+    while True:  # the agent has the time limit
         with suppress(OSError):
             _, writer = await asyncio.open_unix_connection(path)
             writer.close()
@@ -101,7 +101,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def both(one: object, other: object) -> None:
-    """Run two directions until one of them ends: a connection is open both ways, or closed."""
+    """Run both directions until one ends. Then the connection is closed."""
     tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]  # type: ignore[call-overload]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -114,6 +114,7 @@ def ready() -> None:
 
 
 if __name__ == "__main__":
-    with open("/proc/self/oom_score_adj", "w") as score:  # as every step: it ends before the agent does
+    # like every step, so that the kernel kills it before the agent
+    with open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")
     asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -1,4 +1,4 @@
-// Link Debian's Chromium to where Playwright looks for browsers that it has downloaded. Runs when the image is built.
+// Link Debian's Chromium into Playwright's folder of downloaded browsers, at the image's build.
 //     node browsers.js PACKAGE
 const fs = require("fs");
 const path = require("path");

@@ -1,7 +1,7 @@
-"""The agent's side of the link: HTTP over the orchestrator's Unix socket.
+"""The agent's HTTP client on the orchestrator's Unix socket.
 
-Every call is safe to repeat, so a call that meets no orchestrator (it restarts) is made again until it does, or until
-the link was down for ``lost_after`` seconds.
+Every call is safe to repeat. During a restart of the orchestrator, calls are retried until one succeeds or the link was
+down for ``lost_after`` seconds.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 from protocol import messages
 
-#: Seconds between two tries while the orchestrator does not answer: from the first, doubled up to the second.
+#: Seconds between retries while the orchestrator does not answer. They double from the first value to the second.
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0
 
-#: Seconds in which an answer must begin. The orchestrator holds a long poll for less.
+#: Seconds in which an answer must begin. The orchestrator keeps a long poll open for less.
 ANSWER_SECONDS = 60.0
 
 
-#: Bytes of a stream passed on at once.
+#: Bytes of a stream per read.
 BLOCK = 256 * 1024
 
 
@@ -33,7 +33,7 @@ class LinkLost(Exception):
 
 
 class Refused(Exception):
-    """The orchestrator answered, and the answer is no: trying again will not help."""
+    """The orchestrator rejected the call. A retry will not help."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{detail} (HTTP {status})")
@@ -52,15 +52,15 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Link:
-    """One client for all threads of the agent; each thread keeps a connection of its own."""
+    """A client for all threads of the agent. Each thread has its own connection."""
 
     def __init__(self, path: str, token: str) -> None:
         self._path, self._token = path, token
         self._own = threading.local()
-        self.lost_after = 30.0  # until the order says how long
+        self.lost_after = 30.0  # until the order sets it
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a dataclass (or nothing) as JSON and return the JSON of the answer (None where there is none).
+        """Send a dataclass (or nothing) as JSON and return the JSON of the answer, or None if it is empty.
 
         Raises Refused and LinkLost.
         """
@@ -68,17 +68,17 @@ class Link:
         return json.loads(answer) if answer else None
 
     def answer(self, method: str, path: str, body: Any = None) -> bytes:
-        """The same, with the answer as it came: in one line, for somebody else to read."""
+        """Send the same, and return the answer unparsed, on one line."""
         data = None if body is None else json.dumps(asdict(body)).encode()
         return self._until_answered(lambda: self._once(method, path, data))
 
     def upload(self, path: str, chunks: Iterable[bytes], kind: str = "application/zip") -> Any:
-        """Send a stream once, on a connection of its own, and return the JSON of the answer.
+        """Send a stream once on its own connection, and return the JSON of the answer.
 
-        Raises OSError and HTTPException where the link breaks on the way (the caller makes the stream anew), Refused.
+        Raises Refused, and OSError or HTTPException if the link breaks. The caller then makes the stream again.
         """
         connection = _UnixConnection(self._path)
-        connection.timeout = None  # the pace is that of who makes the stream; the orchestrator has the time limit
+        connection.timeout = None  # the stream's source sets the pace, and the orchestrator has the time limit
         try:
             headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
             return json.loads(self._answer(self._response(connection, "PUT", path, chunks, headers)))
@@ -86,9 +86,9 @@ class Link:
             connection.close()
 
     def download(self, path: str, take: Callable[[bytes], object]) -> None:
-        """Receive a stream once, on a connection of its own, and pass it on in blocks.
+        """Receive a stream once on its own connection, and yield it in blocks.
 
-        Raises OSError and HTTPException where the link breaks on the way (the caller begins anew), Refused.
+        Raises Refused, and OSError or HTTPException if the link breaks. The caller then starts over.
         """
         connection = _UnixConnection(self._path)
         try:
@@ -101,7 +101,7 @@ class Link:
             connection.close()
 
     def retrying(self) -> Retry:
-        """A clock for a call that the caller repeats himself."""
+        """Return a retry clock for a call that the caller repeats itself."""
         return Retry(self.lost_after)
 
     def _until_answered(self, once: Callable[[], bytes]) -> bytes:
@@ -127,11 +127,13 @@ class Link:
 
     @staticmethod
     def _response(connection: _UnixConnection, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
-        """Send a request; what refuses it may do so before all of it is read, and its answer is there all the same."""
+        """Send a request and return the response. A server may reject it before reading all of it, and its answer still
+        counts.
+        """
         try:
             connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # where there is no answer either, it is said next
+            pass  # if there is no answer either, the next call raises
         return connection.getresponse()
 
     @staticmethod
@@ -147,14 +149,14 @@ class Link:
 
 
 class Retry:
-    """Waits between tries, and gives up after a time without any answer."""
+    """Waits between retries, and gives up after a time without any answer."""
 
     def __init__(self, lost_after: float) -> None:
         self._until = time.monotonic() + lost_after
         self._pause = RETRY_FIRST
 
     def wait(self, error: Exception) -> None:
-        """Sleep a little; raise LinkLost where it took too long already."""
+        """Sleep before a retry. Raises LinkLost if the retries took too long."""
         if time.monotonic() > self._until:
             raise LinkLost(f"the link is down: {error}") from error
         time.sleep(self._pause)
@@ -162,7 +164,7 @@ class Retry:
 
 
 def parse_order(content: dict[str, Any]) -> messages.Order:
-    """The order of the answer to ``take``."""
+    """Parse the order in the answer to ``take``."""
     steps = [messages.PlannedStep(**step) for step in content.pop("steps")]
     examples = [messages.Example(**example) for example in content.pop("examples")]
     return messages.Order(steps=steps, examples=examples, **content)

@@ -1,4 +1,4 @@
-"""Sends the job's events, in order and until acknowledged, while the graph works on."""
+"""Sends the job's events in order until they are acknowledged, while the graph works on."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from agent.link.client import Link
 from protocol import messages
 from protocol.redaction import Needles
 
-#: Events in one batch, at most.
+#: Maximum events in a batch.
 BATCH = 64
 
-#: Characters of output in one batch, at most.
+#: Maximum characters of output in a batch.
 BATCH_CHARACTERS = 512 * 1024
 
 
 class Watcher(Protocol):
-    """Shows what happens to those who watch."""
+    """Receives events in order to show them to viewers."""
 
     def begin(self, step: messages.PlannedStep) -> None:
-        """A step begins, or the check."""
+        """Called when a step or the check begins."""
 
     def on_event(self, event: messages.AgentEvent) -> None:
-        """Something happened that is told of the job."""
+        """Called for each event."""
 
 
 class Outbox:
-    """A queue of numbered events and the thread that sends them. No event has the value of a secret in it.
+    """A queue of numbered events and the thread that sends them. Events never contain a secret's value.
 
-    The thread is made before the first step: at the pids limit none could be started.
+    The thread starts before the first step, because a job at its pids limit could not start one.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Outbox:
         self._add(lambda number, at: messages.StepStarted(number, at, step.number))
 
     def output(self, step: int, text: str) -> None:
-        text = self._needles.text(text)  # before it is cut
+        text = self._needles.text(text)  # hidden before the text is cut
         for begin in range(0, len(text), messages.OUTPUT_EVENT_CHARACTERS):
             part = text[begin : begin + messages.OUTPUT_EVENT_CHARACTERS]
             self._add(partial(self._output, step, part))
@@ -94,7 +94,7 @@ class Outbox:
         self._add(lambda number, at: messages.StepEnded(number, at, step, status, exit_code, detail, output_bytes))
 
     def _hidden(self, data: dict[messages.ResultKind, str]) -> dict[messages.ResultKind, str]:
-        """A result without secrets; a part that the marks have made too long is left out."""
+        """Return a result without secrets. Parts that marks made too long are left out."""
         hidden: dict[messages.ResultKind, str] = self._needles.structure(data)
         return {kind: part for kind, part in hidden.items() if len(part) <= messages.most_of(kind)}
 
@@ -102,7 +102,7 @@ class Outbox:
         return [self._needles.text(part)[: messages.ERROR_CHARACTERS] for part in error]
 
     def flush(self) -> None:
-        """Return when every event is on the orchestrator's disk; raises what the sending thread met (LinkLost)."""
+        """Wait until every event is on the orchestrator's disk. Raises the error of the sending thread (LinkLost)."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting or self._error)
             if self._error:

@@ -1,4 +1,4 @@
-"""Answers those who want to see what is in the workspace while the job runs."""
+"""Answers clients' requests for workspace files while the job runs."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from protocol import messages
 
 COMMAND = [sys.executable, "-I", "-m", "agent.children.read_workspace"]
 
-#: Bytes passed on at once.
+#: Bytes per read.
 BLOCK = 64 * 1024
 
-#: Bytes of the container's memory that must be left: a look must not be what uses it up.
+#: Minimum free memory of the container in bytes, so that a file request does not exhaust it.
 MEMORY_BYTES = 32 * 2**20
 
-#: Bytes kept until the first line is whole; past them it is passed on as it is.
+#: Maximum bytes buffered for the first line. Beyond it, data is passed on unbuffered.
 LINE_BYTES = 8 * 2**20
 
-#: Seconds until a child that was killed is tried again: the end of a step kills all, also those who only look.
+#: Seconds until a killed child is retried. The end of a step kills all processes, including readers.
 AGAIN_SECONDS = 0.05
 
 
 class FileRequestHandler:
-    """A queue of looks and the threads that answer them, made before the first step: see Processes.
+    """A queue of file requests and the threads that answer them. They start before the first step, see Processes.
 
-    What the child says is passed on as it is: it may have been made to say anything, by a job that is the same user.
+    The child's output is passed on unchecked. It is untrusted, because the job has the same user.
     """
 
     def __init__(self, link: Link, processes: Processes, order: messages.Order) -> None:
@@ -48,7 +48,7 @@ class FileRequestHandler:
             threading.Thread(target=self._answer_all, name=f"looks-{number}", daemon=True).start()
 
     def put(self, look: dict[str, Any]) -> None:
-        """Answer a ``messages.Look`` soon; returns at once."""
+        """Queue a ``messages.Look``. Returns at once."""
         self._waiting.put(look)
 
     def _answer_all(self) -> None:
@@ -58,12 +58,12 @@ class FileRequestHandler:
             try:
                 self._link.upload(f"/looks/{look['id']}", chunks, "application/octet-stream")
             except (OSError, http.client.HTTPException, Refused):
-                pass  # whoever asked has gone, or asks again
+                pass  # the client has disconnected, or asks again
             finally:
                 chunks.close()
 
     def _answer(self, look: dict[str, Any]) -> Generator[bytes, None, None]:
-        """The answer as it is sent: the child's own, or why there is none."""
+        """Yield the answer: the child's output, or the reason why there is none."""
         request = {"root": WORKSPACE, "outputs": self._order.outputs, "look": look, "most": messages.LIVE_FILE_BYTES}
         text = json.dumps({**request, "secrets": self._order.secrets}) + "\n"
         begun = time.monotonic()
@@ -91,13 +91,13 @@ class FileRequestHandler:
             finally:
                 end(child)
             if child.returncode != -signal.SIGKILL or time.monotonic() > begun + messages.LOOK_BEGIN_SECONDS / 2:
-                yield _none("failed", "whoever looked was ended before he could say anything")
+                yield _none("failed", "its reader process was killed before it could answer")
                 return
             time.sleep(AGAIN_SECONDS)
 
 
 def _read(child: subprocess.Popen[bytes], begin: float, over: float) -> Generator[bytes, None, None]:
-    """What a child prints, until it ends or its time is over (``time.monotonic``)."""
+    """Read a child's output until it ends or its time is over (``time.monotonic``)."""
     assert child.stdout  # noqa: S101 - a pipe
     fd, deadline = child.stdout.fileno(), begin
     while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -1,7 +1,7 @@
-"""The session as the live notebook shows it: a cell a step, with what the step prints and shows.
+"""The session for the live notebook: a cell per step, with its output and results.
 
-What is told here is what the record has; the record's own notebook is made elsewhere. In this one every step is a cell
-that can be run, so shell and file steps stand in it as IPython's own words for them.
+The content is the record's, but the record's own notebook is made elsewhere. Here every step is a runnable cell, so
+shell and file steps are IPython magics.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import Any
 
 from protocol import messages
 
-#: Bytes of what steps print and show that the live notebook has, and characters of what one step has printed.
+#: Maximum bytes of output and results in the live notebook, and characters of one step's output.
 KEPT, KEPT_STEP = 4 * 2**20, 256 * 1024
 
 LEFT_OUT = "[… what came before is left out here; the job's own record has it …]\n"
 
 
 class NotebookFeed:
-    """All that the live notebook has to be told, from the first step on, one JSON object a line.
+    """The content of the live notebook from the first step on, one JSON object per line.
 
     ``agent.children.lab_server`` reads it.
 
-    Any thread adds; who tells reads on from a position. Where it becomes too much, what came first goes: the cell then
-    says so, in the notebook of who watches already and of who comes later.
+    Any thread adds content; readers continue from a position. If there is too much, the oldest content is dropped. The
+    cell then says so, for present and later viewers.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: list[bytes] = []  # of what has gone, nothing is left
-        self._outputs: dict[int, list[int]] = {}  # the positions of each step's outputs; who has been cut last is last
+        self._lines: list[bytes] = []  # dropped lines are empty
+        self._outputs: dict[int, list[int]] = {}  # the positions of each step's outputs; the last one cut is last
         self._size = 0  # of all outputs
-        self._printed: dict[int, int] = {}  # characters that are kept of each step
+        self._printed: dict[int, int] = {}  # stored characters of each step
         self.on_change: Callable[[], None] = lambda: None
 
     def begin(self, step: messages.PlannedStep) -> None:
-        """A step begins, or the check."""
+        """Add a cell when a step or the check begins."""
         name = "The check" if step.number == messages.CHECK else f"Step {step.number}: {step.title}"
         title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
         with self._lock:
@@ -46,7 +46,7 @@ class NotebookFeed:
         self.on_change()
 
     def on_event(self, event: messages.AgentEvent) -> None:
-        """Something happened that is told of the job."""
+        """Add an event's output or result."""
         with self._lock:
             self._take(event)
         self.on_change()
@@ -67,7 +67,7 @@ class NotebookFeed:
             self._output(event.step, {"output_type": "display_data", "data": data, "metadata": {}}, **picture)
 
     def read(self, position: int) -> tuple[bytes, int]:
-        """The next line from a position on, and the position after it; nothing where none is there yet."""
+        """Return the line at a position and the next position. The line is empty if there is none yet."""
         with self._lock:
             while position < len(self._lines):
                 position += 1
@@ -81,7 +81,7 @@ class NotebookFeed:
             self._cut(next(iter(self._outputs)))
 
     def _cut(self, step: int) -> None:
-        """Leave out what a step has printed and shown so far."""
+        """Drop a step's output and results so far."""
         for position in self._outputs.pop(step):
             self._size -= len(self._lines[position])
             self._lines[position] = b""
@@ -102,7 +102,7 @@ def _cell(number: int) -> str:
 
 
 def source_of(step: messages.PlannedStep) -> str:
-    """A step as a cell that does the same."""
+    """Return a cell that does the same as a step."""
     if step.kind == "shell":
         return f"%%bash\n{step.source}"
     if step.kind == "file":

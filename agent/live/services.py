@@ -1,4 +1,4 @@
-"""What shows a job to its viewers, and how each part of it is started. All of it is the job's own user's."""
+"""The commands of the services that show a job to viewers. All services run as the job's user."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from agent.runtime.processes import DISPLAY, HOME, WORKSPACE
 from protocol import messages
 
-#: Where the services of the job's user listen; whoever listens for viewers may pass through, and writes nothing.
+#: Folder of the services' sockets. The proxies for viewers may pass through it, but not write to it.
 FOLDER = "/run/services"
 SOCKETS: dict[messages.Service, str] = {"desktop": f"{FOLDER}/rfb", "notebook": f"{FOLDER}/lab"}
 PASSWORDS = f"{FOLDER}/passwords"
 
-#: Is there when the window manager is ready.
+#: This file exists when the window manager is ready.
 MANAGED = f"{FOLDER}/managed"
 
-#: Where the programs of a job look for the screen.
+#: The socket of the job's display.
 DISPLAY_SOCKET = f"/tmp/.X11-unix/X{DISPLAY[1:]}"  # noqa: S108 - X11 has it there; the agent makes it before any job runs
 
-#: What must be left of the container's memory, in bytes, and of its processes for a service to be started: else the job
-#: would pay for it. Of the processes a desktop takes 6 and a notebook 8; the rest is for the step.
+#: Memory in bytes and processes of the container that must remain free before a service starts, so that the job is not
+#: affected. A desktop takes 6 processes and a notebook 8; the rest is for the step.
 MEMORY: dict[messages.Service, int] = {"desktop": 96 * 2**20, "notebook": 192 * 2**20}
 PROCESSES: dict[messages.Service, int] = {"desktop": 24, "notebook": 32}
 
-#: The screen: its standard input is the socket that the agent has been listening on, so no program of a job waits for
-#: more than its answer. It takes it as systemd's services do, see sd_listen_fds(3).
+#: The X server. Its standard input is the socket on which the agent already listens, so programs wait only for its
+#: answer. It uses systemd's socket activation, see sd_listen_fds(3).
 SCREEN = [
     "/bin/sh", "-c",
     f"rm -f /tmp/.X{DISPLAY[1:]}-lock {MANAGED}; export LISTEN_FDS=1 LISTEN_PID=$$;"
@@ -37,10 +37,9 @@ SCREEN = [
 
 WINDOW_MANAGER = ["openbox", "--sm-disable", "--startup", f"touch {MANAGED}"]
 
-#: Shows what comes on its standard input, below all other windows, and takes the keyboard from none of them: the
-#: image's openbox knows it by its name. A terminal that meets a window manager in the middle of its start waits five
-#: seconds for an answer that has got lost, so it begins when that is ready. What a viewer types there does nothing: no
-#: key ends it, stops it or writes into it.
+#: Shows its standard input in a terminal below all other windows, without taking the keyboard focus. The image's
+#: openbox recognises the terminal by its name. It starts when the window manager is ready; otherwise it could lose an
+#: answer and wait five seconds. Typing there has no effect: no key ends, stops or writes to it.
 TERMINAL = [
     "/bin/sh", "-c",
     f'for try in $(seq 500); do [ ! -e {MANAGED} ] || break; sleep 0.01; done; exec "$@" 3<&0 </dev/null', "sh",
@@ -48,14 +47,14 @@ TERMINAL = [
     "-bg", "#11151c", "-fg", "#d8dee9", "-e", "/bin/sh", "-c", "stty -isig -ixon -echo; exec cat <&3",
 ]  # fmt: skip
 
-#: Writes the passwords on its standard input, a line each for who may type and who may watch, as the screen reads them.
+#: Writes the passwords on its standard input, one line each for control and for watching, in the X server's format.
 SAVE_PASSWORDS = ["/bin/sh", "-c", f"umask 077; tigervncpasswd -f > {PASSWORDS}.new && mv {PASSWORDS}.new {PASSWORDS}"]
 
-#: The live notebook, in the workspace.
+#: Path of the live notebook in the workspace.
 NOTEBOOK_FILE = "live-session.ipynb"
 
-#: Who comes here has been let in by the live gateway, so the server asks nobody for a token. The job's own kernel tells
-#: where it is in the folder of external connections.
+#: The live gateway has already authorised the viewers, so the server asks for no token. The job's own kernel announces
+#: itself in the folder of external connections.
 NOTEBOOK = [
     "/bin/sh", "-c", f'rm -f {SOCKETS["notebook"]}; unset PYTHONPATH; exec "$@"', "sh",
     "/opt/venv/bin/python", "-P", str(Path(__file__).parents[1] / "children/lab_server.py"),
@@ -70,5 +69,5 @@ NOTEBOOK = [
 
 
 def front(service: messages.Service) -> list[str]:
-    """What listens for a service's viewers; its standard input is the socket."""
+    """Return the command of a service's proxy. Its standard input is the listening socket."""
     return [sys.executable, "-I", "-m", "agent.children.viewer_proxy", service, SOCKETS[service]]

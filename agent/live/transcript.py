@@ -1,4 +1,4 @@
-"""What the desktop's terminal shows: what the steps print, in colour, and in its title the step that runs."""
+"""The content of the desktop's terminal: coloured output of the steps, and the current step as the title."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from protocol import messages
 
-#: Bytes that are kept for a viewer who comes later, or for a terminal that is slow.
+#: Bytes stored for later viewers or a slow terminal.
 KEPT = 256 * 1024
 
 BOLD, GREEN, RED, GREY, PLAIN = "\x1b[1;34m", "\x1b[1;32m", "\x1b[1;31m", "\x1b[90m", "\x1b[0m"
@@ -15,17 +15,17 @@ LEFT_OUT = f"\n{BOLD}[… more was printed than fits here; GET /jobs/{{id}}/even
 
 
 class Transcript:
-    """The end of all that was printed. Any thread adds; who shows it reads on from a position."""
+    """The end of all output. Any thread adds to it; readers continue from a position."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._text = bytearray()
-        self._begin = 0  # the position of the first byte that is kept
+        self._begin = 0  # position of the first stored byte
         self._title = b""
         self.on_change: Callable[[], None] = lambda: None
 
     def begin(self, step: messages.PlannedStep) -> None:
-        """A step begins, or the check."""
+        """Show a heading when a step or the check begins."""
         name = step.title if step.number == messages.CHECK else f'Step {step.number} "{step.title}"'
         plain = "".join(character if character.isprintable() else " " for character in name)
         with self._lock:
@@ -33,7 +33,7 @@ class Transcript:
         self._add(self._title + f"{PLAIN}{BOLD}▶ {plain}{PLAIN}\n".encode())
 
     def on_event(self, event: messages.AgentEvent) -> None:
-        """Something happened that is told of the job."""
+        """Show an event."""
         if isinstance(event, messages.Output):
             self._add(event.text.encode("utf-8", "replace"))
         elif isinstance(event, messages.Result) and (shown := event.file or event.data.get("text/plain", "")):
@@ -44,12 +44,12 @@ class Transcript:
             self._add(f"{PLAIN}{colour}{mark} {sentence}{PLAIN}\n".encode("utf-8", "replace"))
 
     def think(self, text: str) -> None:
-        """The model has written this."""
+        """Show text that the model wrote."""
         plain = "".join(one for one in text if one.isprintable() or one in "\n\t")
         self._add(f"{GREY}{plain}{PLAIN}".encode("utf-8", "replace"))
 
     def read(self, position: int, most: int) -> tuple[bytes, int]:
-        """What comes after a position, and the position after it; where that is lost, it is said."""
+        """Return the text after a position and the next position. A note replaces lost text."""
         with self._lock:
             before = b""
             if position < self._begin or position == 0:

@@ -1,7 +1,7 @@
-"""Starts what shows the job to its viewers when somebody wants to see it, and not before.
+"""Starts the services for viewers on the first request.
 
-A screen also begins to run when a program of a step looks for one. Nothing here is what keeps a job from ending: all of
-it dies with the one ``kill`` before packing, and none of it is started from then on.
+A display also starts when a program of a step connects to it. No service keeps a job from ending: the one ``kill``
+before packing ends them all, and none starts afterwards.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from agent.live.transcript import Transcript
 from agent.runtime.processes import FRONT, Processes, Stopped, memory_file, memory_left
 from protocol import messages
 
-#: Bytes for the terminal at once.
+#: Bytes per write to the terminal.
 BLOCK = 4096
 
-#: Seconds between two looks at the room while a notebook server runs, and what must be left to the job: bytes of
-#: memory, and processes. A terminal that ended begins again so much later: where its screen ends too, that is known.
+#: Seconds between checks of free memory while a notebook server runs, and the memory in bytes and processes that must
+#: remain free for the job. An ended terminal restarts after the same time, when it is certain whether its display ended
+#: too.
 LOOK_SECONDS, MEMORY_BYTES, PROCESSES = 0.5, 24 * 2**20, 8
 
-#: The processes and threads of the container, and how many it may have: cgroup v2, then v1.
+#: The container's processes and threads, and their limit: cgroup v2, then v1.
 PIDS = (
     ("/sys/fs/cgroup/pids.current", "/sys/fs/cgroup/pids.max"),
     ("/sys/fs/cgroup/pids/pids.current", "/sys/fs/cgroup/pids/pids.max"),
 )
 
-#: Seconds for a file to be written.
+#: Seconds to write a file.
 SAVE_SECONDS = 5.0
 
-#: A screen that ended sooner than this, in seconds, has not worked at all: who waits for it is sent away.
+#: A display that ended within this many seconds never worked, so waiting programs are disconnected.
 WORKS_SECONDS = 1.0
 
 
@@ -52,19 +53,19 @@ class TooFew(Exception):
 
 @dataclass
 class Front:
-    """What listens for the viewers of one service."""
+    """The proxy of one service."""
 
     process: subprocess.Popen[bytes]
-    path: str  # of its socket in the live folder
-    until: float  # it must be ready then (``time.monotonic``)
+    path: str  # its socket in the live folder
+    until: float  # deadline to be ready (``time.monotonic``)
     ready: bool = False
 
 
 class ViewerServices:
-    """The services of one job. Its two threads exist before the first step, see Processes.
+    """The services of one job. Its two threads start before the first step, see Processes.
 
-    One starts the services and watches them; the other tells the orchestrator of them, so that a link that is down
-    holds up no program that looks for a screen.
+    One thread starts and watches the services. The other reports to the orchestrator, so that a broken link does not
+    delay programs that wait for a display.
     """
 
     def __init__(self, link: Link, processes: Processes, transcript: Transcript, session: NotebookFeed) -> None:
@@ -81,18 +82,18 @@ class ViewerServices:
         self._screen: subprocess.Popen[bytes] | None = None
         self._screen_began = 0.0
         self._terminal: subprocess.Popen[bytes] | None = None
-        self._terminal_due = 0.0  # when it may begin again, where it has ended (``time.monotonic``)
-        self._shown = 0  # the transcript's position that the terminal has come to
+        self._terminal_due = 0.0  # earliest restart of an ended terminal (``time.monotonic``)
+        self._shown = 0  # the terminal's position in the transcript
         self._notebook: subprocess.Popen[bytes] | None = None
-        self._told = 0  # lines of the session that the notebook has been told
-        self._line = b""  # of the next one, what it has not taken yet
+        self._told = 0  # lines of the session that the notebook has received
+        self._line = b""  # the unsent part of the next line
         self._fronts: dict[messages.Service, Front] = {}
         transcript.on_change = session.on_change = self._ring
         threading.Thread(target=self._run, name="views", daemon=True).start()
         threading.Thread(target=self._send_reports, name="views-news", daemon=True).start()
 
     def want(self, view: dict[str, Any]) -> None:
-        """Have a service run, as a ``messages.View`` says. When this returns, the orchestrator has heard it."""
+        """Start a service as a ``messages.View`` asks. The orchestrator knows about it when this returns."""
         self._link.call("POST", "/views", messages.Shown(view["service"], "starting"))
         self._wanted.put(view)
         self._ring()
@@ -105,13 +106,13 @@ class ViewerServices:
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select(LOOK_SECONDS if self._notebook or self._fronts else None):
-                if key.fd in self._selector.get_map():  # what happened before may have ended it
+                if key.fd in self._selector.get_map():  # an earlier event may have ended it
                     key.data()
             if self._notebook and (memory_left() < MEMORY_BYTES or processes_left() < PROCESSES):
-                self._notebook.kill()  # rather than that the job's step is killed, or fails
+                self._notebook.kill()  # otherwise the job's step would be killed or fail
             if self._screen and not self._terminal and time.monotonic() > self._terminal_due:
                 with suppress(Stopped, OSError):
-                    self._start_terminal()  # somebody has closed its window
+                    self._start_terminal()  # a viewer closed its window
             for service, front in list(self._fronts.items()):
                 if not front.ready and time.monotonic() > front.until:
                     self._end(service, f"It did not answer within {messages.SERVICE_SECONDS:g} s.")
@@ -167,12 +168,12 @@ class ViewerServices:
             self._refuse_programs()
 
     def _start_screen(self) -> None:
-        """A screen, a window manager, and a terminal with the job's output: the first window, below all others."""
+        """Start a display, a window manager, and a terminal with the job's output as the lowest window."""
         enough_memory("desktop")
         nothing = subprocess.DEVNULL
         self._screen = self._start(services.SCREEN, self._screen_ended, stdin=self._display.fileno())
         self._screen_began = time.monotonic()
-        self._selector.unregister(self._display)  # the screen itself listens there now
+        self._selector.unregister(self._display)  # the X server listens there now
         self._start(services.WINDOW_MANAGER, lambda process: None, stdin=nothing)
         self._start_terminal()
 
@@ -191,7 +192,7 @@ class ViewerServices:
         self._end("desktop")
 
     def _refuse_programs(self) -> None:
-        """Send away who waits for the screen, rather than let him wait for ever."""
+        """Disconnect programs that wait for the display, instead of letting them wait for ever."""
         with suppress(BlockingIOError):
             while True:
                 self._display.accept()[0].close()
@@ -220,7 +221,7 @@ class ViewerServices:
 
     def _terminal_ended(self, process: subprocess.Popen[bytes]) -> None:
         self._let_go(process)
-        if process is self._terminal:  # and not that of a screen before
+        if process is self._terminal:  # only the current display's, not an earlier one's
             self._terminal, self._terminal_due = None, time.monotonic() + LOOK_SECONDS
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
@@ -254,13 +255,13 @@ class ViewerServices:
                 self._selector.register(fd, selectors.EVENT_WRITE, self._feed_notebook)
             return
         except BrokenPipeError:
-            pass  # it ends
+            pass  # it is ending
         if waits:
             self._selector.unregister(fd)
 
     def _notebook_ended(self, process: subprocess.Popen[bytes]) -> None:
         self._let_go(process)
-        if process is self._notebook:  # and not one that was ended before, in whose place another has begun
+        if process is self._notebook:  # the current server, not its predecessor
             self._notebook = None
             self._end("notebook")
 
@@ -290,10 +291,10 @@ class ViewerServices:
         process.stdout.close()
 
     def _end(self, service: messages.Service, why: str = "", of: subprocess.Popen[bytes] | None = None) -> None:
-        """Let a service end: with its front gone, nobody can connect to it."""
+        """End a service. Without its proxy, viewers cannot connect to it."""
         front = self._fronts.get(service)
         if of and (front is None or front.process is not of):
-            return  # of one that was ended before
+            return  # its predecessor's report
         self._fronts.pop(service, None)
         if front:
             with suppress(FileNotFoundError):
@@ -337,12 +338,12 @@ class ViewerServices:
     def _send_reports(self) -> None:
         while True:
             news = self._news.get()
-            with suppress(LinkLost, Refused):  # the thread that hears commands meets the same, and ends the job
+            with suppress(LinkLost, Refused):  # the thread for commands gets the same error and ends the job
                 self._link.call("POST", "/views", news)
 
 
 def listen(path: str) -> socket.socket:
-    """A socket that listens at a path where no job can put anything; whoever may enter its folder may connect."""
+    """Return a socket that listens outside of the job's reach. Any user with access to its folder may connect."""
     with suppress(FileNotFoundError):
         os.unlink(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -353,19 +354,21 @@ def listen(path: str) -> socket.socket:
 
 
 def enough_memory(service: messages.Service) -> None:
-    """Raises MemoryError where the job would pay for the service."""
+    """Raise MemoryError if a service would leave the job too little memory."""
     if memory_left() < services.MEMORY[service]:
         raise MemoryError
 
 
 def enough_processes(service: messages.Service) -> None:
-    """Raises TooFew where the job would pay for the service."""
+    """Raise TooFew if a service would leave the job too few processes."""
     if processes_left() < services.PROCESSES[service]:
         raise TooFew
 
 
 def processes_left() -> int:
-    """Processes and threads that the container may still start; where the kernel does not say, more than any needs."""
+    """Return how many processes and threads the container may still start. If the kernel does not report it, the number
+    is huge.
+    """
     for current, limit in PIDS:
         with suppress(OSError, ValueError):
             return int(Path(limit).read_text()) - int(Path(current).read_text())

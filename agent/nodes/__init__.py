@@ -1,1 +1,1 @@
-"""The nodes of the graph: ``prep`` reads, ``exec`` works, ``post`` writes and picks the edge."""
+"""The nodes of the graph. ``prep`` reads, ``exec`` works, ``post`` writes and returns the edge."""

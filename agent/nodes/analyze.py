@@ -1,4 +1,4 @@
-"""Analyze: from the order to the steps to run."""
+"""Analyze: turns the order into steps."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from agent.runtime.processes import Stopped
 from agent.workspace import inspection, snapshots, source_check
 from protocol import messages
 
-#: Times that a plan whose sources do not parse goes back to the model.
+#: Times that the model must rewrite a plan whose sources do not parse.
 SYNTAX_TRIES = 2
 
-#: Lays the files of a tar stream into the workspace.
+#: Unpacks a tar stream into the workspace.
 UNPACK = ["tar", "--extract", "--file=-", "--no-same-permissions", "--no-same-owner"]
 
 
 class NotUnpacked(Exception):
-    """The files that came with the job could not be laid into the workspace; ``tar`` has printed why."""
+    """tar could not unpack the uploaded files. It printed the reason."""
 
 
 class Analyze(Node):
-    """Makes the plan, and repairs it.
+    """Makes and repairs the plan.
 
-    First it starts the clock and lays the files that came with the job into the workspace. The plan is the order's, or
-    the model's. A model's plan comes here again when a step of it has failed, when the model wants to look at the
-    results before it goes on, and when facts say that something is missing.
+    First it starts the clock and unpacks the uploads into the workspace. The plan comes from the order or the model.
+    The graph returns here for a model's plan if a step fails, if the model wants to see results before it goes on, or
+    if facts show that something is missing.
     """
 
     def prep(self, shared: Job) -> Job:
@@ -61,9 +61,9 @@ class Analyze(Node):
 
 
 def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
-    """The answer once its sources parse: what does not goes back to the model and costs no step and no repair.
+    """Ask the model again until its sources parse. This counts as neither a step nor a repair.
 
-    After some tries the plan is taken as it is: its step fails, and that is repaired.
+    After some tries the plan is used anyway; its step then fails and is repaired.
     """
     for _ in range(SYNTAX_TRIES):
         if answer.state != "planned" or job.processes.stopped:
@@ -81,7 +81,7 @@ def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
 
 
 def _drop_check(job: Job, answer: messages.Answered) -> None:
-    """Leave out a model's own check that does not parse."""
+    """Drop a model's own check that does not parse."""
     if answer.check and not job.order.check_given:
         check = messages.PlannedStep(messages.CHECK, "shell", "The check", answer.check, 0.0)
         if found := source_check.problems(job, [check]):
@@ -89,7 +89,7 @@ def _drop_check(job: Job, answer: messages.Answered) -> None:
 
 
 def _keep_uploads(job: Job, steps: list[messages.PlannedStep]) -> None:
-    """Keep an upload beside the file that a plan writes in its place, and say so."""
+    """Copy an upload that a plan overwrites, and note it."""
     written = [step.path for step in steps if step.kind == "file" and step.path in job.order.uploads]
     for name, kept in snapshots.set_aside(job, written) if written else ():
         said = f"The upload {name} is kept as {kept}, because the plan wrote a file of that name."
@@ -97,9 +97,9 @@ def _keep_uploads(job: Job, steps: list[messages.PlannedStep]) -> None:
 
 
 def fetch_uploads(job: Job) -> None:
-    """Lay the files into the workspace, as the job's user; begins anew where the link breaks.
+    """Unpack the uploads as the job's user. If the link breaks, start over.
 
-    Raises NotUnpacked, LinkLost and Refused; returns early where the job was stopped.
+    Raises NotUnpacked, LinkLost and Refused. Returns early if the job was stopped.
     """
     retry = job.link.retrying()
     while True:

@@ -1,4 +1,4 @@
-"""Check: the acceptance command that came with the job, or the model's own."""
+"""Check: runs the acceptance command of the request or of the model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from agent.job import Job
 from agent.nodes.steps import StepOutcome, report, run
 from protocol import messages
 
-#: Exit codes of a shell whose command could not be run, or is not there.
+#: Exit codes of a shell whose command cannot run or does not exist.
 CANNOT_RUN = (126, 127)
 
 
 class Check(Node):
-    """Runs the command as a step would run, with the job's time limit anew.
+    """Runs the command like a step, with the job's full time limit again.
 
-    A check that the user gave is a verdict: a non-zero exit fails the job, or goes back to the model. A model's own
-    check is evidence: where it fails, a review decides, and where it cannot run, it does not count.
+    A user's check is a verdict: a non-zero exit code fails the job, or the model repairs it. A model's own check is
+    evidence: if it fails, a review decides; if it cannot run, it does not count.
     """
 
     def prep(self, shared: Job) -> Job:
@@ -34,7 +34,7 @@ class Check(Node):
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
         seconds = order.seconds if order.check_given else min(order.seconds, order.step_seconds)
         result = run(prep_res, messages.CHECK, "The check", command, "", seconds, order.check)
-        prep_res.deadline += time.monotonic() - begun  # it has a time of its own
+        prep_res.deadline += time.monotonic() - begun  # the check has its own time limit
         return result
 
     def post(self, shared: Job, prep_res: Job, exec_res: StepOutcome) -> str:

@@ -1,4 +1,4 @@
-"""Judge: facts about the files that the job was to make, before any model gives a verdict."""
+"""Judge: checks the files that the job must make, before a model gives a verdict."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from agent.job import Job
 from agent.workspace import inspection
 from protocol import messages
 
-#: Times that a model is told what is missing. After that the job fails. If the prompt only mentions the file, the model
-#: may say that it was not asked for; then a review decides.
+#: Times that a model is told about missing files. Afterwards the job fails. If the prompt only mentions a file, the
+#: model may say that it was not requested; then a review decides.
 TELLS = 3
 
 
 class Judge(Node):
-    """Looks at the files that the prompt names and at the required outputs.
+    """Checks the files that the prompt names and the required outputs.
 
-    What is missing goes back to the model. If a user's check has passed, only required outputs count. If facts settle
-    the outcome, no review is asked for.
+    The model gets missing files as a task. If a user's check has passed, only required outputs count. If the facts
+    settle the result, no review follows.
     """
 
     def prep(self, shared: Job) -> Job:
@@ -32,7 +32,7 @@ class Judge(Node):
         if job.processes.stopped:
             return "package"
         job.best.consider(job, through=True)
-        checked = bool(order.check) and order.check_given  # it has passed, or the job would not be here
+        checked = bool(order.check) and order.check_given  # it passed; otherwise the graph would not be here
         count = [fact for fact in exec_res if not checked or fact.path in order.required]
         wrong = next((fact.detail for fact in count if not fact.ok), "")
         if wrong and not job.disputed and job.told_facts < TELLS:

@@ -1,4 +1,4 @@
-"""Package: the workspace, streamed as a ZIP to the orchestrator, whatever happened before."""
+"""Package: streams the workspace as a ZIP to the orchestrator, whatever happened before."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from agent.nodes.steps import end_background
 from agent.runtime.processes import WORKSPACE
 from protocol import messages
 
-#: The edge at which the graph ends.
+#: The final edge of the graph.
 END = "end"
 
-#: The packer's share of the time for packaging; the rest is for sending the end of the ZIP.
+#: The packer's share of the time for packaging. The rest is for sending the end of the ZIP.
 PACKER_SHARE = 0.8
 
-#: Bytes passed on at once.
+#: Bytes per read.
 BLOCK = 256 * 1024
 
 
-#: What the packer says of a file for which the ZIP has no room.
+#: The packer's reason for a file that does not fit into the ZIP.
 LIMIT_REACHED = "the ZIP's limit"
 
 
 class PackerFailed(Exception):
-    """The packer ended before the ZIP did; the orchestrator saves what it can."""
+    """The packer died before the ZIP was complete. The orchestrator salvages the files."""
 
 
 class Package(Node):
-    """Kills what still runs, packs as the job's user, and settles how the job ended."""
+    """Kills the remaining processes, packs as the job's user, and settles the job's result."""
 
     def prep(self, shared: Job) -> Job:
         shared.best.restore(shared)
         leave_kernel(shared)
         shared.processes.kill_for_packing()
-        shared.outbox.phase("package")  # for the orchestrator, the word that no process of the job lives
+        shared.outbox.phase("package")  # tells the orchestrator that no process of the job lives
         end_background(shared)
-        if shared.trouble:  # it is repaired no more
+        if shared.trouble:  # too late for repairs
             shared.fail(shared.trouble.reason, shared.trouble.detail)
         shared.outbox.flush()
         return shared
 
     def exec(self, prep_res: Job) -> None:
         retry = prep_res.link.retrying()
-        while True:  # an upload cannot be resumed: a broken one is made anew
+        while True:  # an upload cannot be resumed, so a broken one starts over
             try:
                 prep_res.link.upload("/artifact", _zip(prep_res))
                 return
@@ -65,7 +65,7 @@ class Package(Node):
 
 
 def _zip(job: Job) -> Iterator[bytes]:
-    """The ZIP, as the packer makes it. In between, the packer's summary settles the outcome."""
+    """Yield the ZIP from the packer. The packer's summary settles the result before the ZIP's end."""
     summary_read, summary_write = os.pipe()
     packer = job.processes.spawn(
         [sys.executable, "-I", "-m", "agent.children.pack", str(summary_write)],
@@ -108,9 +108,9 @@ def _zip(job: Job) -> Iterator[bytes]:
 
 def _settle(job: Job, packer: subprocess.Popen[bytes], line: bytes) -> None:
     if not line:
-        return  # the packer died: its exit code says so
+        return  # the packer died, and its exit code says so
     summary = json.loads(line)
-    # manifest and documents, which may be as large as all that was printed: the packer alone takes them apart
+    # passed on unparsed, because manifest and documents may be as large as all output
     _send_line(packer, job.link.answer("POST", "/outcome", job.needles.structure(_outcome(job, summary))))
 
 
@@ -135,7 +135,7 @@ def _missing_outputs(order: messages.Order, summary: dict[str, Any]) -> Failure 
             why = summary["reasons"].get(left_out[0], "")
             detail = f"The declared output {left_out[0]!r} is not in the ZIP: {why}."
             if LIMIT_REACHED in why:
-                return Failure("zip_too_big", f"{detail} Ask for a larger one with limits.zip.")
+                return Failure("zip_too_big", f"{detail} Raise limits.zip.")
             return Failure("check_failed", detail)
         if not summary["outputs"].get(pattern):
             hint = f" {summary['hint']}" if summary.get("hint") else ""

@@ -1,4 +1,6 @@
-"""Python steps: the cells of one notebook, run by one kernel. Where nobody could tell, a process of its own does it."""
+"""Python steps: cells of one notebook, run by one kernel. If the difference is invisible, a step runs as its own
+process.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,19 @@ from agent.runtime.output import StepOutput
 from agent.runtime.processes import Stopped, exit_code, oom_kills
 from protocol import messages
 
-#: What is printed first in the kernel that takes the place of one.
+#: Printed first in a replacement kernel.
 FRESH = "[… the kernel of the steps before has ended: this one is fresh, without their variables …]\n"
 
-#: Characters of a source that the agent itself parses. It nests no deeper than it has characters, so the parser cannot
-#: overflow the agent's stack; it takes up to 700 bytes of memory a character.
+#: Maximum characters of a source that the agent itself parses. It cannot nest deeper than its length, so the parser
+#: cannot overflow the agent's stack. The parser takes up to 700 bytes of memory per character.
 PARSED_CHARACTERS = 10_000
 
-#: Names that only a kernel knows.
+#: Names that only a kernel defines.
 OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
 
 
 class PythonStep(StepNode):
-    """Code for the kernel, or a script that is in the workspace."""
+    """Code for the kernel, or a script in the workspace."""
 
     def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> StepOutcome | None:
         job, step = prep_res
@@ -44,17 +46,17 @@ class PythonStep(StepNode):
         return run_cell(job, step)
 
     def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
-        """As a process of its own."""
+        """Return the command that runs the step as its own process."""
         if step.path:
             return ["python", f"./{step.path}", *step.args], ""
         return ["python", save_source(step, "py")], ""
 
 
 def is_script(job: Job, step: messages.PlannedStep) -> bool:
-    """Whether a step may as well be a process of its own, which starts faster: nobody could tell the difference.
+    """Return whether a step can be its own process, which starts faster, without a visible difference.
 
-    No other step shares its variables, nobody could look at them afterwards, because the job ends with it; and it shows
-    nothing: it imports the standard library alone, and does not end with a value.
+    No other step shares its variables, and the job ends with it, so no viewer can inspect them. It shows nothing: it
+    imports only the standard library and does not end with a value.
     """
     steps = job.order.steps
     if job.order.thinks or step is not steps[-1] or sum(one.kind == "python" for one in steps) > 1:
@@ -64,7 +66,7 @@ def is_script(job: Job, step: messages.PlannedStep) -> bool:
     try:
         tree = ast.parse(step.source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False  # it may be IPython's: a magic, or an await
+        return False  # it may use IPython's syntax: a magic, or await
     last = tree.body[-1] if tree.body else None
     if isinstance(last, ast.Expr) and not _is_print(last.value):
         return False
@@ -87,7 +89,7 @@ def _is_print(node: ast.expr) -> bool:
 
 
 def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
-    """Run a step in the job's kernel, which is started where there is none."""
+    """Run a step in the job's kernel, and start one if necessary."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, step.number)
     deadline, whose = time_limit(job, step.number, step.seconds)
     name = describe(step)
@@ -126,7 +128,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
     if ended is None:
         job.lose_kernel()
         if gone and not fresh and not used.begun and not job.processes.stopped:
-            return run_cell(job, step)  # it ended a moment before: the step has not run
+            return run_cell(job, step)  # it ended just before, and the step has not run
     elif job.kernel is used:
         job.processes.hush(used.process)
     if ended and ended.error and ended.error[0] != "SystemExit":
@@ -140,7 +142,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
 
 
 def leave_kernel(job: Job) -> None:
-    """End the kernel as a script ends, or at once where the job was stopped."""
+    """Let the kernel exit as a script does. If the job was stopped, kill it."""
     if job.kernel is None:
         return
     if job.processes.stopped:
@@ -151,7 +153,7 @@ def leave_kernel(job: Job) -> None:
 
 
 def viewed(job: Job, cell: kernel.Viewed) -> None:
-    """Record a cell that a viewer has run as theirs; of too many, the last ones are not."""
+    """Record a cell that a viewer ran as the viewer's. Beyond the limit, cells are dropped."""
     size = sum(len(part) for data in cell.results for part in data.values())
     if size > job.results.left:
         said = f"[… results of {size:,} characters are left out: a job has {messages.RESULTS_JOB:,} together …]"
@@ -164,14 +166,14 @@ def viewed(job: Job, cell: kernel.Viewed) -> None:
 
 
 class Shown:
-    """What a step has shown so far, beside what it has printed."""
+    """Results of a step so far, beside its printed output."""
 
     def __init__(self, job: Job, number: int, output: StepOutput) -> None:
         self._job, self._number, self._output = job, number, output
         self._count = 0
 
     def show(self, result: kernel.CellResult) -> None:
-        """Pass a result on, in order with what is printed; of too many, and of too large ones, it is said."""
+        """Pass a result on, in order with the printed output. Results beyond the limits are replaced by a note."""
         self._count += 1
         if self._count > messages.RESULTS_STEP:
             if self._count == messages.RESULTS_STEP + 1:

@@ -1,4 +1,4 @@
-"""Review: a model looks at what came out, and accepts it or asks for further steps."""
+"""Review: a model inspects the results, and accepts them or asks for further steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol import messages
 
 
 class Review(Node):
-    """The user's check and the required outputs outrank the model: what they refuse, it cannot accept."""
+    """Asks the model for a review. It cannot accept what the user's check or the required outputs reject."""
 
     def prep(self, shared: Job) -> Job:
         shared.outbox.phase("review")

@@ -1,4 +1,4 @@
-"""The steps: each runs one command as the job's user, and says how it ended."""
+"""Steps: each runs a command as the job's user and records how it ended."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from agent.runtime.output import StepOutput
 from agent.runtime.processes import Stopped, exit_code, oom_kills
 from protocol import messages
 
-#: The exit code, as a shell shows it, of a process that SIGKILL ended.
+#: Exit code, as in a shell, of a process ended by SIGKILL.
 KILLED = 137
 
-#: What programs print when a name cannot be resolved.
+#: Messages of programs that cannot resolve a host name.
 NO_NAME = re.compile(
     r"name resolution|name or service not known|could not resolve|nameresolutionerror|getaddrinfo|eai_again"
     r"|temporary failure resolving|unknown host",
     re.IGNORECASE,
 )
 
-#: What a source has that looks for files beside itself, and what is printed where they are not there.
+#: Signs in a source that it reads files beside itself, and the messages if they are missing.
 BESIDE_ITSELF = re.compile(r"__file__|BASH_SOURCE|\$\{0%|(dirname|realpath|readlink)\b[^\n]{0,80}\$\{?0\b")
 NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
 
 #: Writes its standard input to a file.
 SAVE = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126'
 
-#: The hint for a step that has reached its time limit.
+#: Hint for a step that reached its time limit.
 SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
 
-#: Where the sources of steps are. It is the agent's: what a step would put beside them would be lost.
+#: Folder of the steps' sources. It belongs to the agent, so files that a step writes there would be lost.
 SOURCES = Path("/run/steps")
 
 
 @dataclass
 class StepOutcome:
-    """How a command ended."""
+    """The end of a command."""
 
     status: messages.StepStatus
     exit_code: int | None
@@ -50,7 +50,7 @@ class StepOutcome:
 
 
 def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> StepOutcome:
-    """Run a command to its end, with a text as its input, and pass its output on; what it leaves running is killed."""
+    """Run a command to its end with a text as input, and pass its output on. Processes that it leaves are killed."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
     deadline, whose = time_limit(job, number, seconds)
     try:
@@ -75,12 +75,12 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
 
 
 def output_of(job: Job, number: int) -> StepOutput:
-    """What a step prints becomes events of the job."""
+    """Return a callback that turns a step's output into events."""
     return StepOutput(lambda part: job.outbox.output(number, part), job.budget, job.needles)
 
 
 def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
-    """When a step must have ended (``time.monotonic``), and whose limit that is."""
+    """Return a step's deadline (``time.monotonic``) and the name of the limit."""
     limit = time.monotonic() + seconds
     if number == messages.CHECK or limit <= job.deadline:
         return limit, f"its time limit of {seconds:g} s"
@@ -88,13 +88,13 @@ def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
 
 
 def too_slow(name: str, limit: str, output: StepOutput) -> StepOutcome:
-    """A model's step that has reached its own limit while the job has time left: that can be repaired."""
+    """Return whether a model's step reached its own limit while the job has time left. This can be repaired."""
     detail = _with_last_lines(f"{name} was ended at {limit}", output)
     return StepOutcome("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
 
 
 def start_background(job: Job, step: messages.PlannedStep, command: list[str], text: str) -> StepOutcome | None:
-    """Start a command that goes on until packing; a result only where it could not be started."""
+    """Start a command that runs until packing. Returns a result only if it could not start."""
     output = output_of(job, step.number)
     try:
         process = job.processes.start(command, text, output)
@@ -109,7 +109,7 @@ def not_started(step: messages.PlannedStep, error: Exception) -> StepOutcome:
 
 
 def end_background(job: Job) -> None:
-    """Say how the background steps ended: all processes of the job are dead by now."""
+    """Record the ends of background steps. All processes of the job are dead by now."""
     for running in job.background:
         process = running.process
         process.wait()
@@ -125,7 +125,7 @@ def end_background(job: Job) -> None:
 
 
 def report(job: Job, number: int, result: StepOutcome) -> None:
-    """Tell how a step ended, and let the job fail with it."""
+    """Report a step's end. A failed step fails the job."""
     job.outbox.step_ended(number, result.status, result.exit_code, result.detail, result.output_bytes)
     if result.reason:
         job.fail_or_mend(result.reason, result.detail)
@@ -136,7 +136,7 @@ def describe(step: messages.PlannedStep) -> str:
 
 
 def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str, source: str) -> StepOutcome:
-    """How a step with this source ended that has this exit code; ``kills`` is what ``oom_kills`` was before it."""
+    """Return the result of a step with this source and exit code. ``kills`` is ``oom_kills`` from before it."""
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
@@ -147,7 +147,7 @@ def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, li
         return StepOutcome("completed", 0, "", size)
     out_of_memory = oom_kills() > kills
     if out_of_memory and code == KILLED:
-        detail = f"{name} was killed: the container's memory was used up. Ask for more with limits.memory."
+        detail = f"{name} was killed: the container's memory was used up. Raise limits.memory."
         return StepOutcome("failed", code, detail, size, "out_of_memory")
     detail = _with_last_lines(f"{name} ended with exit code {code}", output)
     if out_of_memory:
@@ -165,7 +165,7 @@ def _with_last_lines(sentence: str, output: StepOutput) -> str:
 
 
 class StepNode(Node):
-    """Runs the first of the remaining steps."""
+    """Runs the first remaining step."""
 
     def prep(self, shared: Job) -> tuple[Job, messages.PlannedStep]:
         step = shared.remaining.pop(0)
@@ -189,7 +189,7 @@ class StepNode(Node):
         return shared.next_action()
 
     def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
-        """The command of a step, and what is on its standard input. Raises OSError."""
+        """Return a step's command and standard input. Raises OSError."""
         raise NotImplementedError
 
 
@@ -208,7 +208,7 @@ class FileStep(StepNode):
 
 
 def save_source(step: messages.PlannedStep, suffix: str) -> str:
-    """Keep a step's source as a file, so that a traceback shows its lines; returns its path. Raises OSError."""
+    """Save a step's source as a file, so that tracebacks show its lines. Returns its path. Raises OSError."""
     SOURCES.mkdir(0o755, exist_ok=True)
     path = SOURCES / f"step-{step.number}.{suffix}"
     path.write_text(step.source, "utf-8")

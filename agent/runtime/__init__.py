@@ -1,1 +1,1 @@
-"""Runs what a job runs: processes, their output, the kernel of the Python steps."""
+"""Runs the job's processes, collects their output, and drives the kernel of the python steps."""

@@ -1,6 +1,6 @@
-"""The kernel as the agent sees it: a process of the job's user that runs python steps one after the other.
+"""The agent's view of the kernel: a process of the job's user that runs python steps one after the other.
 
-What comes from it is data: it may have been made to say anything, by a job that is the same user.
+Its messages are untrusted data, because the job has the same user and may forge them.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from protocol import messages
 
 COMMAND = ["/opt/venv/bin/python", "-P", str(Path(__file__).parents[1] / "children/ipython_kernel.py")]
 
-#: Bytes of one line that it may send: a result with all parts that it can have; and of what is read at once.
+#: Maximum bytes of a line from the kernel (a result with all its parts), and bytes per read.
 LINE, BLOCK = 8 * 2**20, 1 << 16
 
-#: Seconds until a kernel must have read what it is told.
+#: Seconds in which the kernel must read a message.
 SEND_SECONDS = 10.0
 
-#: Seconds that one which is to end may take: what its threads and its exit have to do may take a while, as far as the
-#: job's limit goes, but for the least.
+#: Seconds for the kernel's regular exit, which its threads and exit handlers may need. The job's limit shortens it down
+#: to the minimum.
 EXIT_SECONDS, LEAST_EXIT_SECONDS = 60.0, 2.0
 
-#: Processes that a step may have go on.
+#: Maximum processes that a step may keep running.
 SPARED = 2
 
-#: What is printed last where that was not enough.
+#: Printed if that time was too short.
 CUT_OFF = "\n[… the kernel was killed: what was left to do at its end took longer than {:.0f} s …]\n"
 
 
 class Broken(Exception):
-    """The kernel has not kept to what was agreed; a sentence that says how."""
+    """The kernel violated the protocol. The message says how."""
 
 
 @dataclass
 class CellResult:
-    """A figure, a table, a value: something that a step has shown. The parts say the same in different ways."""
+    """A figure, a table or a value that a step showed, in one or more representations."""
 
     data: dict[messages.ResultKind, str]
-    file: str  # of a picture, in the workspace
-    display: str  # where it takes the place of an earlier one of this name
+    file: str  # path of a picture in the workspace
+    display: str  # set if it replaces an earlier result of this name
 
 
 @dataclass
 class Viewed:
-    """A cell that a viewer has run, and what came of it."""
+    """A cell that a viewer ran, with its results."""
 
     source: str
     printed: str
@@ -64,26 +64,26 @@ class Viewed:
 
 @dataclass
 class Ended:
-    """How a step ended, as the kernel says it."""
+    """The end of a step, as the kernel reports it."""
 
     code: int
-    error: list[str]  # the exception's name and its message, or nothing
-    spared: list[int]  # processes of its libraries that are to go on
+    error: list[str]  # the exception's name and its message, or empty
+    spared: list[int]  # processes of its libraries that must survive
 
 
 @dataclass
 class Kernel:
-    """One kernel, from its first step to its end. Raises what ``Processes.start`` raises when it is made.
+    """A kernel from its first step to its end. The constructor raises what ``Processes.start`` raises.
 
-    What it prints goes to ``output`` until the processes are told to hush it, and again when they are told to listen.
+    Its output goes to ``output``, except between ``hush`` and ``listen`` of the processes.
     """
 
     processes: Processes
     output: StepOutput
-    viewed: Callable[[Viewed], None]  # called with each cell that a viewer has run
+    viewed: Callable[[Viewed], None]  # called with each cell that a viewer ran
     process: Popen[bytes] = field(init=False)
-    number: int = field(init=False, default=0)  # of the step that ran last
-    begun: bool = field(init=False, default=False)  # the kernel has begun with it
+    number: int = field(init=False, default=0)  # of the last started step
+    begun: bool = field(init=False, default=False)  # the kernel has started it
 
     def __post_init__(self) -> None:
         self._socket, its = socket.socketpair()
@@ -92,7 +92,7 @@ class Kernel:
                 messages.RESULT_TEXT,
                 messages.RESULT_PICTURE,
                 messages.RESULTS_CELL - 1000,
-            )  # which leaves room for a note
+            )  # leaves room for a note
             command = [*COMMAND, *(str(number) for number in (its.fileno(), *bounds))]
             self.process = self.processes.start(command, "", self.output, pass_fds=(its.fileno(),))
         self._socket.settimeout(SEND_SECONDS)
@@ -103,16 +103,16 @@ class Kernel:
         self.processes.watch(self._socket.fileno(), self._hear)
 
     def run(self, number: int, source: str, show: Callable[[CellResult], None], deadline: float) -> Ended | None:
-        """Run a step; ``show`` is called with each result, in order with what is printed.
+        """Run a step. ``show`` is called with each result, in order with the printed output.
 
-        None where the deadline came before its end, or the kernel's own process ended: its exit code is the step's.
-        Raises Broken.
+        Returns None if the deadline came first or the kernel's process ended; then its exit code is the step's. Raises
+        Broken.
         """
         self.number, self._show, self.begun = number, show, False
         self._ended = self._broken = None
         self._send({"run": number, "source": source})
         self.processes.wait(self.process, deadline, lambda: bool(self._ended or self._broken))
-        for _ in range(LINE // BLOCK):  # what it has said before it ended; a child of its may go on without end
+        for _ in range(LINE // BLOCK):  # its last messages; a child of it may keep the pipe open
             if self._ended or self._broken or not self._receive():
                 break
         if self._broken:
@@ -120,7 +120,7 @@ class Kernel:
         return self._ended
 
     def leave(self, output: StepOutput, deadline: float) -> None:
-        """Have it end as a script ends, with all that is to be done and said then; after a while it is killed.
+        """Let the kernel exit as a script does, with its output and exit handlers. After a time it is killed.
 
         ``deadline`` is the job's (``time.monotonic``).
         """
@@ -134,7 +134,7 @@ class Kernel:
         self.end()
 
     def end(self) -> None:
-        """Kill it, if it lives, and let go of it."""
+        """Kill the kernel if it lives, and release it."""
         self.process.kill()
         self.process.wait()
         self.processes.close(self.process)
@@ -145,22 +145,22 @@ class Kernel:
         try:
             self._socket.sendall(json.dumps(content).encode() + b"\n")
         except TimeoutError:
-            raise Broken(f"it did not listen for {SEND_SECONDS:g} s") from None
+            raise Broken(f"it read no message for {SEND_SECONDS:g} s") from None
         except OSError:
-            pass  # it has ended: its exit code says how
+            pass  # it ended, and its exit code says why
 
     def _hear(self) -> None:
         self._receive()
 
     def _receive(self) -> bool:
-        """Take what it has sent; False where that is nothing."""
+        """Read the kernel's messages. Returns False if there are none."""
         if not select.select([self._socket], [], [], 0)[0]:
             return False
         try:
             data = self._socket.recv(BLOCK)
         except ConnectionResetError:
             data = b""
-        if not data:  # its end of the socket is closed: it ends, or a step has closed it
+        if not data:  # its end of the socket is closed: it is exiting, or a step closed it
             self.processes.forget(self._socket.fileno())
             return False
         self._received += data
@@ -172,20 +172,20 @@ class Kernel:
             except Broken as broken:
                 self._broken = broken
         if len(self._received) > LINE:
-            self._broken = Broken("it sent more than a result can have")
+            self._broken = Broken("it sent a message that is too long")
         return True
 
     def _take(self, line: bytes) -> None:
         try:
             told = json.loads(line)
         except (ValueError, RecursionError):
-            raise Broken("it sent what is no message") from None
+            raise Broken("it sent an invalid message") from None
         if not isinstance(told, dict):
-            raise Broken("it sent what is no message")
+            raise Broken("it sent an invalid message")
         if "ended" in told:
             code = told["ended"]
             if not isinstance(code, int) or not 0 <= code <= 255:
-                raise Broken("it sent an exit code that is none")
+                raise Broken("it sent an invalid exit code")
             spared = told.get("spared")
             pids = [pid for pid in spared if isinstance(pid, int)][:SPARED] if isinstance(spared, list) else []
             self._ended = Ended(code, _error(told), pids)
@@ -194,20 +194,20 @@ class Kernel:
         elif isinstance(viewer := told.get("viewer"), dict):
             self.viewed(viewed_of(viewer))
         else:
-            self.processes.drain(self.process)  # what was printed before comes before
+            self.processes.drain(self.process)  # earlier output must come first
             self._show(result_of(told))
             self._send({"heard": True})
 
 
 def result_of(told: Mapping[str, Any]) -> CellResult:
-    """A result as it may go on: of what a kernel has sent, that which has a known kind and its size."""
+    """Return the valid part of a kernel's result: known kinds within their size limits."""
     file = told.get("file")
     found = file if isinstance(file, str) and messages.PICTURE_FILE.fullmatch(file) else ""
     return CellResult(_data(told.get("result")), found, _text(told.get("id"), messages.DISPLAY_NAME))
 
 
 def viewed_of(told: Mapping[str, Any]) -> Viewed:
-    """A viewer's cell as it may go on."""
+    """Return the valid part of a viewer's cell."""
     sent = told.get("results")
     results, left = list[dict[messages.ResultKind, str]](), messages.RESULTS_CELL
     for one in sent[: messages.RESULTS_VIEWER] if isinstance(sent, list) else []:
@@ -243,5 +243,5 @@ def _data(sent: object) -> dict[messages.ResultKind, str]:
 
 
 def _text(value: object, most: int) -> str:
-    """A text that can be sent: without halves of surrogate pairs."""
+    """Return a text without lone surrogates, so that it can be sent."""
     return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else ""

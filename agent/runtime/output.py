@@ -1,4 +1,4 @@
-"""What a step prints: decoded, bounded with an explicit marker, and cut into at most some ten events a second."""
+"""A step's output: decoded, bounded with an explicit marker, and sent in about ten events a second at most."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from protocol.redaction import Needles, Stream
 INTERVAL = 0.1
 
 
-#: Bytes of the end that ``last_lines`` looks at.
+#: Bytes at the end that ``last_lines`` examines.
 RECENT = 4096
 
 
-#: A line that is drawn again at once, as a progress bar is: what comes before its last drawing is never seen.
+#: A redrawn line, such as a progress bar. Only its last version is visible.
 REDRAWN = re.compile(r"\r[^\r\n]*(?=\r[^\r\n])")
 
 
 def redrawn(text: str) -> str:
-    """A text with each line as it was drawn last; what was drawn before this text begins is not known here."""
+    """Return a text with only the last version of each redrawn line. Text before it is unknown here."""
     return REDRAWN.sub("", text)
 
 
 class Budget:
-    """Bytes of output that the job may still keep, shared by its steps."""
+    """Bytes of output that the job may still store, shared by its steps."""
 
     def __init__(self, size: int = messages.OUTPUT_JOB) -> None:
         self.left = size
 
 
 class StepOutput:
-    """Takes bytes as they come, gives text.
+    """Takes bytes and returns text.
 
-    Kept are the first ``messages.OUTPUT_HEAD`` bytes (less, where the job's budget ends first) and the last
-    ``messages.OUTPUT_TAIL``. Where anything falls out between the two, a marker says how much. Bytes that are not UTF-8
-    become U+FFFD: a binary stream does no harm. Where a secret's value stood, there is its mark, before anything is
-    counted or cut.
+    Stored are the first ``messages.OUTPUT_HEAD`` bytes (fewer if the job's budget ends first) and the last
+    ``messages.OUTPUT_TAIL``. A marker states the bytes dropped in between. Invalid UTF-8 becomes U+FFFD, so binary
+    output does no harm. Secrets are replaced by marks before counting and cutting.
     """
 
     def __init__(self, send: Callable[[str], None], budget: Budget, needles: Needles) -> None:
@@ -55,7 +54,7 @@ class StepOutput:
         self.size = 0
 
     def feed(self, data: bytes) -> None:
-        """Take what the step printed."""
+        """Take output of the step."""
         self.size += len(data)
         self._take(self._stream.feed(data))
 
@@ -78,23 +77,23 @@ class StepOutput:
                 del self._tail[: -messages.OUTPUT_TAIL]
 
     def last_lines(self, count: int) -> str:
-        """The end of what was printed, for a sentence about the step."""
+        """Return the end of the output, for a sentence about the step."""
         text = bytes(self._recent).decode("utf-8", "replace").strip()
         return "\n".join(text.splitlines()[-count:])
 
     @property
     def due(self) -> float | None:
-        """The moment (``time.monotonic``) at which text waits to be sent; None where none waits."""
+        """Return the time (``time.monotonic``) at which to send the waiting text, or None if none waits."""
         return self._sent_at + INTERVAL if self._text else None
 
     def tick(self) -> None:
-        """Send what waits, if its moment has come."""
+        """Send the waiting text if its time has come."""
         due = self.due
         if due is not None and time.monotonic() >= due:
             self.flush()
 
     def close(self) -> None:
-        """Send the rest; called once, after the last ``feed``."""
+        """Send the rest. Call it once, after the last ``feed``."""
         self._take(self._stream.close())
         if self._cut:
             tail = bytes(self._tail[-messages.OUTPUT_TAIL :])
@@ -107,7 +106,7 @@ class StepOutput:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send the waiting text now."""
         text = redrawn("".join(self._text))
         self._text.clear()
         if text:

@@ -1,8 +1,7 @@
-"""Who runs in the container, and how each is ended.
+"""Starts and ends the processes of the container.
 
-The agent is root with the capabilities SETUID, SETGID and KILL. Everything that touches the job's files is an exec'ed
-child with the identity of the job's user: such a child can neither signal the agent, nor read its memory or its
-environment, nor reach the link.
+The agent is root with the capabilities SETUID, SETGID and KILL. Only child processes with the identity of the job's
+user touch the job's files. They cannot signal the agent, read its memory or environment, or reach the link.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from typing import IO, Any
 from agent.runtime.output import StepOutput
 
 USER = 10001
-FRONT = 10002  # what listens for viewers: no process of the job can reach it
+FRONT = 10002  # the proxies for viewers, which no process of the job can reach
 WORKSPACE = "/workspace"
 HOME = "/home/user"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
-#: The screen that graphical programs of a step find; it begins to run when the first of them comes.
+#: The display for graphical programs of a step. It starts when the first of them connects.
 DISPLAY = ":1"
 
-#: How often what a step left running is looked for again, where something else is to go on.
+#: Maximum searches for leftover processes of a step, if others must survive.
 KILL_ROUNDS = 1000
 
-#: With no memory left to the container, its kernel counts what it killed here: cgroup v2, then v1.
+#: The kernel's counter of processes killed for memory in this container: cgroup v2, then v1.
 OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
-#: What the container takes of its memory, how much it may, and what of it the kernel could give up: v2, then v1.
+#: The container's memory use, its limit, and the reclaimable part of the use: v2, then v1.
 MEMORY = (
     ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.stat", ""),
     (
@@ -48,16 +47,16 @@ MEMORY = (
 )
 
 
-#: What the agent may take of the memory: a step, however small, is to look larger to the kernel.
+#: Memory that the agent may use. The kernel should kill any step first, however small.
 AGENT_BYTES = 48 * 2**20
 
 
 class Stopped(Exception):
-    """The job was stopped: nothing may be started for it any more."""
+    """The job was stopped, so it may start no more processes."""
 
 
 def environment(job_id: str, cpus: float) -> dict[str, str]:
-    """What a step finds in its environment; nothing of the agent's own is in it."""
+    """Return the environment of a step, without the agent's own variables."""
     return {
         "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "VIRTUAL_ENV": "/opt/venv",
@@ -71,12 +70,12 @@ def environment(job_id: str, cpus: float) -> dict[str, str]:
         "JOB_ID": job_id,
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": WORKSPACE,
-        # a module that is written anew within the second, as long as before, would be run as it was
+        # otherwise a module rewritten within a second with the same size would run in its old version
         "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "Agg",
-        # numerical libraries would start a thread for each CPU of the host
+        # otherwise numerical libraries would start a thread per CPU of the host
         "OMP_NUM_THREADS": str(max(1, round(cpus))),
-        # certificates of a proxy that the image was built behind are in this bundle
+        # this bundle includes the certificates of a proxy used for the image's build
         "SSL_CERT_FILE": CERTIFICATES,
         "REQUESTS_CA_BUNDLE": CERTIFICATES,
         "CURL_CA_BUNDLE": CERTIFICATES,
@@ -86,13 +85,13 @@ def environment(job_id: str, cpus: float) -> dict[str, str]:
 
 
 def exit_code(process: subprocess.Popen[bytes]) -> int:
-    """The exit code as a shell shows it: 128 + the signal's number where a signal ended the process."""
+    """Return the exit code as in a shell: 128 + the signal's number if a signal ended the process."""
     code = process.returncode
     return code if code >= 0 else 128 - code
 
 
 def oom_kills() -> int:
-    """How many processes of this container the kernel has killed for memory so far."""
+    """Return how many processes of this container the kernel has killed for memory so far."""
     for counter in OOM_COUNTERS:
         with suppress(OSError):
             for line in counter.read_text().splitlines():
@@ -103,7 +102,7 @@ def oom_kills() -> int:
 
 
 def memory_left() -> int:
-    """Bytes that the container may still take; where the kernel does not say, more than any needs."""
+    """Return the bytes that the container may still use. If the kernel does not report it, the number is huge."""
     for current, limit, stat, prefix in MEMORY:
         with suppress(OSError, ValueError):
             used, most = int(Path(current).read_text()), int(Path(limit).read_text())
@@ -114,32 +113,32 @@ def memory_left() -> int:
 
 
 def step_score() -> int:
-    """What a step offers itself to the kernel with when memory ends, in thousandths of the container's limit."""
+    """Return a step's OOM score, in thousandths of the container's limit."""
     for _, limit, _, _ in MEMORY:
         with suppress(OSError, ValueError):
             return min(750, max(100, 1000 * AGENT_BYTES // int(Path(limit).read_text())))
     return 100
 
 
-#: The first words of every child: it offers itself to the kernel before the agent when memory ends, and works in the
-#: workspace. The text on its standard input is for the command, which reads it or not. What is there for viewers alone
-#: offers itself before the steps do, whatever they have used.
+#: The start of every child's command. The child raises its OOM score so that the kernel kills it before the agent, and
+#: changes to the workspace. Its standard input is left for the command. Services for viewers get the highest score, so
+#: that they die before steps.
 PRELUDE = f'echo {step_score()} > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
 PRELUDE_OF_SERVICES = f'echo 1000 > /proc/self/oom_score_adj; cd {WORKSPACE} || exit 126; exec "$@"'
 
 
 def users_processes() -> dict[int, int]:
-    """The living processes of the job's user: pid → parent's pid."""
+    """Return the living processes of the job's user: pid → parent's pid."""
     found: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/status", "rb") as status:  # a process can give itself a name that is no text
+            with open(f"/proc/{name}/status", "rb") as status:  # a process may give itself an undecodable name
                 fields = dict(line.split(b":", 1) for line in status if b":" in line)
         except OSError:
-            continue  # it ended while we looked
-        # a process whose first thread has ended is shown as a zombie while its other threads go on
+            continue  # it ended meanwhile
+        # a process whose first thread ended looks like a zombie while its other threads run
         dead = fields[b"State"].strip().startswith((b"Z", b"X")) and int(fields.get(b"Threads", b"1")) <= 1
         if int(fields[b"Uid"].split()[0]) == USER and not dead:
             found[int(name)] = int(fields[b"PPid"])
@@ -147,9 +146,9 @@ def users_processes() -> dict[int, int]:
 
 
 def began(pid: int) -> int | None:
-    """When a process was started, in the kernel's ticks: with its pid this names it, and none that has the pid later.
+    """Return a process's start time in kernel ticks. Together, pid and start time identify a process.
 
-    None where it is gone.
+    Returns None if the process is gone.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -159,10 +158,11 @@ def began(pid: int) -> int | None:
 
 
 class Processes:
-    """The children of the agent. One thread starts and awaits the steps; any thread may look, or stop the job.
+    """The children of the agent. One thread starts steps and waits for them; any thread may start readers, or stop the
+    job.
 
-    ``stop`` is one ``kill`` for all: it needs no new process and no thread, so it works where a job has used up its
-    pids, and no process can fork itself out of it.
+    ``stop`` is one ``kill`` for all processes. It needs no new process or thread, so it works at the pids limit, and no
+    fork bomb escapes it.
     """
 
     def __init__(self, env: dict[str, str], secrets: dict[str, str] | None = None) -> None:
@@ -171,16 +171,16 @@ class Processes:
         self._packing = False
         self._selector = selectors.DefaultSelector()
         self._outputs: dict[int, StepOutput] = {}
-        self._services: set[int] = set()  # they outlive a step
-        self.stopped: str | None = None  # why: "cancelled", "timed_out" or "lost"
+        self._services: set[int] = set()  # they survive the end of a step
+        self.stopped: str | None = None  # the reason: "cancelled", "timed_out" or "lost"
 
     def start(
         self, command: list[str], text: str, output: StepOutput, pass_fds: tuple[int, ...] = ()
     ) -> subprocess.Popen[bytes]:
         """Run a command as the job's user in the workspace, with ``text`` on its standard input.
 
-        Both of its streams go to ``output`` through one pipe, which keeps their order. Raises Stopped, and OSError
-        where the container has no process left.
+        Its stdout and stderr share one pipe to ``output``, which keeps their order. Raises Stopped, and OSError if the
+        container has no process left.
         """
         with memory_file(text) as stdin, self._lock:
             if self.stopped:
@@ -199,25 +199,25 @@ class Processes:
         return process
 
     def listen(self, process: subprocess.Popen[bytes], output: StepOutput) -> None:
-        """From now on, pass what a process prints on to ``output``."""
+        """Pass a process's later output on to ``output``."""
         assert process.stdout  # noqa: S101 - a pipe
         fd = process.stdout.fileno()
         self._outputs[fd] = output
         self._selector.register(fd, selectors.EVENT_READ, partial(self._read, fd, rounds=4))
 
     def watch(self, fd: int, hear: Callable[[], None]) -> None:
-        """While a process is waited for, call ``hear`` when there is something to read."""
+        """Call ``hear`` when the descriptor is readable while a process is awaited."""
         self._selector.register(fd, selectors.EVENT_READ, hear)
 
     def forget(self, fd: int) -> None:
-        """Watch a file descriptor no more; of one that is not watched: nothing."""
+        """Stop watching a file descriptor, if it is watched."""
         if self._selector.get_map().get(fd) is not None:
             self._selector.unregister(fd)
 
     def feed(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """Run a command as the job's user, with a pipe on its standard input; what it prints goes to the agent's log.
+        """Run a command as the job's user with a pipe on its standard input. Its output goes to the agent's log.
 
-        Raises Stopped, and OSError where the container has no process left.
+        Raises Stopped, and OSError if the container has no process left.
         """
         with self._lock:
             if self.stopped:
@@ -225,9 +225,9 @@ class Processes:
             return self.spawn(["/bin/sh", "-c", PRELUDE, "sh", *command], stdin=subprocess.PIPE)
 
     def start_service(self, command: list[str], identity: int = USER, **options: Any) -> subprocess.Popen[bytes]:
-        """Run a command that shows the job to viewers, on any thread: it lasts until packing, with all its children.
+        """Run a service for viewers, from any thread. It and its children survive until packing.
 
-        Raises Stopped, also where the job is packed, and OSError where the container has no process left.
+        Raises Stopped, also during packing, and OSError if the container has no process left.
         """
         with self._lock:
             self._check_going_on()
@@ -238,7 +238,7 @@ class Processes:
         return process
 
     def forget_service(self, process: subprocess.Popen[bytes]) -> None:
-        """It has ended: another process may get its number."""
+        """Forget an ended service, because its pid may be reused."""
         with self._lock:
             self._services.discard(process.pid)
 
@@ -249,9 +249,9 @@ class Processes:
         secrets: bool = False,
         **options: int | IO[bytes] | tuple[int, ...] | None,
     ) -> subprocess.Popen[bytes]:
-        """Exec a command as the job's user, without its groups and in a session of its own.
+        """Execute a command as the job's user, without its groups and in its own session.
 
-        ``secrets``: it does the job's own work, and finds the job's secrets in its environment.
+        ``secrets``: it does the job's work and gets the job's secrets in its environment.
         """
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             command,
@@ -266,16 +266,16 @@ class Processes:
         )
 
     def start_look(self, command: list[str], text: str) -> subprocess.Popen[bytes]:
-        """Run a command of ours beside the steps, on any thread; its output is the caller's. It ends when a step does.
+        """Run a reader beside the steps, from any thread. The caller reads its output. It ends when a step ends.
 
-        Raises Stopped, also where the job is packed, and OSError where the container has no process left.
+        Raises Stopped, also during packing, and OSError if the container has no process left.
         """
         self._check_going_on()
         with memory_file(text) as stdin:
             # without the lock, so that stop never waits for it
             process = self.spawn(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
-            self._check_going_on()  # it was no process of the user's yet when all of those were killed
+            self._check_going_on()  # it did not have the job's user yet when stop killed that user's processes
         except Stopped:
             end(process)
             raise
@@ -288,7 +288,7 @@ class Processes:
     def wait(
         self, process: subprocess.Popen[bytes], deadline: float, through: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Pass output on until the process ended, or is ``through`` (True), or the deadline came (False).
+        """Pass output on until the process ended or ``through`` returns True (True), or the deadline came (False).
 
         The deadline is a ``time.monotonic``.
         """
@@ -314,7 +314,7 @@ class Processes:
             output.tick()
 
     def _read(self, fd: int, rounds: int) -> None:
-        """Read what a pipe holds, a bounded number of times; at its end it is watched no more."""
+        """Read the pipe a bounded number of times. At its end, stop watching it."""
         for _ in range(rounds):
             try:
                 data = os.read(fd, 65536)
@@ -326,37 +326,38 @@ class Processes:
             self._outputs[fd].feed(data)
 
     def drain(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on what a process's pipe holds at this moment: a pipe holds 64 KiB."""
+        """Pass on the current content of a process's pipe, which holds 64 KiB."""
         assert process.stdout  # noqa: S101 - a pipe
         self._read(process.stdout.fileno(), rounds=2)
 
     def hush(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on what a process has printed so far, and close its output: what comes later waits in the pipe.
+        """Pass on a process's output so far and stop reading it. Later output waits in the pipe.
 
-        Where its output is closed: nothing.
+        Does nothing if the output is closed.
         """
         assert process.stdout  # noqa: S101 - a pipe
         fd = process.stdout.fileno()
         output = self._outputs.get(fd)
         if output:
-            self._read(fd, rounds=64)  # whoever could write more is dead, or waits: what the pipe holds is bounded
+            self._read(fd, rounds=64)  # every writer is dead or waits, so the pipe's content is bounded
             self.forget(fd)
             del self._outputs[fd]
             output.close()
 
     def close(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on the rest of an ended process's output and let go of its pipe."""
+        """Pass on the rest of an ended process's output and release its pipe."""
         assert process.stdout  # noqa: S101 - a pipe
         self.hush(process)
         process.stdout.close()
 
     def end_step(self, keep: dict[int, int | None], alone: int | None = None) -> bool:
-        """Kill what a step left running; ``keep`` (pid → ``began``), services and all their descendants go on.
+        """Kill the processes that a step left running. ``keep`` (pid → ``began``), services and their descendants
+        survive.
 
-        So does ``alone``, without its own. False where it started new ones as fast as they were killed.
+        ``alone`` survives without its descendants. Returns False if new processes start as fast as they are killed.
         """
         for _ in range(KILL_ROUNDS):
-            with self._lock:  # a service that starts meanwhile is one of them as soon as it is a process
+            with self._lock:  # a service that starts meanwhile counts as soon as it is a process
                 if not keep and not self._services and alone is None:
                     kill_all()
                     return True
@@ -372,7 +373,7 @@ class Processes:
         return False
 
     def stop(self, why: str) -> None:
-        """Kill every process of the job and let none start again; the first reason stays."""
+        """Kill every process of the job and let none start again. The first reason stays."""
         with self._lock:
             if self.stopped is None:
                 self.stopped = why
@@ -380,17 +381,17 @@ class Processes:
                 kill_all()
 
     def kill_for_packing(self) -> None:
-        """Kill every process of the job. From now on only the packer runs, which ``stop`` leaves alone."""
+        """Kill every process of the job. Afterwards only the packer runs, which ``stop`` does not kill."""
         with self._lock:
             self._packing = True
             kill_all()
 
 
 def kill_all() -> None:
-    """Return when no process of the job's user lives.
+    """Wait until no process of the job's user lives.
 
-    ``kill(-1)`` reaches every process but the caller and PID 1 in one step that no fork can race, see kill(2); in this
-    container these are the processes of the job's user.
+    ``kill(-1)`` reaches every process except the caller and PID 1 in one step that no fork can race, see kill(2). In
+    this container these are the processes of the job's user.
     """
     while True:
         with suppress(ProcessLookupError):
@@ -401,7 +402,7 @@ def kill_all() -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process whose output nobody wants any more."""
+    """Kill a process whose output is no longer needed."""
     process.kill()
     process.wait()
     if process.stdout:
@@ -409,7 +410,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def memory_file(text: str) -> IO[bytes]:
-    """An open file in memory that holds a text: a standard input of any size that never blocks who gives it."""
+    """Return an open file in memory with a text: a standard input of any size that never blocks the writer."""
     file = open(os.memfd_create("text"), "w+b")  # noqa: SIM115 - the caller closes it
     file.write(text.encode())
     file.seek(0)

@@ -1,9 +1,9 @@
-"""Narrows the system calls of the agent and of all that it starts, below what the engine's own filter lets through.
+"""Restricts the system calls of the agent and its children more than the engine's own filter.
 
-Engines differ in their defaults: Docker before 23.0 lets a container open AF_VSOCK, which no network namespace holds
-(``network: none`` would not be none on a virtual machine), and before 25.0 io_uring, which goes around such filters.
-Here only the families that jobs need are left, and calls of a foreign architecture, whose arguments cannot be read, are
-refused. Needs no capability, because no-new-privileges is set.
+The defaults of engines differ. Docker before 23.0 lets a container open AF_VSOCK, which network namespaces do not
+isolate (on a virtual machine, ``network: none`` would not be none). Docker before 25.0 allows io_uring, which bypasses
+such filters. This filter allows only the socket families that jobs need. It rejects calls of a foreign architecture,
+because it cannot read their arguments. It needs no capability, because no-new-privileges is set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 #: io_uring_setup, _enter, _register: the same numbers on all architectures.
 IO_URING = (425, 426, 427)
 
-#: Call numbers from here on are of the x32 ABI of x86_64.
+#: Call numbers from here on belong to the x32 ABI of x86_64.
 X32 = 0x40000000
 
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF, linux/bpf_common.h
@@ -32,7 +32,7 @@ PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 
 
 def narrow() -> None:
-    """Install the filter for this process and its children; raises OSError where the kernel refuses."""
+    """Install the filter for this process and its children. Raises OSError if the kernel rejects it."""
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise OSError(errno.ENOTSUP, f"no seccomp filter is known for {machine}")
@@ -40,11 +40,11 @@ def narrow() -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
-        raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
+        raise OSError(ctypes.get_errno(), "the kernel rejects the seccomp filter")
 
 
 def program(architecture: int, *sockets: int) -> bytes:
-    """The filter as the kernel reads it: instructions of (code, jump if true, jump if false, constant)."""
+    """Return the filter program: instructions of (code, jump if true, jump if false, constant)."""
 
     def refuse(error: int) -> tuple[int, int, int, int]:
         return (RETURN, 0, 0, ERRNO | error)

@@ -62,7 +62,7 @@ def facts(job: Job, named: list[str]) -> list[messages.Fact]:
 
 
 def tried(job: Job) -> list[messages.Fact]:
-    """Try the examples of the prompt and the tests that came with it. Returns an empty list if that itself fails."""
+    """Try the examples of the prompt and the uploaded tests. Returns an empty list if this itself fails."""
     order = job.order
     if not order.examples and not order.tests:
         return []
@@ -178,7 +178,7 @@ def _seen(job: Job, told: dict[str, Any]) -> messages.Seen:
 
 
 def text_of(value: object, most: int = NAME_CHARACTERS) -> str:
-    """Return a child's text without lone surrogates. Raises Nonsense if it is no text or too long."""
+    """Return a child's text without lone surrogates. Raises Nonsense if it is not a string or too long."""
     if not isinstance(value, str) or len(value) > most:
         raise Nonsense
     return value.encode("utf-8", "replace").decode()

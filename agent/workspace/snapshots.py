@@ -67,7 +67,7 @@ def set_aside(job: Job, paths: list[str]) -> list[tuple[str, str]]:
 
 
 def _pair(told: object) -> tuple[str, str] | None:
-    """Return a child's pair if the copy's name is one that ``set_aside`` gives."""
+    """Return a child's pair if the copy's name has the form that ``set_aside`` gives."""
     if not isinstance(told, list) or len(told) != 2 or not all(isinstance(path, str) for path in told):
         return None
     path, copy = told

@@ -1,4 +1,4 @@
-"""Checks the sources of a plan before the first of them runs: a child in the users' environment parses them."""
+"""Checks the sources of a plan before its first step runs. A child in the users' environment parses them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 COMMAND = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/check_sources.py")]
 
-#: Files that are checked, by their suffixes; any other file may hold what it wants.
+#: Files to check, by suffix. Other files may contain anything.
 SUFFIXES = frozenset({".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
 
-#: Seconds until the child is ended, and bytes that are read of its answer.
+#: Seconds until the child is killed, and maximum bytes of its answer.
 CHECK_SECONDS, CHECK_BYTES = 10.0, 256 * 1024
 
 
 def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.SourceProblem]:
-    """The steps whose source does not parse, in their order, each with its first problem.
+    """Return the steps whose source does not parse, in order, each with its first problem.
 
-    A source that could not be checked counts as one that parses.
+    A source that could not be checked counts as correct.
     """
     asked = []
     cells: str | None = None if job.kernel or job.kernel_lost else ""
@@ -53,7 +53,7 @@ def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.Sourc
 
 
 def _read(child: subprocess.Popen[bytes]) -> bytes:
-    """What a child prints, until it ends or its time is over; of too much, the first bytes."""
+    """Read a child's output until it ends or its time is over. Output beyond the limit is dropped."""
     assert child.stdout  # noqa: S101 - a pipe
     fd, deadline, told = child.stdout.fileno(), time.monotonic() + CHECK_SECONDS, b""
     while len(told) < CHECK_BYTES and select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -65,7 +65,7 @@ def _read(child: subprocess.Popen[bytes]) -> bytes:
 
 
 def _checked(told: bytes, numbers: list[int]) -> list[messages.SourceProblem]:
-    """An answer as it may go on: the job could have changed the Python that gives it."""
+    """Return the valid part of an answer. The job could have changed the Python that gives it."""
     try:
         sent = json.loads(told)
     except (ValueError, RecursionError):

@@ -1,5 +1,5 @@
-// The desktop of one job. Whether who looks may type is decided by the password: the screen itself refuses the rest.
-import "/gateway/without-h264.js"; // before noVNC, which looks for it as it is loaded
+// The desktop of one job. The password decides whether the viewer may type; the X server itself rejects other input.
+import "/gateway/without-h264.js"; // before noVNC, which checks for the decoder while it loads
 import RFB from "/novnc/core/rfb.js";
 import { follow, leave } from "/gateway/following.js";
 
@@ -8,7 +8,7 @@ const state = document.getElementById("state");
 const control = mode === "control";
 const scheme = location.protocol === "https:" ? "wss" : "ws";
 
-// Breaks in a row, in this tab: after a few, a person is to look.
+// Consecutive disconnections in this tab. After a few, the page stops reconnecting.
 const BREAKS = "breaks";
 const MOST = 5;
 
@@ -17,7 +17,7 @@ const rfb = new RFB(document.getElementById("screen"), `${scheme}://${location.h
     shared: true,
 });
 rfb.viewOnly = !control;
-rfb.resizeSession = control; // the screen takes the size of the window
+rfb.resizeSession = control; // the desktop follows the size of the window
 rfb.scaleViewport = true;
 rfb.background = "#20242b";
 rfb.focusOnClick = true;
@@ -30,7 +30,7 @@ rfb.addEventListener("connect", () => {
     if (control) rfb.focus();
 });
 rfb.addEventListener("securityfailure", () => {
-    state.textContent = "the screen refused the password";
+    state.textContent = "the desktop rejected the password";
 });
 rfb.addEventListener("disconnect", async () => {
     document.body.dataset.state = "disconnected";
@@ -39,9 +39,9 @@ rfb.addEventListener("disconnect", async () => {
     sessionStorage.setItem(BREAKS, breaks + 1);
     if (breaks < MOST) {
         state.textContent = "disconnected";
-        setTimeout(() => location.reload(), 300 * (breaks + 1)); // the page then says what has come of the job
+        setTimeout(() => location.reload(), 300 * (breaks + 1)); // the new page shows the state of the job
     } else {
-        state.textContent = "it does not stay connected; reload the page to try again";
+        state.textContent = "the connection keeps breaking; reload the page to try again";
         sessionStorage.removeItem(BREAKS);
     }
 });

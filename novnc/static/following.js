@@ -1,16 +1,16 @@
-// Asks this view whether there is a job to go on to, and leaves for a page when there is, or when this job has ended.
+// Polls for a newer job. Opens the given page if there is one, or if this job has ended.
 const PAUSE = 2000;
 
 export async function leave(page) {
     try {
         const answer = await fetch("/newer");
         if (answer.status === 200 || answer.status === 404 || answer.status === 410) {
-            document.querySelector("iframe")?.remove(); // else it would ask its viewer whether to leave
+            document.querySelector("iframe")?.remove(); // otherwise it would ask the viewer for confirmation
             location.replace(page);
             return true;
         }
     } catch {
-        // the gateway is away for a moment
+        // the gateway is temporarily unavailable
     }
     return false;
 }

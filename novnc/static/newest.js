@@ -1,4 +1,4 @@
-// Waits for a running job other than the one that was seen before, and goes to it.
+// Waits for a running job other than the last one, and opens it.
 const PAUSE = 500;
 const after = encodeURIComponent(document.body.dataset.after);
 
@@ -10,7 +10,7 @@ async function look() {
             return;
         }
     } catch {
-        // the gateway is away for a moment
+        // the gateway is temporarily unavailable
     }
     setTimeout(look, PAUSE);
 }

@@ -1,4 +1,4 @@
-// noVNC 1.6 decodes a frame of H.264 as it is loaded, to see whether the browser can, and begins only when that is through.
-// A decoder that is busy or hangs never says so, and the desktop never connects: https://github.com/novnc/noVNC/pull/2053
-// (phones that decode by hardware, and any machine now and then). Our screens send no H.264.
+// While it loads, noVNC 1.6 decodes an H.264 frame to test the browser, and starts only after that.
+// A busy or hanging decoder never answers, so the desktop never connects: https://github.com/novnc/noVNC/pull/2053
+// (phones with hardware decoders, and sometimes any machine). Our desktops send no H.264.
 delete window.VideoDecoder;

@@ -1,4 +1,4 @@
-"""What the routes work with, put together once by ``orchestrator.app``."""
+"""Shared objects for the routes. ``orchestrator.app`` builds them once."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ Wait = Annotated[float, Query(ge=0, le=600, description="Wait until the job has 
 
 
 async def name_the_job(request: Request) -> None:
-    """What a call logs is about the job that its path names, whether there is such a job or not."""
+    """Attach the job ID from the path to the log lines of this call, even if the job does not exist."""
     if job_id := request.path_params.get("job_id"):
         logs.concerns(job_id[: logs.GIVEN])
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the call does not have: one that is misspelt would be without effect."""
+    """Reject a query parameter that the route does not define. A misspelt parameter would have no effect."""
     call = request.scope["route"].dependant
     known = {parameter.alias for part in (call, *call.dependencies) for parameter in part.query_params}
     for name in request.query_params:
         if name not in known:
             has = ", ".join(sorted(known)) or "none"
-            detail = f"{name[:80]}: there is no such parameter; this call has: {has}."
+            detail = f"{name[:80]}: unknown parameter. This call accepts: {has}."
             raise BadRequest(422, "invalid", "Invalid request", detail)
 
 
 async def known_job(job_id: JobId, here: Here) -> Job:
-    """The job of the path; 404 where there is none."""
+    """Return the job in the path, or raise 404."""
     job = await here.store.job(job_id)
     if job is None:
         raise no_such_job(job_id)

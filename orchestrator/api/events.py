@@ -1,4 +1,4 @@
-"""A job's events as they happen: server-sent events, see the WHATWG's HTML standard, section 9.2."""
+"""Live job events as server-sent events. See the WHATWG HTML standard, section 9.2."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from orchestrator.db.models import FINAL
 
 router = APIRouter(responses={422: PROBLEM})
 
-#: The largest number that an event can have in the store.
+#: Largest event number that the store can hold.
 MOST = 2**63 - 1
 
 
 class NothingMore(Exception):
-    """The caller has every event of a job that has ended."""
+    """The client has every event of an ended job."""
 
 
 async def on_nothing_more(request: Request, error: Exception) -> Response:
-    """204 tells an EventSource to stop; after any other end of a stream it comes again, every few seconds."""
+    """Return 204, which tells an EventSource to stop. After any other end, it reconnects every few seconds."""
     return Response(status_code=204, headers={"Cache-Control": "no-cache"})
 
 
@@ -33,7 +33,10 @@ async def last_known(
     last_event_id: Annotated[int | None, Header(ge=0, le=MOST, description="Resume after this event.")] = None,
     after: Annotated[int, Query(ge=0, le=MOST, description="The same, for clients that cannot send the header.")] = 0,
 ) -> int:
-    """The number of the last event that the caller has. Raises NothingMore: once a stream has begun, it is too late."""
+    """Return the number of the client's last event.
+
+    Raises NothingMore here, because a stream that has begun cannot change its status.
+    """
     last = after if last_event_id is None else last_event_id
     if job.status in FINAL and last >= job.last_event:
         raise NothingMore

@@ -1,4 +1,4 @@
-"""Answers that are a file: whole or in parts, and saved by a browser, never shown."""
+"""File responses: whole files or byte ranges, always sent as attachments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from orchestrator.errors import BadRequest
 from orchestrator.web.problems import answer
 
-#: With these no browser takes a job's file for a page of ours, or keeps it for somebody else.
+#: These headers stop a browser from rendering a job's file as our page, and stop shared caches from storing it.
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
@@ -28,7 +28,7 @@ _HEADERS = {"ETag": {"description": "The SHA-256 of the file.", "required": True
 
 
 def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
-    """What a call whose answer is a file may answer, for the OpenAPI document."""
+    """Build the OpenAPI responses of a route that returns a file."""
     content: dict[str, Any] = {"headers": _HEADERS, "content": {media_type: {}}}
     parts: dict[str, Any] = {**content["content"], "multipart/byteranges": {}}
     return {
@@ -38,7 +38,7 @@ def answers(media_type: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-#: The headers that such a call looks at, for the OpenAPI document.
+#: Request headers that a file route reads, for the OpenAPI document.
 ASKS: dict[str, Any] = {
     "parameters": [
         {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
@@ -52,9 +52,9 @@ ASKS: dict[str, Any] = {
 
 
 class Contents(FileResponse):
-    """A file that is open already: it is sent whole also where it is removed meanwhile. Closes it.
+    """Response for an open file. The client gets the whole file even if it is deleted meanwhile. Closes the file.
 
-    ``file`` can be read and sought; ``size`` is in bytes, ``modified`` in seconds since the epoch.
+    ``file`` supports read and seek; ``size`` is in bytes, ``modified`` in seconds since the epoch.
     """
 
     def __init__(self, file: BinaryIO, size: int, modified: float, name: str, media_type: str, etag: str) -> None:
@@ -67,7 +67,7 @@ class Contents(FileResponse):
         refused: Message | None = None
 
         async def watched(message: Message) -> None:
-            """Let an answer pass, unless it says that there is no such part: that is said as all else is."""
+            """Pass the messages on, but hold back Starlette's own 400 and 416 so that problem details replace them."""
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] in (400, 416):
                 refused = message
@@ -88,18 +88,18 @@ class Contents(FileResponse):
 
 
 def unchanged(request: Request, etag: str) -> Response | None:
-    """The answer to who has it already (``If-None-Match``, RFC 9110, 13.1.2)."""
+    """Return 304 if the client has this version (``If-None-Match``, RFC 9110, 13.1.2)."""
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     headers: Mapping[str, str] = {"ETag": etag, **SAFE_HEADERS}
     return Response(status_code=304, headers=headers) if known & {etag.removeprefix("W/"), "*"} else None
 
 
 def no_such_part(size: int) -> BadRequest:
-    """The answer to a Range beyond the end of a file."""
-    detail = f"The file has {size:,} bytes, and none in this Range."
+    """Build the error for a Range beyond the end of the file."""
+    detail = f"The Range is beyond the end of the file, which has {size:,} bytes."
     return BadRequest(416, "no-such-part", "No such part", detail, {"Content-Range": f"bytes */{size}"})
 
 
 def bad_range() -> BadRequest:
-    """The answer to a Range that is none."""
-    return BadRequest(400, "bad-range", "Bad range", "Range could not be read; write it as: bytes=0-99.")
+    """Build the error for a malformed Range header."""
+    return BadRequest(400, "bad-range", "Bad range", "The Range header is malformed. Use the form bytes=0-99.")

@@ -1,4 +1,4 @@
-"""A job's files, one by one: from its workspace while it runs, from its ZIP afterwards."""
+"""A job's files, one by one: from the workspace while the job runs, from the ZIP after its end."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from protocol.file_names import LONGEST_NAME
 router = APIRouter(responses={422: PROBLEM})
 T = TypeVar("T")
 
-#: Seconds that a caller waits for a job that is being packed.
+#: Seconds that a request waits for a job in packaging.
 PACKING_SECONDS = 10.0
 
-#: ZIPs whose directories are read at the same time: a large one takes 200 MB and a second.
+#: ZIP directories that are read at the same time. Reading a large directory takes 200 MB and a second.
 _readers = CapacityLimiter(2)
 
 
@@ -112,7 +112,7 @@ async def file(job: KnownJob, path: str, here: Here, request: Request) -> Respon
 
 
 async def _look(here: Context, job_id: str, **wanted: Any) -> Answer | Job:
-    """What a running job's agent found, or the job where it has ended. Raises Unavailable."""
+    """Return the agent's answer for a running job, or the job if it has ended. Raises Unavailable."""
     job = await here.job_service.wait(job_id, 0)
     if job.status not in FINAL and job.phase != "package":
         answer = await here.job_service.file_requests.ask(job_id, **wanted)
@@ -126,22 +126,22 @@ async def _look(here: Context, job_id: str, **wanted: Any) -> Answer | Job:
             503,
             "being-packed",
             "Being packed",
-            f"The files of job {job_id} are being packed; they can be had when it has ended. "
-            f"GET /status/{job_id}?wait=60 waits for it.",
+            f"The files of job {job_id} are being packed. Try again when the job has ended: "
+            f"GET /status/{job_id}?wait=60 waits for the end.",
             {"Retry-After": "5"},
         )
     return job
 
 
 async def _in_zip(here: Context, job: Job, read: Callable[[], T]) -> T:
-    """Look into the ZIP of an ended job; raises Gone and NotFound."""
+    """Read the ZIP of an ended job. Raises Gone and NotFound."""
     try:
         return await to_thread.run_sync(read, limiter=_readers)
     except FileNotFoundError:
         await check_not_expired(here, job.id)
         raise NotFound(404, "no-zip", "No ZIP", f"There is no ZIP of job {job.id}. {job.detail}".strip()) from None
     except zip_reader.Unreadable as error:
-        detail = f"Into the ZIP of job {job.id} nobody can look: {error}. GET /download/{job.id} has it as it is."
+        detail = f"The ZIP of job {job.id} is unreadable: {error}. GET /download/{job.id} returns it unchanged."
         raise Conflict(409, "unreadable-zip", "Unreadable ZIP", detail) from error
 
 

@@ -1,4 +1,4 @@
-"""Who may knock at the users' door: checked before anything of a request is looked at."""
+"""Access checks of the users' API. They run before the request is read."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from orchestrator.sizes import show_size
 from orchestrator.web.origin_check import foreign
 from orchestrator.web.problems import answer
 
-#: Bytes of a request's body; a form with files may have MAX_UPLOAD more.
+#: Maximum bytes of a request body. A form with files may have MAX_UPLOAD more.
 BODY_BYTES = 4 * 2**20
 
-#: Seconds that a body may take, and bytes for each of which there is a second more: who sends nothing, or next to
-#: nothing, is not waited for, and who has a slow line and a large file is.
+#: Time limit of a request body in seconds, and the bytes that extend it by one second each. A slow connection with a
+#: large file gets enough time; a client that stalls is disconnected.
 BODY_SECONDS, BODY_RATE = 30.0, 4096.0
-TOO_SLOW = f"The body came too slowly: it may take {BODY_SECONDS:g} s, and {BODY_RATE / 1024:g} KiB take one more."
+TOO_SLOW = f"The body came too slowly. The limit is {BODY_SECONDS:g} s, plus 1 s for each {BODY_RATE / 1024:g} KiB."
 
 
 class Guard:
-    """Refuses foreign hosts and origins, callers without the key, sandboxes, and bodies that are too large.
+    """Middleware that rejects foreign hosts and origins, calls without the key, sandboxes, and oversized bodies.
 
-    A browser cannot be made to submit jobs by a web page of somebody else: such a request carries a foreign ``Origin``,
-    or, where a name was pointed at this machine (DNS rebinding), a foreign ``Host``.
+    A web page of another site cannot make a browser submit jobs. Such a request carries a foreign ``Origin``. With DNS
+    rebinding, it carries a foreign ``Host``.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
@@ -46,11 +46,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        size, limit, too_large = 0, BODY_BYTES, f"The body of this request may have {show_size(BODY_BYTES)}."
+        size, limit, too_large = 0, BODY_BYTES, f"The request body is larger than {show_size(BODY_BYTES)}."
         if scope["path"] == "/schedule" and headers.get("content-type", "").lower().startswith("multipart/form-data"):
             limit, too_large = BODY_BYTES + self._settings.max_upload, too_much(self._settings.max_upload).detail
 
-        begun, whole = time.monotonic(), scope["method"] in READING  # these have none that anybody reads
+        begun, whole = time.monotonic(), scope["method"] in READING  # these methods have no body that a route reads
 
         async def bounded() -> Message:
             nonlocal size, whole
@@ -63,7 +63,7 @@ class Guard:
                 raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from None
             size += len(message.get("body", b""))
             if size > limit:
-                raise HTTPException(413, too_large)  # the framework lets its own exceptions through
+                raise HTTPException(413, too_large)  # the framework passes its own exceptions through
             whole = whole or not message.get("more_body", False)
             return message
 
@@ -76,7 +76,8 @@ class Guard:
             if length.isdigit() and int(length) > limit:
                 raise BadRequest(413, "too-large", "Too large", too_large)
         except Problem as problem:
-            problem.headers["Connection"] = "close"  # the body is not read, and who may not call keeps no connection
+            # the body was not read, and a rejected client must not keep its connection
+            problem.headers["Connection"] = "close"
             await answer(problem)(scope, receive, send)
             return
         await self._app(scope, bounded, send)
@@ -90,7 +91,7 @@ class Guard:
                 403,
                 "foreign-host",
                 "Foreign host",
-                f"This system does not answer to the name {host[:100]!r}. Call it by localhost or 127.0.0.1, or add "
+                f"The Host header {host[:100]!r} is not allowed. Use localhost or 127.0.0.1, or add "
                 "the name to ALLOWED_HOSTS.",
             )
 
@@ -98,7 +99,7 @@ class Guard:
         if foreign(headers):
             origin = headers.get("origin", "another site")
             raise Forbidden(
-                403, "foreign-origin", "Foreign origin", f"Pages of {origin[:100]!r} may not call this system."
+                403, "foreign-origin", "Foreign origin", f"Pages from {origin[:100]!r} may not call this system."
             )
 
     def _check_key(self, headers: Headers) -> None:
@@ -111,7 +112,7 @@ class Guard:
                 401,
                 "no-key",
                 "Key needed",
-                "Every call needs the key: -H 'Authorization: Bearer <API_KEY>'.",
+                "Every call needs the API key: -H 'Authorization: Bearer <API_KEY>'.",
                 {"WWW-Authenticate": "Bearer"},
             )
 
@@ -126,14 +127,14 @@ class Guard:
                 503,
                 "engine-down",
                 "Engine down",
-                f"Who calls cannot be told from a job while the engine is away: {error}",
+                f"The engine does not answer, so the system cannot tell whether the client is a job: {error}",
             ) from error
         if any(client in network for network in networks):
             raise Forbidden(403, "sandbox", "Not for sandboxes", "A job may not call the system that runs it.")
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as it was meant: a socket of both families shows IPv4 as ``::ffff:…``."""
+    """Parse an address. A dual-stack socket reports IPv4 as ``::ffff:…``."""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

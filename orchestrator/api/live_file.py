@@ -1,4 +1,4 @@
-"""The answers that come out of a running job's sandbox, and why there is none."""
+"""File answers from a running job's sandbox, and the errors if there is no answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RANGE = re.compile(r"bytes *= *(?:(\d{1,18}) *- *(\d{0,18})|- *(\d{1,18}))", re
 
 
 def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool) -> Response:
-    """The answer of which a running job's agent sends the content."""
+    """Build the response whose content the agent of a running job sends."""
     found = answer.found
     if not isinstance(found, messages.FoundFile):
         refuse(job_id, path, found)
@@ -46,8 +46,8 @@ def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool)
             413,
             "too-large",
             "Too large",
-            f"{path[:200]!r} has {found.size:,} bytes. While the job runs, {most} at a time can be had: ask for a part "
-            f"with Range (-H 'Range: bytes=-1000' are the last 1,000), or wait for the ZIP.",
+            f"{path[:200]!r} has {found.size:,} bytes. While the job runs, an answer has at most {most}. Get a part "
+            f"with Range (-H 'Range: bytes=-1000' returns the last 1,000 bytes), or wait for the ZIP.",
         )
     name, quoted = base_name(path), quote(base_name(path))
     headers = {
@@ -65,7 +65,7 @@ def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool)
 
 
 class _Live(StreamingResponse):
-    """A file as a sandbox sends it. What breaks off is not ended as if it were whole. Closes the answer."""
+    """Stream a file from a sandbox and close the answer. An interrupted transfer never looks complete."""
 
     def __init__(self, answer: Answer, status: int, headers: dict[str, str], media_type: str) -> None:
         super().__init__(answer.blocks, status, headers, media_type)
@@ -80,7 +80,8 @@ class _Live(StreamingResponse):
                     block = await answer.blocks.receive()
                     left -= len(block)
                     await send({"type": "http.response.body", "body": block, "more_body": True})
-        if left:  # without a last message the connection is closed, and whoever reads knows that it is not all
+        # without a last message the server closes the connection, so the client sees that the file is incomplete
+        if left:
             log.info("a file of a running job broke off %d bytes before its end", left)
         else:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -93,9 +94,9 @@ class _Live(StreamingResponse):
 
 
 def wanted_part(request: Request) -> tuple[int | None, int | None]:
-    """First and last byte of the part that is wanted of a running job's file, as messages.Look has them."""
+    """Return the first and last byte of the requested part, in the form of ``messages.Look``."""
     wanted = request.headers.get("range")
-    # of a file that changes there is no tag that If-Range could name; a unit that is not ours is to be ignored
+    # A changing file has no strong tag for If-Range. RFC 9110 says to ignore unknown range units.
     if wanted is None or "if-range" in request.headers or not wanted.strip().lower().startswith("bytes"):
         return None, None
     found = _RANGE.fullmatch(wanted.strip())
@@ -108,39 +109,39 @@ def wanted_part(request: Request) -> tuple[int | None, int | None]:
 
 
 def refuse(job_id: str, path: str, found: messages.Found | None) -> NoReturn:
-    """Say why there is no file to send."""
+    """Raise the problem that says why there is no file to send."""
     shown = repr(path[:200])
     kind, detail = (found.kind, found.detail) if isinstance(found, messages.FoundNone) else ("failed", "")
-    where = f"GET /jobs/{job_id}/files lists those there are."
+    where = f"GET /jobs/{job_id}/files lists the files."
     match kind:
         case "missing":
             raise NotFound(404, "no-such-file", "No such file", f"Job {job_id} has no file {shown}. {where}")
         case "folder":
             folder = quote(path[:200])
-            detail = f"{shown} is a folder. GET /jobs/{job_id}/files?under={folder} lists what is in it."
+            detail = f"{shown} is a folder. GET /jobs/{job_id}/files?under={folder} lists its files."
         case "link":
-            detail = f"{shown} is a link, or leads over one, to {detail[:200]!r}: links are not followed. {where}"
+            detail = f"{shown} is or contains a symlink to {detail[:200]!r}, and symlinks are not followed. {where}"
         case "other":
-            detail = f"{shown} is no regular file, but a pipe, a socket or a device."
+            detail = f"{shown} is a pipe, a socket or a device. Only regular files can be read."
         case "denied":
-            detail = f"{shown} cannot be read by the job's own user: {detail}."
+            detail = f"The job's user cannot read {shown}: {detail}."
         case _:
             raise Unavailable(
                 503,
                 "no-look",
                 "No look",
-                f"Into job {job_id} nobody can look now: {detail}. Ask again, or wait for the ZIP.",
+                f"The files of job {job_id} are temporarily unavailable: {detail}. Try again, or wait for the ZIP.",
                 {"Retry-After": "2"},
             )
     raise Conflict(409, "not-a-file", "Not a file", detail)
 
 
 def base_name(path: str) -> str:
-    """What a file is called in its folder."""
+    """Return the last part of a path."""
     return path.rpartition("/")[2]
 
 
 def media_type(path: str) -> str:
-    """What a file's name says it is."""
+    """Guess the media type from a file's name."""
     found, packed = mimetypes.guess_type(base_name(path))
     return {"gzip": "application/gzip"}.get(packed, UNKNOWN) if packed else found or UNKNOWN

@@ -1,4 +1,4 @@
-"""A job's notebook as it is at this moment: the ZIP has it as it was in the end."""
+"""A job's notebook in its current state. The ZIP has the final notebook."""
 
 from __future__ import annotations
 

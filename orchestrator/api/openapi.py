@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework makes of the routes, corrected where the answers are otherwise."""
+"""The OpenAPI document: FastAPI's own, corrected where the real responses differ."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.api.schemas import ProblemView, RetryRequest, ScheduleForm, Sc
 from orchestrator.settings import Settings
 from orchestrator.web.problems import MEDIA_TYPE
 
-#: Models that no route's signature names: these bodies are read, and these answers made, by ourselves.
+#: Models that no route signature names, because the routes parse these bodies and build these answers themselves.
 MODELS = (ScheduleRequest, ScheduleForm, RetryRequest, ProblemView)
 
-#: What any call may be answered with, before its route is asked.
+#: Errors that any call may get before its route runs.
 ANYWHERE = {
     401: "API_KEY is set, and the call does not have it.",
     403: "The `Host` or `Origin` is foreign, or a job called its own system.",
@@ -34,7 +34,7 @@ REF = "#/components/schemas/{model}"
 
 
 def document(app: FastAPI, settings: Settings) -> dict[str, Any]:
-    """The document of an app, made when it is first asked for."""
+    """Build the document of an app when a client first requests it."""
     if app.openapi_schema is not None:
         return app.openapi_schema
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
@@ -62,14 +62,14 @@ def _correct(operation: dict[str, Any]) -> None:
             answer["description"] = description
     for answer in answers.values():
         content = answer.get("content", {})
-        if MEDIA_TYPE in content:  # the framework has the model under the route's own media type
+        if MEDIA_TYPE in content:  # the framework lists the model under the route's own media type
             answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model=ProblemView.__name__)}}}
         elif "text/event-stream" in content:
-            answer["content"] = {"text/event-stream": {}}  # its items have a schema in OpenAPI 3.2, not in 3.1
+            answer["content"] = {"text/event-stream": {}}  # OpenAPI 3.1 cannot describe stream items
 
 
 def _never_null(parameter: dict[str, Any]) -> None:
-    """None stands for a parameter that is not there; a query or a header cannot say null."""
+    """Remove null from parameters. None means a missing parameter; a query or a header cannot contain null."""
     schema = parameter["schema"]
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
     if kinds:

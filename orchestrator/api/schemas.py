@@ -1,4 +1,4 @@
-"""What callers send and get. These models are the OpenAPI document."""
+"""Request and response models. The OpenAPI document is made from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.reports.documents import first_of_last_plan, iso, limits, thin
 
 
 def _plain(value: Any) -> Any:
-    """One message where a union would give one for each of its types."""
+    """Check a value and raise one error. A union would report one for each of its types."""
     if not isinstance(value, str | bool | int | float):
         raise ValueError("must be a text, a number, true or false")
     if isinstance(value, str) and len(value) > VALUE_CHARACTERS:
@@ -71,13 +71,13 @@ class ScheduleRequest(Model):
     @model_validator(mode="after")
     def _something_to_do(self) -> ScheduleRequest:
         if self.prompt is None and self.steps is None and self.template is None:
-            raise ValueError("prompt or steps is needed, or the name of a template")
+            raise ValueError("prompt, steps and template are missing; give one of them")
         if self.prompt is not None and not self.prompt.strip():
             raise ValueError("prompt is empty")
         if self.steps is not None and self.template is not None:
-            raise ValueError("template and steps exclude each other: a template has its own steps")
+            raise ValueError("give template or steps, not both: a template has its own steps")
         if self.steps is not None and self.inputs:
-            raise ValueError("inputs without a template: steps run as they are given")
+            raise ValueError("inputs need a template; steps take none")
         return self
 
     model_config = ConfigDict(
@@ -96,12 +96,12 @@ class ScheduleRequest(Model):
     )
 
 
-#: Fields of a form that are text as they are; all others but the files are JSON.
+#: Form fields that are plain text. All other fields except the files are JSON.
 TEXT_FIELDS = ("prompt", "check", "network", "template", "model")
 
 
 def _as_texts(schema: dict[str, Any]) -> None:
-    """What a form says in JSON is, to it, a text."""
+    """Describe the JSON fields as text, which a form sends."""
     for name, field in schema["properties"].items():
         if name not in (*TEXT_FIELDS, "files"):
             content = {"contentMediaType": "application/json", "contentSchema": dict(field)}
@@ -321,13 +321,13 @@ def links(job_id: str) -> Links:
 def status_view(
     job: Job, steps: list[Step], thoughts: list[Event], ahead: int | None, views: ViewLinks | None, writing: Call | None
 ) -> StatusView:
-    """Return the view of a job. ``writing`` is the call of the model whose answer it is getting now."""
+    """Return the view of a job. ``writing`` is the model call whose answer is arriving now."""
     shown = [_step_view(step) for step in steps if step.number > 0]
     check = next((_step_view(step) for step in steps if step.number == 0), None)
     artifact = None
     if job.artifact:
         known = {name: job.artifact[name] for name in ("bytes", "sha256", "files", "left_out", "partial")}
-        known["with_secrets"] = job.artifact.get("with_secrets", 0)  # older ones know nothing of secrets
+        known["with_secrets"] = job.artifact.get("with_secrets", 0)  # older requests have no secrets field
         artifact = ArtifactView(url=links(job.id).download, expired=job.expired_at is not None, **known)
     return StatusView(
         job_id=job.id,
@@ -384,7 +384,7 @@ def summary(job: Job) -> JobSummary:
 
 
 def _usage(job: Job, writing: Call | None) -> Usage:
-    """Return what a job has used, with what is being used now."""
+    """Return the model use of a job, with the call in progress."""
     used = usage(job)
     if writing is not None:
         used |= {"tokens": job.tokens + writing.tokens, "cost": job.cost + (writing.cost or 0.0)}

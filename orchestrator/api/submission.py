@@ -1,4 +1,4 @@
-"""What is posted to /schedule: JSON, or a form with files."""
+"""Parses the body of POST /schedule: JSON, or a form with files."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ RETRY_BODY = {
     }
 }
 
-#: What `curl -d` says where it is told nothing else; the body is JSON all the same.
+#: `curl -d` sends this type by default, although the body is JSON.
 JSON_TYPES = {"application/json", "application/x-www-form-urlencoded", "text/plain", ""}
 
 
 async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.ScheduleRequest, list[dict[str, Any]]]:
-    """The request, and what is kept of each file that came with it.
+    """Return the request and its uploaded files.
 
-    Raises BadRequest, Unavailable where the disk is full, and RequestValidationError that names each wrong field;
-    then nothing is left on disk.
+    Raises BadRequest, Unavailable if the disk is full, and RequestValidationError that names each wrong field. After an
+    error, nothing is left on disk.
     """
     header = request.headers.get("content-type", "")
     kind = header.partition(";")[0].strip().lower()
@@ -58,13 +58,13 @@ async def read(request: Request, here: Context, job_id: str) -> tuple[schemas.Sc
             415,
             "not-json",
             "Not JSON",
-            f"The body must be JSON (-H 'Content-Type: application/json') or a form (-F), not {kind[:80]!r}.",
+            f"The body has the type {kind[:80]!r}. Send JSON (-H 'Content-Type: application/json') or a form (-F).",
         )
     return _checked(_json(await request.body()), schemas.ScheduleRequest), []
 
 
 async def read_retry(request: Request) -> schemas.RetryRequest:
-    """What comes with a retry: mostly nothing. Raises as ``read`` does."""
+    """Return the body of a retry, which is usually empty. Raises the same errors as ``read``."""
     body = await request.body()
     return _checked(_json(body), schemas.RetryRequest) if body.strip() else schemas.RetryRequest()
 
@@ -73,15 +73,13 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(
-            400, "not-json", "Not JSON", f"The body could not be read as JSON: {str(error)[:200]}."
-        ) from None
+        raise BadRequest(400, "not-json", "Not JSON", f"The body is not valid JSON: {str(error)[:200]}.") from None
 
 
 def _content(form: UploadForm) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, text in form.fields.items():
-        # of an unknown field it is said below that it is unknown
+        # the schema reports unknown fields below
         if name in schemas.TEXT_FIELDS or name not in schemas.ScheduleRequest.model_fields:
             content[name] = text
             continue
@@ -89,7 +87,7 @@ def _content(form: UploadForm) -> dict[str, Any]:
             content[name] = json.loads(text)
         except (ValueError, RecursionError) as error:
             known = ", ".join(schemas.TEXT_FIELDS)
-            message = f"is not JSON, as all fields of a form but {known} and the files: {str(error)[:200]}"
+            message = f"is not valid JSON. In a form, only {known} and the files are not JSON: {str(error)[:200]}"
             detail = f"{name[:80]}: {message}."
             errors = [{"field": name[:80], "message": message}]
             raise BadRequest(422, "invalid", "Invalid request", detail, errors=errors) from None

@@ -1,4 +1,4 @@
-"""The system itself: where things are, and whether it is well."""
+"""The system itself: its addresses and its health."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
 
-#: True also where only its name is given: ``?full``.
+#: A parameter without a value counts as true: ``?full``.
 Flag = Annotated[
     bool,
     BeforeValidator(lambda given: True if given == "" else given),
@@ -112,7 +112,7 @@ async def _health(here: Context, full: bool = False) -> Health:
     jobs: dict[str, int] = {}
     try:
         jobs = await here.store.counts()
-    except Exception as error:  # a damaged record: to say so is what this is for
+    except Exception as error:  # the record may be damaged, and this route must report that
         log.exception("the record cannot be read")
         damage = Finding("failed", f"The record cannot be read: {error}", "GET /health?full looks for damage.")
         findings.setdefault("database", damage)
@@ -131,7 +131,7 @@ async def _health(here: Context, full: bool = False) -> Health:
 
 
 def _table(health: Health) -> str:
-    """A line a check, and what to do below it; nothing of an engine's words can steer a terminal."""
+    """Format the checks as text, one line each with the remedy below. Engine texts cannot control a terminal."""
     lines = []
     for name, check in health.checks.items():
         lines.append(f"{MARKS[check.result]} {name:<12} {check.detail}")

@@ -1,4 +1,4 @@
-"""The predefined jobs: what there is, and what each takes."""
+"""The templates, and the inputs and files of each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def template(name: Annotated[str, Path(description="A name from GET /templ
     found = here.templates.all.get(name)
     if found is None:
         known = ", ".join(here.templates.all) or "none"
-        detail = f"There is no template {name[:80]!r}. There are: {known}."
+        detail = f"There is no template {name[:80]!r}. Templates: {known}."
         raise NotFound(404, "no-such-template", "No such template", detail)
     steps = []
     for step, condition in zip(found.steps, found.conditions, strict=True):

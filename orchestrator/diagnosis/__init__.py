@@ -1,1 +1,1 @@
-"""What is looked at where something does not work: ``run`` goes through it, and each part of the system has a file."""
+"""The doctor's checks. ``run`` runs them; each part of the system has a file."""

@@ -1,4 +1,4 @@
-"""What a check finds, and what it has to look at. A check is a coroutine function of a case; it blocks no loop."""
+"""The result of a check and its inputs. A check is a coroutine function of a Case and never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from orchestrator.settings import Settings
 
 T = TypeVar("T")
 
-#: Threads of the checks' own: a disk that hangs holds up nothing else.
+#: Threads for the checks alone, so that a hanging disk delays nothing else.
 THREADS = 4
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. ``warning``: it works, but look at it; ``failed``: jobs suffer."""
+    """The result of a check. ``warning``: it works, but needs attention; ``failed``: jobs are affected."""
 
     result: Literal["ok", "warning", "failed"]
     detail: str
@@ -32,13 +32,13 @@ class Finding:
 
 
 def clock() -> float:
-    """The same for as long as nobody sets the clock; it goes on while the machine sleeps."""
+    """Return a number that changes only when the clock is set. It is not affected by sleep."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass
 class Case:
-    """The system that is looked at."""
+    """The system under examination."""
 
     settings: Settings
     store: Store
@@ -46,10 +46,10 @@ class Case:
     job_files: JobFiles
     models: Models
     signer: Signer
-    # both ask the engine, and raise EngineError, also where it takes too long
+    # Both ask the engine. They raise EngineError, also after a timeout.
     facts: Callable[[], Awaitable[Facts]]
     image_id: Callable[[], Awaitable[str]]
-    clock: float = field(default_factory=clock)  # as it was at the start
+    clock: float = field(default_factory=clock)  # at start
     stopped: bool = False
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "diagnosis"))
 
@@ -58,12 +58,12 @@ class Case:
 
 
 def not_tried() -> Finding:
-    """Of a check that needs what another one has found to be missing."""
-    return Finding("warning", "Not tried: the engine, or the image, is not as it must be.", "Put that right first.")
+    """Return the result of a check whose prerequisite another check found missing."""
+    return Finding("warning", "Skipped: the engine or the image has a fault.", "Fix it first.")
 
 
 def lasting(seconds: float) -> str:
-    """A time as a person says it."""
+    """Format a duration in its natural unit."""
     for unit, length in (("days", DAY), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

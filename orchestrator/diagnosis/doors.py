@@ -1,4 +1,4 @@
-"""The doors: the agents' socket, the users' port, and the socket at which the live gateway asks."""
+"""Checks of the HTTP servers: the agents' socket, the users' port, and the live gateway's socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.diagnosis.base import Case, Finding
 from orchestrator.settings import LONGEST_SOCKET, SOCKET_PATH_BYTES
 
-AGAIN = "Start the system again: it makes the folder and its socket anew."
+AGAIN = "Start the system again: it recreates the folder and its socket."
 
 
 async def link(case: Case) -> Finding:
@@ -21,25 +21,27 @@ async def link(case: Case) -> Finding:
         return Finding("failed", f"The link's folder {folder} cannot be read: {error.strerror}.", AGAIN)
     size = len(os.fsencode(path))
     if not is_socket:
-        return Finding("failed", f"The link's socket {path} is gone: no agent can speak.", AGAIN)
+        return Finding("failed", f"The link's socket {path} is gone: no agent can connect.", AGAIN)
     if wrong := _wrong(f"The link's folder {folder}", about):
         return wrong
     try:
         status = await _ask(path, "/commands")
     except (OSError, ValueError) as error:
-        return Finding("failed", f"Nothing answers at the link's socket {path}: {error}.", AGAIN)
+        return Finding("failed", f"The link's socket {path} does not answer: {error}.", AGAIN)
     if status != 401:
-        return Finding("failed", f"{path} answers {status} to a call without a token, not 401.", AGAIN)
-    return Finding("ok", f"{path} answers; its folder has mode 0750, its path {size} of {SOCKET_PATH_BYTES} bytes.")
+        return Finding("failed", f"{path} answers {status} instead of 401 to a call without a token.", AGAIN)
+    return Finding(
+        "ok", f"{path} answers. Its folder has mode 0750, and its path has {size} of {SOCKET_PATH_BYTES} bytes."
+    )
 
 
 async def ports(case: Case) -> Finding:
-    given = case.settings  # who asks has come through it, so there is nothing to try
+    given = case.settings  # this request came through the API, so a test adds nothing
     return Finding("ok", f"The API listens at HOST={given.host} PORT={given.port}; sandboxes publish no port.")
 
 
 async def views(case: Case) -> Finding:
-    """What the live gateway comes through: who may enter these folders sees every job."""
+    """Check the sockets and folders of the views. Access to these folders is access to every job."""
     given = case.settings
     path = given.gateway_dir / "gateway.sock"
     try:
@@ -47,25 +49,25 @@ async def views(case: Case) -> Finding:
             lambda: (path.is_socket(), given.gateway_dir.stat(), given.live_dir.stat())
         )
     except OSError as error:
-        return Finding("failed", f"A folder of views cannot be read: {error.filename}: {error.strerror}.", AGAIN)
+        return Finding("failed", f"The folder {error.filename} of the views cannot be read: {error.strerror}.", AGAIN)
     if not is_socket:
-        return Finding("failed", f"The gateway's socket {path} is gone: no job can be watched.", AGAIN)
+        return Finding("failed", f"The gateway's socket {path} is gone: no job's views work.", AGAIN)
     for name, about in ((f"The gateway's folder {given.gateway_dir}", gateway), (f"The folder {given.live_dir}", live)):
         if wrong := _wrong(name, about):
             return wrong
     try:
         status = await _ask(path, "/health")
     except (OSError, ValueError) as error:
-        return Finding("failed", f"Nothing answers at the gateway's socket {path}: {error}.", AGAIN)
+        return Finding("failed", f"The gateway's socket {path} does not answer: {error}.", AGAIN)
     if status != 200:
-        return Finding("failed", f"{path} answers {status}, not 200.", AGAIN)
+        return Finding("failed", f"{path} answers {status} instead of 200.", AGAIN)
     size = len(os.fsencode(given.run_dir) + LONGEST_SOCKET)
-    detail = f"{path} answers; its folder and {given.live_dir} have mode 0750, a view's path {size} of"
+    detail = f"{path} answers. Its folder and {given.live_dir} have mode 0750, and a view's path has {size} of"
     return Finding("ok", f"{detail} {SOCKET_PATH_BYTES} bytes.")
 
 
 def _wrong(name: str, about: os.stat_result) -> Finding | None:
-    """What is wrong with who may enter a folder."""
+    """Return a finding if the folder's mode or owner is wrong."""
     mode = stat.S_IMODE(about.st_mode)
     if mode == 0o750 and about.st_uid == os.geteuid():
         return None
@@ -74,7 +76,7 @@ def _wrong(name: str, about: os.stat_result) -> Finding | None:
 
 
 async def _ask(path: Path, call: str) -> int:
-    """The status of a call of nobody; raises OSError or ValueError where none comes."""
+    """Return the status of an unauthenticated call. Raises OSError or ValueError if there is no answer."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         writer.write(f"GET {call} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())

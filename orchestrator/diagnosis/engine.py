@@ -1,4 +1,4 @@
-"""The engine, the image, their versions, and whether a sandbox really starts."""
+"""Checks of the engine, the image, their versions, and a sandbox's start."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.engines.base import Exit, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from protocol import messages
 
-#: Seconds for a sandbox, and for its end; the bytes of its memory.
+#: Seconds for a sandbox's start and for its end, and the bytes of its memory.
 SANDBOX_SECONDS, SANDBOX_BYTES = 5.0, 2**28
 
-#: What a sandbox's agent prints when the link has refused its token: then all between has worked.
+#: The agent prints this after the link has refused its token. It proves that every part in between works.
 REFUSED = "(HTTP 401)"
 
 BUILD = "Build all images again: `make up`, or `docker compose up --build -d`."
@@ -28,19 +28,19 @@ async def engine(case: Case) -> Finding:
         return engine_away(error)
     detail = f"Docker {facts.version}, API {facts.api}, cgroups {facts.cgroups}, storage {facts.storage}."
     if facts.old:
-        return Finding("failed", detail, "Update the engine: 20.10 is the oldest that this was seen to work with.")
+        return Finding("failed", detail, "Update the engine: 20.10 is the oldest tested version.")
     if facts.unlimited:
         what = " and ".join(facts.unlimited)
         return Finding(
             "warning",
-            f"{detail} It cannot limit {what}: a job can use up what the machine has.",
-            "See the warnings of `docker info`; most often the kernel's cgroups must be switched on at boot.",
+            f"{detail} It cannot limit {what}: a job can use all that the machine has.",
+            "See the warnings of `docker info`. Usually the kernel's cgroups must be enabled at boot.",
         )
     if facts.storage == "vfs":
         return Finding(
             "warning",
-            f"{detail} With vfs each job copies its whole image.",
-            "Use overlay2: put Docker's data on a file system that has it (ext4, xfs), see `docker info`.",
+            f"{detail} With vfs, each job copies the whole image.",
+            "Use overlay2: put Docker's data on a file system that supports it (ext4, xfs). See `docker info`.",
         )
     return Finding("ok", detail)
 
@@ -63,17 +63,17 @@ async def versions(case: Case) -> Finding:
     try:
         facts = await case.facts()
     except EngineError:
-        return Finding("ok", f"{ours}; the engine's and the agent's cannot be asked.")
+        return Finding("ok", f"{ours}. The engine does not answer, so its version and the image's are unknown.")
     detail = f"{ours}, agent's image {facts.image_version or 'none'}, Docker {facts.version}."
     if facts.image_version not in (messages.VERSION, None):
-        return Finding("failed", detail, f"Orchestrator and agent must be of one version. {BUILD}")
+        return Finding("failed", detail, f"Orchestrator and agent must have the same version. {BUILD}")
     return Finding("ok", detail)
 
 
 async def sandbox(case: Case) -> Finding:
-    """Start a container as a job's is started, with a token that the link refuses: that it does so is the proof."""
+    """Start a container as for a job, with an invalid token. The link's refusal proves that the whole path works."""
     if case.stopped:
-        return Finding("warning", "Not tried: the system is being stopped.", "Start it again: make up.")
+        return Finding("warning", "Skipped: the system is stopping.", "Start it again: make up.")
     try:
         image_id = await case.image_id()
     except EngineError:
@@ -81,27 +81,27 @@ async def sandbox(case: Case) -> Finding:
     begun = time.monotonic()
     try:
         exit = await _probe(case, image_id)
-        if exit is not None and exit.code == -1:  # the comparison with the engine found it, and knows no such job
+        if exit is not None and exit.code == -1:  # reconciliation removed it as unknown
             exit = await _probe(case, image_id)
     except EngineError as error:
-        return Finding("failed", f"The engine cannot start a sandbox: {error}", "See the engine's words.")
+        return Finding("failed", f"The engine cannot start a sandbox: {error}", "See the engine's message.")
     took = f"{time.monotonic() - begun:.1f} s"
     if exit is None:
         return Finding(
             "failed",
-            f"A sandbox starts, but its agent has not reached the link in {took}.",
-            "Is the machine busy? Else see what `link` says here, and whether RUN_DIR is the same path on the host.",
+            f"A sandbox starts, but its agent did not reach the link in {took}.",
+            "The machine may be busy. Otherwise check `link` here, and that RUN_DIR is the same path on the host.",
         )
     if REFUSED not in exit.last_lines:
         said = f" It printed: {exit.last_lines}" if exit.last_lines else " It printed nothing."
-        return Finding("failed", f"A sandbox ends at once, with exit code {exit.code}.{said}", BUILD)
-    return Finding("ok", f"One started, its agent reached the link, and it was removed, all in {took}.")
+        return Finding("failed", f"A sandbox ends immediately with exit code {exit.code}.{said}", BUILD)
+    return Finding("ok", f"A sandbox started, its agent reached the link, and it was removed, all in {took}.")
 
 
 async def _probe(case: Case, image_id: str) -> Exit | None:
-    """How a sandbox without a job ended; None where it did not in time.
+    """Run a sandbox without a job. Returns its exit, or None after a timeout.
 
-    It is ours as all others are, so the comparison with the engine removes it where we are ended on the way.
+    It has our label. If the orchestrator dies here, reconciliation removes it.
     """
     sandbox_id = secrets.token_hex(6)
     token = f"{sandbox_id}.{secrets.token_urlsafe(32)}"
@@ -118,11 +118,13 @@ async def _probe(case: Case, image_id: str) -> Exit | None:
 
 
 def engine_away(error: EngineError) -> Finding:
-    """An engine that cannot be asked, and what to do."""
+    """Return a finding for an engine that does not answer."""
     if "Permission denied" in str(error):
-        to_do = "The orchestrator may not use the engine's socket. Start it with `make up`: it gets the socket's group."
+        to_do = (
+            "The orchestrator may not use the engine's socket. Start it with `make up`, which adds the socket's group."
+        )
     elif isinstance(error, EngineDown):
-        to_do = "Start it (`sudo systemctl start docker`) and see that `docker info` answers. Jobs wait meanwhile."
+        to_do = "Start it (`sudo systemctl start docker`) and check that `docker info` answers. Jobs wait meanwhile."
     else:
-        to_do = "See the engine's words, and its log: `journalctl -u docker`."
+        to_do = "See the engine's message and its log: `journalctl -u docker`."
     return Finding("failed", str(error), to_do)

@@ -1,4 +1,4 @@
-"""The record: room for it, damage in it, and the clock that its times are from."""
+"""Checks of the record: free disk space, damage, and the clock behind its times."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.diagnosis.base import Case, Finding, lasting
 from orchestrator.errors import EngineError
 from orchestrator.sizes import show_size
 
-#: Seconds that clocks may differ.
+#: Allowed difference between clocks in seconds.
 CLOCK_SECONDS = 5.0
 
-#: Seconds for SQLite to look for damage.
+#: Seconds for SQLite's check for damage.
 DATABASE_SECONDS = 2.0
 
 
@@ -24,22 +24,24 @@ async def disk(case: Case) -> Finding:
     short = await case.on_thread(case.job_files.disk_short)
     free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
     size = await case.on_thread(lambda: _size(folder))
-    detail = f"{show_size(free)} free of which {show_size(reserve)} are reserved; the record has {show_size(size)}."
+    detail = f"{show_size(free)} free, of which {show_size(reserve)} are reserved. The record has {show_size(size)}."
     settings = "RETENTION_DAYS or MIN_KEEP_MINUTES"
-    make_room = f"Make room, lower {settings}, or delete jobs (DELETE /jobs/{{id}}); see `docker system df` too."
+    make_room = (
+        f"Free some disk space, lower {settings}, or delete jobs (DELETE /jobs/{{id}}). See also `docker system df`."
+    )
     try:
         docker = (await case.facts()).folder
         detail += f" Docker's data is in {docker}."
         room = (await case.on_thread(lambda: shutil.disk_usage(docker))).free
         if room < reserve:
-            detail += f" There, {show_size(room)} are free: less than DISK_RESERVE."
+            detail += f" It has {show_size(room)} free, less than DISK_RESERVE."
             return Finding("warning", detail, make_room)
     except (EngineError, OSError):
-        pass  # from inside a container, that folder cannot be seen
+        pass  # a container cannot see that folder
     if short:
         return Finding("failed", f"{short} {detail}", f"{make_room} Or lower DISK_RESERVE. Jobs wait meanwhile.")
     if free < 2 * reserve:
-        return Finding("warning", f"It is getting tight. {detail}", make_room)
+        return Finding("warning", f"Disk space is low. {detail}", make_room)
     return Finding("ok", detail)
 
 
@@ -59,37 +61,39 @@ async def database(case: Case) -> Finding:
         return Finding(
             "failed",
             f"{path} is damaged: {checked.wrong}.",
-            f"Stop the system and keep a copy of {path.parent}. Save what can be: `sqlite3 {path.name} .recover`, or "
-            "begin anew with another AGENT_OUTPUT_DIR. Then look for what damaged it: `dmesg`, the disk.",
+            f"Stop the system and keep a copy of {path.parent}. Recover it with `sqlite3 {path.name} .recover`, or "
+            "start with another AGENT_OUTPUT_DIR. Then look for the cause: `dmesg`, the disk.",
         )
     how = "no damage" if checked.complete else f"no damage found in the first {DATABASE_SECONDS:g} s"
     return Finding("ok", f"{path}: record of version {checked.version}, {how}.")
 
 
 async def clock(case: Case) -> Finding:
-    set_it = "Have the clock kept (`timedatectl set-ntp true`). Limits of jobs that run now may end too early or late."
+    set_it = (
+        "Synchronize the clock (`timedatectl set-ntp true`). Time limits of running jobs may end too early or too late."
+    )
     ahead = (await case.store.latest()) - time.time()
     jumped = base.clock() - case.clock
     if ahead > CLOCK_SECONDS:
         return Finding("warning", f"The record has times up to {lasting(ahead)} in the future.", set_it)
     if abs(jumped) > CLOCK_SECONDS:
-        return Finding("warning", f"The clock was set {jumped:+,.0f} s since the system was started.", set_it)
+        return Finding("warning", f"The clock has been set by {jumped:+,.0f} s since the system started.", set_it)
     try:
         engine = (await case.facts()).clock_ahead
     except EngineError:
-        return Finding("ok", "No time in the record is in the future; the engine cannot be asked.")
+        return Finding("ok", "No time in the record is in the future. The engine does not answer.")
     if abs(engine) > CLOCK_SECONDS:
-        return Finding("warning", f"The engine's clock is {engine:+,.0f} s from ours.", set_it)
-    return Finding("ok", f"No time in the record is in the future; the engine's clock differs by {abs(engine):.1f} s.")
+        return Finding("warning", f"The engine's clock differs from ours by {engine:+,.0f} s.", set_it)
+    return Finding("ok", f"No time in the record is in the future. The engine's clock differs by {abs(engine):.1f} s.")
 
 
 def _size(folder: Path) -> int:
-    """Bytes on disk of all files below. Blocks."""
+    """Return the bytes on disk of all files in the folder. Blocks."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
             try:
                 total += os.lstat(os.path.join(where, name)).st_blocks * 512
             except FileNotFoundError:
-                pass  # it expired meanwhile
+                pass  # retention deleted it meanwhile
     return total

@@ -1,4 +1,4 @@
-"""Goes through the checks: all at once, each for a while of its own, and none twice at the same time."""
+"""Runs the checks in parallel, each with a timeout, and each once at a time."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Seconds for the engine to say how it is, and for the disk to say what room it has.
+#: Seconds for the engine's facts and for the disk's free space.
 ENGINE_SECONDS, DISK_SECONDS = 3.0, 3.0
 
-#: Seconds to wait for a sandbox that is being tried when the system stops.
+#: Seconds to wait for a sandbox check in progress when the system stops.
 STOP_SECONDS = 10.0
 
 
 class Check(NamedTuple):
-    """Seconds it may take, and what to do where that is too long."""
+    """A check, its timeout in seconds, and the remedy after a timeout."""
 
     look: Callable[[Case], Awaitable[Finding]]
     seconds: float
@@ -41,9 +41,9 @@ class Check(NamedTuple):
 
 ENGINE = "The engine is busy or hangs: see `docker info`, `docker ps` and its log (`journalctl -u docker`)."
 DISK = "The disk of AGENT_OUTPUT_DIR is busy or hangs (a network disk that is away?): see `df` and `dmesg`."
-BUSY = "Is the machine busy? See `top`, and ask again."
+BUSY = "The machine may be busy. See `top`, and try again."
 
-#: All of it, in the order in which it is told.
+#: All checks, in the order of the report.
 CHECKS = {
     "engine": Check(engine.engine, ENGINE_SECONDS + 1, ENGINE),
     "image": Check(engine.image, ENGINE_SECONDS + 2, ENGINE),
@@ -52,7 +52,7 @@ CHECKS = {
     "link": Check(doors.link, 3, BUSY),
     "ports": Check(doors.ports, 3, BUSY),
     "views": Check(doors.views, 3, BUSY),
-    "gateway": Check(gateway.gateway, 5, "What listens at its ports hangs: `make doctor` says who that is."),
+    "gateway": Check(gateway.gateway, 5, "The program at its ports hangs. `make doctor` names the process."),
     "disk": Check(record.disk, ENGINE_SECONDS + 2, DISK),
     "database": Check(record.database, record.DATABASE_SECONDS + 2, DISK),
     "clock": Check(record.clock, ENGINE_SECONDS + 2, DISK),
@@ -62,7 +62,7 @@ CHECKS = {
 
 
 class Diagnosis:
-    """How the system is, in brief and in full."""
+    """Reports on the system's health, briefly or in full."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Diagnosis:
         self._keys = Needles(keys(settings))
 
     async def brief(self) -> dict[str, Finding]:
-        """Whether jobs would start."""
+        """Check whether jobs can start."""
         found = {}
         try:
             image_id = await self._image_id()
@@ -91,7 +91,7 @@ class Diagnosis:
             found["engine"] = engine.engine_away(error)
         try:
             short = await self._going.within("room", self._disk_short, DISK_SECONDS)
-            found["disk"] = Finding("failed" if short else "ok", short or "There is room on the disk.")
+            found["disk"] = Finding("failed" if short else "ok", short or "There is free disk space.")
         except TimeoutError:
             detail = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
             found["disk"] = Finding("failed", detail, DISK)
@@ -101,11 +101,11 @@ class Diagnosis:
         return self._hidden(found)
 
     async def full(self) -> dict[str, Finding]:
-        """Everything; who asks meanwhile gets the same."""
+        """Run all checks. Concurrent callers share the results."""
         return self._hidden(dict(zip(CHECKS, await asyncio.gather(*map(self._check, CHECKS)), strict=True)))
 
     async def stop(self) -> None:
-        """Try no sandbox any more, and wait for one that is being tried: it is removed then."""
+        """Start no more sandbox checks, and wait for one in progress to remove its sandbox."""
         self._case.stopped = True
         await self._going.wait("sandbox", STOP_SECONDS)
 
@@ -123,10 +123,10 @@ class Diagnosis:
         try:
             return await self._going.within(name, work, seconds)
         except TimeoutError:
-            return Finding("failed", f"This took longer than {seconds:g} s.", hangs)
+            return Finding("failed", f"The check took longer than {seconds:g} s.", hangs)
         except Exception as error:
-            log.exception("the check of %s went wrong", name)
-            return Finding("failed", f"The check went wrong: {error}", "The orchestrator's log says more.")
+            log.exception("the check of %s failed unexpectedly", name)
+            return Finding("failed", f"The check failed unexpectedly: {error}", "See the orchestrator's log.")
 
     async def _disk_short(self) -> str | None:
         return await self._case.on_thread(self._job_files.disk_short)
@@ -138,7 +138,7 @@ class Diagnosis:
         return await self._asked("image id", lambda: self._engine.image(self._settings.agent_image))
 
     async def _asked(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the engine says; raises EngineDown where it takes too long."""
+        """Return the engine's answer. Raises EngineDown after a timeout."""
         try:
             return await self._going.within(name, ask, ENGINE_SECONDS)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Settings that are allowed, but worth a second thought."""
+"""Checks of valid but risky settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orchestrator.planning.steps import Limits
 from orchestrator.settings import is_loopback
 from orchestrator.sizes import show_size
 
-#: Shorter keys are tried out too fast where others can reach us.
+#: Shorter keys can be guessed if the API is reachable from outside.
 KEY_CHARACTERS = 16
 
 
 async def model(case: Case) -> Finding:
-    """Which models are set, and how the last question to each went. None is asked for this: answers cost money."""
+    """Report each model's last result. No model is asked, because answers cost money."""
     if not case.models.all:
-        return Finding("ok", "No model: free-text prompts are refused.")
+        return Finding("ok", "No model is set, so free-text prompts are rejected.")
     found = [_heard(provider) for provider in case.models.all]
     detail = " ".join(part.detail for part in found)
     bad = [part for part in found if part.result != "ok"]
@@ -29,22 +29,22 @@ def _heard(model: Provider) -> Finding:
     if model.last is None:
         return Finding("ok", f"{named}; not asked yet.")
     at = model.last.at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if model.last.wrong:  # no more than a warning: jobs start without it
-        return Finding("warning", f"{named}; failed at {at}: {model.last.wrong}", "docs/models.md says what to do.")
+    if model.last.wrong:  # only a warning: jobs start without a model
+        return Finding("warning", f"{named}; failed at {at}: {model.last.wrong}", "See docs/models.md.")
     return Finding("ok", f"{named}; answered at {at}.")
 
 
 async def settings(case: Case) -> Finding:
-    """What is allowed, but worth a second thought."""
+    """Report valid but risky settings."""
     given, notes = case.settings, []
     if not is_loopback(given.host):
-        notes.append((f"HOST={given.host} can be reached by others, without TLS", "put a proxy with TLS before it"))
+        notes.append((f"HOST={given.host} is reachable from other machines, without TLS", "put a TLS proxy in front"))
         if given.api_key and len(given.api_key.get_secret_value()) < KEY_CHARACTERS:
-            notes.append(("API_KEY is short", f"give API_KEY {KEY_CHARACTERS} characters or more"))
+            notes.append(("API_KEY is short", f"give API_KEY at least {KEY_CHARACTERS} characters"))
     if given.retention_days * DAY < 3600:
         notes.append((f"RETENTION_DAYS={given.retention_days:g} is less than an hour", "raise RETENTION_DAYS"))
     if given.retention_days > 90:
-        notes.append((f"RETENTION_DAYS={given.retention_days:g}: the disk fills up", "lower RETENTION_DAYS"))
+        notes.append((f"RETENTION_DAYS={given.retention_days:g}: the disk may fill up", "lower RETENTION_DAYS"))
     slots = given.max_concurrent_jobs
     try:
         facts = await case.facts()
@@ -53,9 +53,9 @@ async def settings(case: Case) -> Finding:
     if facts and slots > facts.cpus:
         notes.append((f"MAX_CONCURRENT_JOBS={slots} is more than the {facts.cpus} CPUs", "lower MAX_CONCURRENT_JOBS"))
     if facts and slots * Limits().memory > facts.memory:
-        has = f"their {show_size(Limits().memory)} each are more than the machine's {show_size(facts.memory)}"
+        has = f"at {show_size(Limits().memory)} each, they exceed the machine's {show_size(facts.memory)}"
         notes.append((f"MAX_CONCURRENT_JOBS={slots}: {has}", "lower MAX_CONCURRENT_JOBS"))
     if not notes:
-        return Finding("ok", f"{slots} jobs at the same time, RETENTION_DAYS={given.retention_days:g}.")
+        return Finding("ok", f"{slots} jobs at a time, RETENTION_DAYS={given.retention_days:g}.")
     detail, to_do = "; ".join(note for note, _ in notes), "; ".join(dict.fromkeys(do for _, do in notes))
     return Finding("warning", f"{detail}.", f"{to_do[0].upper()}{to_do[1:]}, then `make up`.")

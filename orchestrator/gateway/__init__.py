@@ -1,1 +1,1 @@
-"""The live gateway's door: HTTP on a Unix socket, at which nginx asks who may see what, and for pages."""
+"""HTTP on a Unix socket for the live gateway. nginx asks here for access decisions and for pages."""

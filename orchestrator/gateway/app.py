@@ -1,4 +1,4 @@
-"""The routes of the live gateway's door. nginx asks here for each request, and shows the pages that are made here."""
+"""Routes of the live gateway. nginx asks here about each request and shows the pages that these routes return."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from orchestrator.settings import Settings
 from orchestrator.web.problems import on_crash
 from protocol import messages
 
-#: Seconds that a browser may go on with a view that it has opened.
+#: Seconds that a browser may use a view after opening it.
 COOKIE_SECONDS = 12 * 3600
 
-#: Characters of a prompt, as a list and a title have it.
+#: Maximum characters of a prompt in a list or a title.
 PROMPT_CHARACTERS = 120
 
-#: Problems that pass by themselves: their pages ask again.
+#: Temporary problems. Their pages reload.
 PASSING = ("packing", "not-running", "broken")
 
-#: noVNC's modules, so that a browser asks for all of them at once instead of finding one in the other.
+#: noVNC's modules. The page preloads them, so that the browser does not discover them one after the other.
 MODULES = (
     "base64", "crypto/aes", "crypto/bigint", "crypto/crypto", "crypto/des", "crypto/dh", "crypto/md5", "crypto/rsa",
     "decoders/copyrect", "decoders/h264", "decoders/hextile", "decoders/jpeg", "decoders/raw", "decoders/rre",
@@ -48,12 +48,12 @@ MODULES = (
 
 
 def create_gateway(settings: Settings, store: Store, job_service: JobService, signer: Signer) -> ASGIApp:
-    """The application that listens on the gateway's socket."""
+    """Build the application for the gateway's socket."""
     return Gateway(settings, store, job_service, signer).app
 
 
 class Gateway:
-    """Checks who may see what, has it started, and says where it is."""
+    """Checks access to views, starts them, and returns their addresses."""
 
     def __init__(self, settings: Settings, store: Store, job_service: JobService, signer: Signer) -> None:
         self._settings, self._store, self._job_service, self._signer = settings, store, job_service, signer
@@ -68,9 +68,9 @@ class Gateway:
         return Response("ok\n", media_type="text/plain")
 
     async def authorise(self, request: Request) -> Response:
-        """Whether a request may pass on to a service of a sandbox: 204 with the address, or 403.
+        """Return 204 with the service's address if the request may pass to the sandbox, else 403.
 
-        Why not is asked for once more, at ``page``: nginx takes nothing else from here.
+        nginx reads nothing else from this answer. It requests the reason from ``page``.
         """
         try:
             call = callers.understand(request.headers, self._settings)
@@ -86,14 +86,14 @@ class Gateway:
         path = self._settings.live_dir / job.sandbox_id / call.service
         try:
             if not stat.S_ISSOCK(path.lstat().st_mode):
-                return Response(status_code=403)  # a link would be followed to wherever it leads
+                return Response(status_code=403)  # otherwise nginx would follow the symlink
         except OSError:
             return Response(status_code=403)
         headers = {"X-View-Socket": str(path), "X-View-Cookies": callers.other_cookies(call)}
         return Response(status_code=204, headers=headers)
 
     async def page(self, request: Request) -> Response:
-        """A page of the gateway itself, or why something else cannot be shown."""
+        """Return a page of the gateway, or the page that says why a view cannot be shown."""
         call = callers.understand(request.headers, self._settings)
         callers.check_site(call)
         if call.job_id is None:
@@ -107,7 +107,7 @@ class Gateway:
             job = showable(await self._store.job(grant.job_id), grant.job_id)
         except Gone:
             if grant.follow and call.path in ("/", "/follow"):
-                return page("ended", "On to the newest", newest=self._newest_after(grant.job_id, call))
+                return page("ended", "Opening the newest job", newest=self._newest_after(grant.job_id, call))
             raise
         after = self._newest_after(job.id, call) if grant.follow else ""
         if call.path == "/newer":
@@ -118,15 +118,17 @@ class Gateway:
         if call.path == "/" and call.service == "desktop":
             return self._desktop(job, grant, after)
         if call.service == "desktop" and call.path != "/websockify":
-            raise NotFound(404, "nothing-here", "Nothing here", "There is nothing at this address of the view.")
-        # raises what has kept nginx from passing a request on
+            raise NotFound(404, "nothing-here", "Nothing here", "This view has no page at this address.")
+        # raises the reason for which nginx did not pass the request on
         await self._job_service.viewers.reach(job.id, call.service)
-        raise Unavailable(503, "broken", "It does not answer", f"The {call.service} of job {job.id} ended just now.")
+        raise Unavailable(
+            503, "broken", "The view does not answer", f"The {call.service} of job {job.id} ended just now."
+        )
 
     # ── views ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _open(self, call: Call) -> Response:
-        """A link was opened: it becomes a cookie of this view alone, and goes from the address."""
+        """Exchange the grant in the link for a cookie of this view, and redirect to an address without it."""
         grant = callers.opened(call, self._signer)
         job = showable(await self._store.job(grant.job_id), grant.job_id)
         callers.check_time(grant)
@@ -139,7 +141,7 @@ class Gateway:
         return answer
 
     def _newest_after(self, job_id: str, call: Call) -> str:
-        """Where a browser waits for the next job."""
+        """Return the address at which a browser waits for the next job."""
         return f"{urls.gateway(self._settings, call.service)}newest?after={job_id}"
 
     def _desktop(self, job: Job, grant: Grant, newest: str) -> HTMLResponse:
@@ -172,7 +174,7 @@ class Gateway:
         if call.path == "/newest":
             ended = await self._store.job(after)
             before = Markup("")
-            if ended is not None:  # until it has ended, the page is made again and again
+            if ended is not None:  # the page reloads until the job has ended
                 before = self._zip(ended) if ended.status in FINAL else fill("again")
             return page("newest", "Waiting for the next job", after=after, service=call.service, before=before)
         raise NotFound(404, "nothing-here", "Nothing here", "The list of running jobs is at /.")
@@ -208,7 +210,7 @@ class Gateway:
         )
 
     async def _newest(self) -> Job | None:
-        """The running job that was started last and can be shown."""
+        """Return the running job with a view that was started last."""
         running = [job for job in await self._store.running() if not (job.packaging_at or job.settled_at)]
         return running[-1] if running else None
 
@@ -234,6 +236,6 @@ class Gateway:
 
 
 def _title(job: Job) -> str:
-    """What a job is called in a list or a title."""
+    """Return a job's title for lists and pages."""
     words = " ".join(job.prompt.split()) or f"Job {job.id}"
     return words if len(words) <= PROMPT_CHARACTERS else f"{words[: PROMPT_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""The pages of the live gateway. Everything that comes from a job or a caller is escaped where it is put in."""
+"""The pages of the live gateway. Text from jobs and clients is escaped when it is inserted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 FOLDER = Path(__file__).parent / "pages"
 
-#: Scripts and styles are the gateway's own files; what a page shows can neither run nor load anything.
+#: Scripts and styles come only from the gateway's own files. Inserted text can neither run nor load anything.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
@@ -31,13 +31,13 @@ class Markup(str):
 def page(
     name: str, title: str, status: int = 200, headers: dict[str, str] | None = None, /, **values: Any
 ) -> HTMLResponse:
-    """A page of a file in ``pages/``, in the frame that all share."""
+    """Render a file in ``pages/`` inside the common frame."""
     content = fill(name, title=title, **values)
     return HTMLResponse(fill("frame", title=title, content=content), status, {**HEADERS, **(headers or {})})
 
 
 def fill(name: str, /, **values: Any) -> Markup:
-    """A file of ``pages/`` with its values put in."""
+    """Insert values into a file in ``pages/``."""
     texts = {key: value if isinstance(value, Markup) else escape(str(value)) for key, value in values.items()}
     return Markup(_template(name).substitute(texts))
 

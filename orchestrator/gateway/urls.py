@@ -1,4 +1,4 @@
-"""Where views are: the links that the status and the lists of jobs have."""
+"""Addresses of views: the links in the status and in the lists of jobs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from protocol import messages
 def link(
     settings: Settings, signer: Signer, job: Job, service: messages.Service, mode: Mode, follow: bool = False
 ) -> str:
-    """A link that opens a view of a job, for a while."""
+    """Return a link that opens a view of a job for a limited time."""
     until = int(time.time() + settings.view_link_seconds)
     token = signer.sign("link", Grant(job.id, service, mode, until, follow))
     return f"http://{service}-{job.id}.{settings.view_domain}:{port(settings, service)}/?link={token}"
 
 
 def gateway(settings: Settings, service: messages.Service) -> str:
-    """Where the list of running jobs is."""
+    """Return the address of the list of running jobs."""
     return f"http://{settings.view_domain}:{port(settings, service)}/"
 
 
 def api(settings: Settings) -> str:
-    """Where a browser finds the users' API."""
+    """Return the address of the users' API for browsers."""
     host = settings.host
     if is_loopback(host) or host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = settings.view_domain

@@ -1,6 +1,6 @@
-"""Secrets that come with a job: what they may be called, what they may be, and where else they may not stand.
+"""Rules for a job's secrets: their names, their values, and the rest of the request, which must not contain them.
 
-What is said about them has no value in it, nor a name that is none: it might be a value in the wrong place.
+Messages never contain a value or an invalid name, because a user may have put a value in the wrong place.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from protocol.redaction import FIXED, SHORTEST, Needles, fixed_under, mark
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
-#: Secrets of one job; bytes of a value, and of all values together.
+#: Maximum number of secrets per job, bytes of a value, and bytes of all values together.
 MOST, VALUE_BYTES, ALL_BYTES = 32, 16_384, 65_536
 
-#: Characters of a key of ours, at least.
+#: Minimum characters of the orchestrator's own keys.
 KEY = 8
 
-#: Variables that the system itself sets for steps, or that change how shells and other programs start.
+#: Variables that the system sets for steps, or that change how shells and other programs start.
 RESERVED = frozenset(
     {
         "PATH", "VIRTUAL_ENV", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "JOB_ID", "MPLBACKEND",
@@ -43,51 +43,51 @@ RESERVED_BEGINNINGS = ("LD_", "LC_", "BASH", "PYTHON", "MALLOC_")
 
 
 def checked(given: Any) -> dict[str, SecretStr]:
-    """The secrets of a request; raises ValueError with a sentence."""
+    """Validate the secrets of a request. Raises ValueError with a sentence."""
     if not isinstance(given, dict):
         raise ValueError("must be a JSON object of names and values")
     if len(given) > MOST:
-        raise ValueError(f"a job takes {MOST} secrets at most, not {len(given)}")
+        raise ValueError(f"a job takes at most {MOST} secrets, not {len(given)}")
     for name, value in given.items():
         _check_name(name)
         _check_value(name, value.get_secret_value() if isinstance(value, SecretStr) else value, given)
     values = {name: value if isinstance(value, SecretStr) else SecretStr(str(value)) for name, value in given.items()}
     if sum(len(value.get_secret_value().encode()) for value in values.values()) > ALL_BYTES:
-        raise ValueError(f"all values together have more than {ALL_BYTES:,} bytes")
+        raise ValueError(f"the values together have more than {ALL_BYTES:,} bytes")
     return values
 
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
-            "a name is that of an environment variable: letters, digits and _, at most 64, and no digit first"
+            "a name must be an environment variable: at most 64 letters, digits and _, with no digit first"
         )
     if name in RESERVED or name.startswith(RESERVED_BEGINNINGS):
         raise ValueError(
-            f"{name} cannot be the name of a secret: the system sets it itself, or it changes how programs start "
-            "(as PATH, HOME, and names that begin with LD_, BASH or PYTHON do)"
+            f"{name} cannot be the name of a secret: the system sets it, or it changes how programs start "
+            "(such as PATH, HOME, and names that begin with LD_, BASH or PYTHON); choose another name"
         )
 
 
 def _check_value(name: str, value: object, names: Mapping[str, object]) -> None:
     if not isinstance(value, str):
-        raise ValueError(f"the value of {name} must be a text")
+        raise ValueError(f"the value of {name} must be a string")
     if not value.strip():
-        raise ValueError(f"{name} has no value: give it one")
+        raise ValueError(f"{name} has no value; give one")
     if len(value.strip()) < SHORTEST:
         raise ValueError(
-            f"the value of {name} has less than {SHORTEST} characters: one so short stands in many texts by chance, "
-            "and cannot be kept out of them"
+            f"the value of {name} has fewer than {SHORTEST} characters: it would occur in many texts by chance, "
+            "so it cannot be hidden"
         )
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise ValueError(f"the value of {name} has a character that no environment variable can have")
     if len(value.encode()) > VALUE_BYTES:
         raise ValueError(f"the value of {name} has more than {VALUE_BYTES:,} bytes")
     if any(value.strip() in mark(other) for other in names):
-        raise ValueError(f"the value of {name} is a part of the mark that stands for a secret, such as {mark('NAME')}")
+        raise ValueError(f"the value of {name} is part of the mark that replaces secrets, such as {mark('NAME')}")
 
 
-#: The field of a request.
+#: The type of the request field.
 Secrets = Annotated[
     dict[str, SecretStr],
     BeforeValidator(checked),
@@ -109,17 +109,17 @@ Secrets = Annotated[
 
 
 def keys(settings: Settings) -> dict[str, str]:
-    """The keys of the orchestrator itself; what is shorter is none, but given to a server that wants any."""
+    """Return the orchestrator's own keys. Shorter values are placeholders for servers that accept any key."""
     return {name: key for name, key in settings.secrets.items() if len(key) >= KEY}
 
 
 def plain(secrets: Mapping[str, SecretStr]) -> dict[str, str]:
-    """The values themselves."""
+    """Return the values as plain strings."""
     return {name: value.get_secret_value() for name, value in secrets.items()}
 
 
 async def refuse_in_clear(secrets: Mapping[str, str], content: Mapping[str, Any]) -> None:
-    """Raise BadRequest where a field of what is kept of a request (field → its content) has the value of a secret."""
+    """Raise BadRequest if a stored field of the request (field → content) contains a secret's value."""
     if secrets:
         await asyncio.to_thread(_refuse_in_clear, secrets, content)  # all forms of 32 long values take 0.3 s
 
@@ -129,24 +129,24 @@ def _refuse_in_clear(secrets: Mapping[str, str], content: Mapping[str, Any]) -> 
     for field, inner in content.items():
         if field not in FIXED and (names := needles.names_in(_texts(inner, fixed_under(field)))):
             message = (
-                f"has the value of {', '.join(sorted(names))}: all but `secrets` is kept as it is, and stands in the "
-                "ZIP. Let a step take it from its environment, where it is under its name"
+                f"contains the value of {', '.join(sorted(names))}: all fields except `secrets` are stored "
+                "as they are and go into the ZIP. Let the step read it from the environment variable of that name"
             )
             errors = [{"field": field, "message": message}]
             raise BadRequest(422, "invalid", "Invalid request", f"{field}: {message}.", errors=errors)
 
 
 def refuse_other_names(needed: Sequence[str], given: Mapping[str, str], job_id: str) -> None:
-    """Raise BadRequest where a retry does not give the secrets that the job had, and no others."""
+    """Raise BadRequest unless a retry gives exactly the secrets that the job had."""
     missing = [name for name in needed if name not in given]
     more = [name for name in given if name not in needed]
     if missing:
         message = (
-            f"job {job_id} had secrets, which are not kept: give {', '.join(missing)} again, as the body "
+            f"job {job_id} had secrets, which are not stored: send {', '.join(missing)} again in the body "
             '{"secrets": {"NAME": "value"}}'
         )
     elif more:
-        message = f"job {job_id} had no {', '.join(more)}; it had: {', '.join(needed) or 'none'}"
+        message = f"job {job_id} had no secret {', '.join(more)}; it had: {', '.join(needed) or 'none'}"
     else:
         return
     errors = [{"field": "secrets", "message": message}]
@@ -154,7 +154,7 @@ def refuse_other_names(needed: Sequence[str], given: Mapping[str, str], job_id: 
 
 
 def _texts(inner: Any, fixed: Set[str]) -> bytes:
-    """All texts of a structure, one after the other, but no fixed words."""
+    """Yield all texts of a structure in order, without fixed words."""
     if isinstance(inner, str):
         return inner.encode()
     if isinstance(inner, dict):

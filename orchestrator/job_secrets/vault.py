@@ -1,7 +1,7 @@
-"""The secrets of jobs that have not ended: encrypted, a file for each job, which goes when the job ends; and what is
-hidden in the texts of jobs.
+"""Encrypted storage for the secrets of jobs that have not ended, and the values to hide in each job's texts.
 
-Not in the database: what is deleted there stays for long in its free pages and its write-ahead log.
+Each job has a file, which is deleted when the job ends. A database would not do: deleted rows remain in its free pages
+and its write-ahead log.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from orchestrator.db.models import Job
 from orchestrator.files.job_files import JobFiles
 from protocol.redaction import Needles
 
-if TYPE_CHECKING:  # a tenth of a second to import: done where there is a secret
+if TYPE_CHECKING:  # the import takes a tenth of a second, so only jobs with secrets pay for it
     from cryptography.fernet import Fernet
 
 log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """The secrets of a job cannot be read any more; a sentence why."""
+    """A job's secrets are unreadable. The message gives the reason."""
 
 
 class Vault:
-    """Keeps secrets (name → value). All of it blocks. Making it raises SettingsError where there can be no key."""
+    """Stores secrets (name → value). All methods block. The constructor raises SettingsError if it can make no key."""
 
     def __init__(self, job_files: JobFiles) -> None:
         self._job_files, self._key = job_files, job_files.key("secrets")
 
     def keep(self, job_id: str, secrets: dict[str, str]) -> None:
-        """Keep the secrets of a new job: they are on disk when this returns. Raises OSError."""
+        """Store the secrets of a new job durably. Raises OSError."""
         self._job_files.seal(job_id, self._fernet().encrypt(json.dumps(secrets).encode()))
 
     def open(self, job_id: str) -> dict[str, str]:
-        """The secrets of a job; raises Lost."""
+        """Return the secrets of a job. Raises Lost."""
         from cryptography.fernet import InvalidToken
 
         sealed = self._job_files.sealed(job_id)
         if sealed is None:
-            raise Lost("their file is gone")
+            raise Lost("their file is missing")
         try:
             return dict(json.loads(self._fernet().decrypt(sealed)))
         except InvalidToken:
-            raise Lost("they were encrypted with another key than the one in the data folder") from None
+            raise Lost("they were encrypted with another key, not the one in the data folder") from None
 
     def forget(self, job_id: str) -> None:
-        """The job ends: nobody can read them any more."""
+        """Delete the secrets of an ended job."""
         self._job_files.unseal(job_id)
 
     def kept(self) -> list[str]:
-        """The ids of jobs whose secrets are there."""
+        """Return the IDs of jobs with stored secrets."""
         return self._job_files.with_sealed()
 
     def _fernet(self) -> Fernet:
@@ -63,7 +63,7 @@ class Vault:
 
 
 class Hiding:
-    """What is hidden in the texts of jobs: the secrets of each, and the keys of the orchestrator (name → value)."""
+    """The values to hide in texts of jobs: each job's secrets and the orchestrator's keys (name → value)."""
 
     def __init__(self, vault: Vault, keys: Mapping[str, str]) -> None:
         self._vault, self._keys = vault, keys
@@ -71,7 +71,7 @@ class Hiding:
         self._known: dict[str, Needles] = {}
 
     async def of(self, job: Job) -> Needles:
-        """All that is hidden in the texts of a job."""
+        """Return all values to hide in the texts of a job."""
         if not job.secrets:
             return self._for_all
         if job.id not in self._known:
@@ -81,11 +81,11 @@ class Hiding:
         return self._known[job.id]
 
     async def secrets_of(self, job: Job) -> Needles:
-        """The job's own secrets, which its files are looked through for."""
+        """Return the job's own secrets, for which its files are searched."""
         return await asyncio.to_thread(Needles, await self._of(job)) if job.secrets else Needles({})
 
     async def forget(self, job: Job) -> None:
-        """The job ends: nobody can read its secrets any more."""
+        """Delete the secrets of an ended job."""
         self._known.pop(job.id, None)
         if job.secrets:
             await asyncio.to_thread(self._vault.forget, job.id)
@@ -94,5 +94,5 @@ class Hiding:
         try:
             return await asyncio.to_thread(self._vault.open, job.id)
         except Lost as error:
-            log.warning("its secrets cannot be read: %s", error)
+            log.warning("the job's secrets cannot be read: %s", error)
             return {}

@@ -1,7 +1,7 @@
-"""Looks into the workspaces of running jobs: who asks, and what their agents answer.
+"""File requests to running jobs: clients ask, and the jobs' agents answer.
 
-Nothing of this is in the store: an answer passes through, a few blocks at a time, from the agent's upload to the caller
-who waits for it. After a restart nobody waits any more.
+Nothing is stored. An answer streams from the agent's upload to the waiting client, a few blocks at a time. A restart
+ends all file requests.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from orchestrator.db.store import Store
 from orchestrator.errors import NotFound, Unavailable, no_such_job
 from protocol import messages
 
-#: Looks that go on at the same time, in all; and seconds that one more waits for its turn.
+#: Maximum number of file requests at a time in all jobs, and the seconds that one more waits.
 LOOKS, TURN_SECONDS = 16, 15.0
 
-#: Blocks of an answer that are held while its caller reads on; each is what was read of a socket at once.
+#: Blocks of an answer to buffer for a slow client. A block is one read from a socket.
 BLOCKS = 4
 
 
 class Answer:
-    """What comes of one look. ``found`` says what there is, ``blocks`` are the bytes that were asked for.
+    """The answer to one file request. ``found`` describes the file or folder, ``blocks`` are the requested bytes.
 
-    To be closed by who asked: then the agent's upload ends, and another may look.
+    The client's handler must close it. This ends the agent's upload and lets the next request start.
     """
 
     def __init__(self, job_id: str, look: messages.Look, on_close: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def wanted(self) -> int:
-        """Bytes that follow what was found."""
+        """Return the number of content bytes that follow ``found``."""
         found = self.found
         if not isinstance(found, messages.FoundFile) or not self.look.content or self.too_large:
             return 0
@@ -57,7 +57,7 @@ class Answer:
         return isinstance(found, messages.FoundFile) and found.end - found.begin > messages.LIVE_FILE_BYTES
 
     async def fill(self, blocks: AsyncIterator[bytes]) -> None:
-        """Pass on as much as was asked for, at the pace of who asked. Raises BrokenResourceError where he has gone."""
+        """Pass on the requested bytes at the client's pace. Raises BrokenResourceError if the client disconnects."""
         left = self.wanted
         if left:
             async for block in blocks:
@@ -67,7 +67,7 @@ class Answer:
                     break
 
     def filled(self) -> None:
-        """Nothing more comes."""
+        """Mark the end of the content."""
         self._into.close()
 
     def close(self) -> None:
@@ -79,21 +79,21 @@ class Answer:
 
 
 class FileRequests:
-    """The looks that are wanted, and those that are being answered."""
+    """The open file requests of all jobs, and the answers in progress."""
 
     def __init__(self, store: Store, notifier: Notifier) -> None:
         self._store, self._notifier = store, notifier
-        self._asked: dict[str, Answer] = {}  # that no agent answers yet
-        self._unheard: dict[str, list[messages.Look]] = {}  # by job: that no agent has heard of yet
+        self._asked: dict[str, Answer] = {}  # not yet answered by an agent
+        self._unheard: dict[str, list[messages.Look]] = {}  # by job: not yet sent to an agent
         self._all = asyncio.Semaphore(LOOKS)
         self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
 
     async def ask(self, job_id: str, **wanted: Any) -> Answer | None:
-        """Look as the fields of ``messages.Look`` say; returns as soon as it is known what there is.
+        """Send a request with the fields of ``messages.Look``. Returns when the agent has described the file.
 
-        None where the job has ended meanwhile. Raises Unavailable.
+        Returns None if the job ends meanwhile. Raises Unavailable.
         """
         answer = await self._begin(job_id, wanted)
         try:
@@ -106,7 +106,7 @@ class FileRequests:
         return None
 
     async def _found(self, answer: Answer) -> bool:
-        """Wait for an answer; False where the job has ended."""
+        """Wait for the agent's answer. Returns False if the job has ended."""
         job_id = answer.job_id
 
         async def known() -> bool:
@@ -122,8 +122,8 @@ class FileRequests:
                 504,
                 "no-answer",
                 "No answer",
-                f"The sandbox of job {job_id} did not answer within {messages.LOOK_BEGIN_SECONDS:g} s: it starts, "
-                "or has too little CPU or memory, or too many files. Ask again, or wait for the ZIP.",
+                f"The sandbox of job {job_id} did not answer within {messages.LOOK_BEGIN_SECONDS:g} s. It is "
+                "starting, or has too little CPU or memory, or too many files. Try again, or wait for the ZIP.",
                 {"Retry-After": "5"},
             )
         return answer.found is not None
@@ -143,8 +143,8 @@ class FileRequests:
                 429,
                 "too-many-looks",
                 "Too many looks",
-                f"{messages.LOOKS} callers at a time may look into a running job, and {LOOKS} into all. "
-                "Ask again later.",
+                f"The limit is {messages.LOOKS} file requests at a time for one running job, and {LOOKS} for all jobs. "
+                "Try again later.",
                 {"Retry-After": "5"},
             ) from None
         look = messages.Look(secrets.token_hex(8), **wanted)
@@ -166,24 +166,26 @@ class FileRequests:
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
     def unheard(self, job_id: str) -> list[messages.Look]:
-        """What a job's agent is to look at; each once."""
+        """Return the file requests that the job's agent has not received, each once."""
         return self._unheard.pop(job_id, [])
 
     @contextmanager
     def answering(self, job_id: str, look_id: str) -> Iterator[Answer]:
-        """The answer that an agent gives to a look into its own job; each once. Raises NotFound."""
+        """Return the open answer of an agent for its own job, each once. Raises NotFound."""
         answer = self._asked.get(look_id)
         if answer is None or answer.job_id != job_id:
-            raise NotFound(404, "no-such-look", "No such look", "Nobody waits for this.", {"Connection": "close"})
+            raise NotFound(
+                404, "no-such-look", "No such look", "No client waits for this answer.", {"Connection": "close"}
+            )
         del self._asked[look_id]
         try:
             yield answer
         finally:
             if answer.found is None:
-                self.deliver(answer, messages.FoundNone("failed", "what its sandbox answered was not understood"))
+                self.deliver(answer, messages.FoundNone("failed", "the sandbox's answer was malformed"))
             answer.filled()
 
     def deliver(self, answer: Answer, found: messages.Found) -> None:
-        """Say what there is to who asked."""
+        """Give the agent's description to the waiting client."""
         answer.found = found
         self._notifier.ring(answer.job_id)

@@ -1,7 +1,7 @@
-"""Who may see what of a running job: grants that are signed, so that nobody has to keep them.
+"""Signed grants to see a running job. A signature replaces storage.
 
-A link carries a grant to a browser, and a cookie keeps it there. Both are signed with a key that never leaves the data
-folder; neither is taken for the other, and none is taken for another job, another service or another mode.
+A link carries a grant to a browser, and a cookie stores it there. Both are signed with a key that never leaves the data
+folder. A link's grant is not valid as a cookie or vice versa, nor for another job, service or mode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol import messages
 Mode = Literal["watch", "control"]
 Kind = Literal["link", "cookie"]
 
-#: Characters of a desktop's password: all that VNC takes.
+#: Characters of a desktop's password: the maximum of VNC.
 PASSWORD_CHARACTERS = 8
 
 _GRANT = re.compile(
@@ -31,28 +31,28 @@ _GRANT = re.compile(
 
 @dataclass(frozen=True)
 class Grant:
-    """May be shown one service of one job, until a moment (seconds since the epoch)."""
+    """Permission to see one service of one job until a time (seconds since the epoch)."""
 
     job_id: str
     service: messages.Service
     mode: Mode
     until: int
-    follow: bool = False  # goes on to the newest job
+    follow: bool = False  # follow the newest job
 
 
 class Signer:
-    """Signs with one key."""
+    """Signs and verifies with one key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def sign(self, kind: Kind, grant: Grant) -> str:
-        """A grant as text, which can stand in a URL or a cookie as it is."""
+        """Sign a grant as text that is safe in URLs and cookies."""
         text = f"{grant.service}.{grant.job_id}.{grant.mode}.{grant.follow:d}.{grant.until}"
         return f"{text}.{self._digest(kind, text)}"
 
     def read(self, kind: Kind, text: str) -> Grant | None:
-        """The grant of a text that we have signed as this kind, whether its time is over or not; None of any other."""
+        """Return the grant of a text signed as this kind, expired or not. Returns None for any other text."""
         found = _GRANT.fullmatch(text)
         if not found:
             return None
@@ -62,7 +62,7 @@ class Signer:
         return Grant(job_id, service, mode, int(until), follow == "1")  # type: ignore[arg-type]
 
     def password(self, sandbox_id: str, mode: Mode) -> str:
-        """The password that the screen itself asks for: by it the screen knows who may type."""
+        """Derive the desktop's VNC password. VNC recognises the viewer's mode by the password."""
         return self._digest("password", f"{sandbox_id}.{mode}")[:PASSWORD_CHARACTERS]
 
     def _digest(self, kind: str, text: str) -> str:

@@ -1,6 +1,6 @@
-"""What of running jobs somebody wants to see, and how it is doing.
+"""The services of running jobs that clients want to see, and their states.
 
-Nothing of this is in the store: after a restart a viewer asks again, and the agent says again what runs.
+Nothing is stored. After a restart, clients ask again and agents report again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from protocol import messages
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a viewer waits: the agent has its own limit for a service that does not answer.
+#: Seconds that a viewer waits. The agent has its own limit for a service that does not answer.
 REACH_SECONDS = messages.SERVICE_SECONDS + 5
 
 
 class Service:
-    """A service that somebody wants to see, as far as we know."""
+    """A requested service, as last reported."""
 
     def __init__(self) -> None:
         self.state: Literal["wanted", "starting", "ready", "ended", "failed"] = "wanted"
@@ -31,7 +31,7 @@ class Service:
 
 
 class Viewers:
-    """The services of all jobs that somebody has wanted to see."""
+    """The requested services of all jobs."""
 
     def __init__(self, store: Store, notifier: Notifier, signer: Signer) -> None:
         self._store, self._notifier, self._signer = store, notifier, signer
@@ -40,17 +40,17 @@ class Viewers:
     # ── for the live gateway ─────────────────────────────────────────────────────────────────────────────────────
 
     def want(self, job_id: str, name: messages.Service) -> Service:
-        """Have a service run; returns at once."""
+        """Request that a service runs. Returns at once."""
         services = self._services.setdefault(job_id, {})
         service = services.get(name)
         if service is None or service.state in ("ended", "failed"):
             service = services[name] = Service()
-            log.info("its %s is wanted", name)
+            log.info("%s requested", name)
             self._notifier.ring(job_id)
         return service
 
     async def reach(self, job_id: str, name: messages.Service) -> Job:
-        """Have a service run and wait until it does; returns its job. Raises NotFound, Gone and Unavailable."""
+        """Request a service and wait until it runs. Returns its job. Raises NotFound, Gone and Unavailable."""
         service: Service | None = None
 
         async def ready() -> Job | None:
@@ -65,13 +65,13 @@ class Viewers:
 
         if job := await wait_until(self._notifier, job_id, ready, time.monotonic() + REACH_SECONDS):
             return job
-        detail = f"The {name} of job {job_id} did not start in time: it has too little CPU or memory."
+        detail = f"The {name} of job {job_id} did not start in time. It may have too little CPU or memory."
         raise Unavailable(504, "no-view", "It does not start", detail)
 
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
     def unheard(self, job: Job) -> list[messages.View]:
-        """What a job's agent is to start: said until it says that it begins."""
+        """Return the services that the job's agent must start. They are repeated until the agent begins."""
         if job.sandbox_id is None:
             return []
         control, watch = (self._signer.password(job.sandbox_id, mode) for mode in ("control", "watch"))
@@ -79,26 +79,26 @@ class Viewers:
         return [messages.View(name, control, watch) if name == "desktop" else messages.View(name) for name in wanted]
 
     def report(self, job_id: str, shown: messages.Shown) -> None:
-        """An agent says how a service is doing; of one that nobody has wanted, nothing is kept."""
+        """Record a state that an agent reports. Reports of services that no client requested are dropped."""
         service = self._services.get(job_id, {}).get(shown.service)
         if service is not None:
             service.state, service.detail = shown.state, shown.detail
-            log.info("its %s: %s %s", shown.service, shown.state, shown.detail)
+            log.info("%s: %s %s", shown.service, shown.state, shown.detail)
             self._notifier.ring(job_id)
 
     def forget(self, job_id: str) -> None:
-        """A job has ended."""
+        """Forget the services of an ended job."""
         self._services.pop(job_id, None)
 
 
 def showable(job: Job | None, job_id: str) -> Job:
-    """A job of which something can be seen now; raises NotFound and Gone."""
+    """Return the job if it can be seen now. Raises NotFound and Gone."""
     if job is None:
         raise NotFound(404, "no-such-job", "No such job", f"There is no job {job_id[:80]!r}; it may have been deleted.")
     if job.status in FINAL:
         raise Gone(410, "ended", "The job has ended", f"Job {job.id} is {job.status}. {job.detail}".strip())
     if job.status == "running" and (job.packaging_at or job.settled_at):
-        raise Gone(410, "packing", "The job's work is done", f"The ZIP of job {job.id} is being made.")
+        raise Gone(410, "packing", "The job has finished its steps", f"The ZIP of job {job.id} is being made.")
     if job.status != "running":
-        raise Unavailable(503, "not-running", "Not running yet", f"Job {job.id} waits for its turn.")
+        raise Unavailable(503, "not-running", "Not running yet", f"Job {job.id} is waiting to start.")
     return job

@@ -1,4 +1,4 @@
-"""The models that answer prompts: a port with one verb, and a file for each kind."""
+"""Model providers: a port with one verb, and a file for each kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.settings import OPENAI_URL, Settings, is_private
 
 
 class Kind(NamedTuple):
-    """A kind of model: its class, its settings, and where to get a key."""
+    """A kind of model: its class, its settings, and where users get a key."""
 
     name: str
     model: str
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
     keys: str
 
 
-#: Every kind by its word for LLM_PROVIDER, in the order in which `auto` looks for what is configured.
+#: Every kind by its LLM_PROVIDER word, in the order in which `auto` looks for a configured one.
 KINDS = {
     "gemini": Kind(
         "Gemini", "gemini_model", "gemini_base_url", "gemini_api_key", "https://aistudio.google.com/apikey"
@@ -38,7 +38,7 @@ KINDS = {
     "openai": Kind("OpenAI", "llm_model", "llm_base_url", "llm_api_key", "https://platform.openai.com/api-keys"),
 }  # fmt: skip
 
-#: Questions at the same time: to a server of one's own, which mostly computes one after another, and to any other.
+#: Concurrent calls per server. A user's own server usually computes them one after another.
 OWN_CONCURRENCY, CONCURRENCY = 1, 8
 
 
@@ -51,44 +51,44 @@ class Models:
 
     @property
     def default(self) -> Model | None:
-        """The model that a job gets that names none."""
+        """The model of jobs that name none."""
         return next(iter(self._models.values()), None)
 
     @property
     def names(self) -> list[str]:
-        """The names that a job may choose from, as kind/model; the default first."""
+        """The names that a job may choose from, as kind/model. The default comes first."""
         return list(self._models)
 
     def full_name(self, name: str) -> str:
-        """A name with its kind; raises SettingsError with the known names."""
+        """Return a name with its kind. Raises SettingsError with the known names."""
         if name in self._models:
             return name
         found = [full for full in self._models if full.partition("/")[2] == name]
         if not found:
             known = ", ".join(self.names) or "none"
-            raise SettingsError(f"There is no model {name[:80]!r}; there are: {known}.")
+            raise SettingsError(f"There is no model {name[:80]!r}; models: {known}.")
         return found[0]
 
     def get(self, name: str | None) -> Model:
-        """The model of a name, or the default; raises SettingsError with the known names."""
+        """Return the model with this name, or the default. Raises SettingsError with the known names."""
         if name is not None:
             return self._models[self.full_name(name)]
         if self.default is None:
             raise SettingsError(
-                "No model is set any more (LLM_PROVIDER, GEMINI_API_KEY, ANTHROPIC_API_KEY, LLM_MODEL)."
+                "No model is set. Set GEMINI_API_KEY or ANTHROPIC_API_KEY, or LLM_PROVIDER and LLM_MODEL."
             )
         return self.default
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         for provider in self.all:
             await provider.close()
 
 
 def choose(settings: Settings) -> Models:
-    """The models that the settings name; raises SettingsError that names what is missing or wrong.
+    """Return the models in the settings. Raises SettingsError that names the missing or wrong setting.
 
-    No SDK is imported before the first question.
+    SDKs are imported only at the first call.
     """
     kind = settings.llm_provider if settings.llm_provider != "auto" else _configured(settings)
     if kind == "none":
@@ -126,7 +126,7 @@ def _listed(names: str) -> list[str]:
 
 
 def _of(setting: str, name: str, kind: str, make: Callable[[str, str], Provider]) -> Provider:
-    """The model of a name in a list; one without a kind is of the chosen provider."""
+    """Return the model of a list entry. An entry without a kind belongs to the chosen provider."""
     before, slash, rest = name.partition("/")
     try:
         return make(before, rest) if slash and before in KINDS else make(kind, name)
@@ -145,10 +145,10 @@ def _setup(settings: Settings, kind: str, name: str) -> Setup:
     needs = KINDS[kind]
     url, key = getattr(settings, needs.url), getattr(settings, needs.key)
     if not name:
-        raise SettingsError(f"LLM_MODEL is missing: the name of a model, as the server at LLM_BASE_URL has it ({url}).")
+        raise SettingsError(f"LLM_MODEL is missing. Set it to the name of a model at LLM_BASE_URL ({url}).")
     if key is None and (kind != "openai" or url == OPENAI_URL):
-        own = " For a server of your own, such as Ollama, set LLM_BASE_URL; it mostly needs none."
-        raise SettingsError(f"{needs.key.upper()} is missing: get a key from {needs.keys}.{own * (kind == 'openai')}")
+        own = " For your own server, such as Ollama, set LLM_BASE_URL; usually it needs no key."
+        raise SettingsError(f"{needs.key.upper()} is missing. Get a key from {needs.keys}.{own * (kind == 'openai')}")
     host = urlsplit(url).hostname or ""
     own_server = kind == "openai" and not host.endswith("openai.com")
     temperature, concurrency = settings.llm_temperature, settings.llm_concurrency
@@ -167,5 +167,5 @@ def _setup(settings: Settings, kind: str, name: str) -> Setup:
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:
-    """What may be in no text: every key that is set."""
+    """Return every key that is set. No text may contain one."""
     return tuple(settings.secrets.values())

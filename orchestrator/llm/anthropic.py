@@ -1,4 +1,4 @@
-"""Anthropic's Claude, by the ``anthropic`` SDK."""
+"""Anthropic's Claude, through the ``anthropic`` SDK."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
 from orchestrator.llm.streaming import Writing
 
-if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
+if TYPE_CHECKING:  # the import takes seconds, so a thread does it at the first call
     import anthropic
     import httpx2
 
-#: Why the model stopped (``stop_reason`` of the API's reference): as it should, or at its length limit.
+#: ``stop_reason`` values of a finished answer, and of one at the length limit.
 DONE = ("end_turn", "stop_sequence", "")
 CUT = ("max_tokens", "model_context_window_exceeded")
 
-#: The kinds of errors with their status, see https://platform.claude.com/docs/en/api/errors: a stream has no status.
+#: Status of each error type, because errors in a stream have none. See https://platform.claude.com/docs/en/api/errors.
 STATUS = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
     "overloaded_error": 529,
 }  # fmt: skip
 
-#: What the provider keeps of the text before such a mark for five minutes; a request may have four.
+#: The provider caches the text before such a mark for five minutes. A request may have four marks.
 CACHED = {"type": "ephemeral"}
 
-#: The parts of a prompt's tokens.
+#: The parts of the count of input tokens.
 SENT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
@@ -87,18 +87,18 @@ class Anthropic(Provider):
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, TooLong):
-                raise ModelBroken(f"{cause} It was refused.") from None
+                raise ModelBroken(f"{cause} It was rejected.") from None
             failure = Failure(words(cause, type(cause).__name__))
             if ending.finish:
-                return ending.reply()  # only its end was lost
+                return ending.reply()  # only the end was lost
         except TooLong as error:
-            raise ModelBroken(f"{error} It was refused.") from None
+            raise ModelBroken(f"{error} It was rejected.") from None
         else:
             return ending.reply()
         raise failure
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        """No temperature: the API has none since its version 2026-10-21."""
+        """Build the arguments. The API has no temperature since its version 2026-10-21."""
         cached = "cache_control" not in request.without
         system = "\n\n".join(message.text for message in request.messages if message.role == "system")
         messages = [
@@ -121,7 +121,7 @@ class Anthropic(Provider):
 
 
 class _Ending:
-    """What the events of an answer say beside its text."""
+    """Collects what the events say beside the answer's text."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -133,11 +133,11 @@ class _Ending:
         self._wrote: int | None = None
 
     def read(self, event: dict[str, Any], writing: Writing) -> None:
-        """Take an event of a stream, or the whole answer; raises Failure for an error."""
+        """Process an event of a stream, or the whole answer. Raises Failure for an error."""
         kind = event.get("type")
         if kind == "error":
             raise _told(event.get("error"))
-        if kind == "message":  # the whole of it
+        if kind == "message":  # the whole answer
             self._about(event)
             for block in event.get("content") or []:
                 self._block(block, writing)
@@ -169,7 +169,7 @@ class _Ending:
         writing.answer(responses.text(responses.part(block, "text")))
 
     def reply(self) -> Reply:
-        """How the answer ended; raises Failure where it broke off."""
+        """Return how the answer ended. Raises Failure if it broke off."""
         if not self.finish:
             raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
         sent = sum(self._sent.values()) if "input_tokens" in self._sent else None
@@ -183,7 +183,7 @@ class _Ending:
         if reason not in (*DONE, *CUT):
             return ModelBroken(f"The model {self._name} stopped in the middle of its answer ({reason}).")
         if not self._any_block and reason not in CUT:
-            return ModelEmpty(f"The model {self._name} gave no answer at all.")
+            return ModelEmpty(f"The model {self._name} returned no answer.")
         return None
 
 
@@ -200,7 +200,7 @@ def _content(message: Message, pictures: bool) -> list[dict[str, Any]]:
 
 
 def _failure(error: Any) -> Failure:
-    """A status that is no success."""
+    """Convert an error status."""
     said = responses.part(error.body, "error", "message") or (error.body if isinstance(error.body, str) else "")
     known = error.status_code in HTTPStatus._value2member_map_
     default = HTTPStatus(error.status_code).phrase if known else "no words"
@@ -208,6 +208,6 @@ def _failure(error: Any) -> Failure:
 
 
 def _told(error: Any) -> Failure:
-    """An error in the middle of a stream."""
+    """Convert an error in the middle of a stream."""
     status = STATUS.get(str(responses.part(error, "type")), HTTPStatus.BAD_GATEWAY)
     return Failure(words(responses.part(error, "message"), "no words"), status, None, {"error": error})

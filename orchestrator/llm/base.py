@@ -1,4 +1,4 @@
-"""The port to models: one verb. Each kind says how a question is sent; all that is the same for all is here."""
+"""The port to models, with one verb. Kinds only send requests; everything common is here."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["Answer", "Message", "Model", "Part", "Picture", "Question"]
 
 log = logging.getLogger(__name__)
 
-#: Called with True when a question has to wait for its turn, and with False when its turn has come.
+#: Called with True when a call must wait for other calls, and with False when it starts.
 OnQueue = Callable[[bool], None]
 
-#: Statuses with which a server refuses a part of a request.
+#: Statuses with which a server rejects part of a request.
 REFUSES = (400, 404, 405, 415, 422, 501)
 
-#: Parts of a request that a server may refuse, each with what its words name then. The question is asked again
-#: without that part, and so are all that follow. The first that fits counts.
+#: Optional parts of a request, each with the words by which a server rejects it. The first match counts. The call is
+#: repeated without that part, and later calls omit it too.
 OPTIONAL: dict[str, tuple[tuple[int, ...], re.Pattern[str]]] = {
     name: (statuses, re.compile(words, re.IGNORECASE))
     for name, statuses, words in (
@@ -47,16 +47,16 @@ OPTIONAL: dict[str, tuple[tuple[int, ...], re.Pattern[str]]] = {
     )
 }
 
-#: Words of a refusal that is about this question alone: the next one may have more room.
+#: Words of a rejection that concerns only this request. The next one may be shorter.
 TOO_LARGE = re.compile(r"too (large|long|many|high)|exceed|context|at most|maximum|less than", re.IGNORECASE)
 
-#: Tokens that count for a picture where the server does not say.
+#: Tokens counted for a picture if the server does not report any.
 PICTURE_TOKENS = 1_000
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that goes with a message. ``name`` is told to the model as its caption."""
+    """A picture of a message. The model sees ``name`` as its caption."""
 
     media_type: Literal["image/png", "image/jpeg"]
     data: bytes = field(repr=False)
@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Message:
-    """One part of a conversation. ``system`` may only come first."""
+    """A message of a conversation. ``system`` must be the first."""
 
     role: Literal["system", "user", "assistant"]
     text: str
@@ -74,10 +74,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """A request to the model.
 
-    ``max_tokens`` bounds what the model may write and think; ``temperature`` is how much chance there is in it. None
-    means: as LLM_MAX_TOKENS and LLM_TEMPERATURE say.
+    ``max_tokens`` limits the answer and the reasoning together. ``temperature`` controls randomness. None means
+    LLM_MAX_TOKENS and LLM_TEMPERATURE.
     """
 
     messages: tuple[Message, ...]
@@ -87,10 +87,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """``text`` is without the model's ``reasoning``. ``model`` is as the server names it.
+    """The model's answer. ``text`` excludes the ``reasoning``. ``model`` is the server's name for the model.
 
-    ``finish``: the model came to its end; it was cut at the length limit; or it was stopped because it repeated
-    itself, and ``text`` has that once. ``usage`` is that of all calls that led to it.
+    ``finish`` is ``done``, ``cut`` at the length limit, or ``loop`` if the model repeated itself; then ``text``
+    contains the repeated block once. ``usage`` includes all calls for this answer.
     """
 
     text: str
@@ -102,7 +102,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Heard:
-    """How the last question went: when, and what went wrong; an empty sentence: nothing did."""
+    """The result of the last call: its time and its error, which is empty after a success."""
 
     at: datetime
     wrong: str
@@ -110,7 +110,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Request:
-    """One call. ``without``: the names in OPTIONAL that the server refuses."""
+    """One call. ``without`` has the names in OPTIONAL that the server rejects."""
 
     messages: tuple[Message, ...]
     max_tokens: int
@@ -120,20 +120,20 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """How one call ended. None for tokens: the server did not say."""
+    """The end of one call. Token counts are None if the server did not report them."""
 
     model: str = ""
     cut: bool = False
     tokens_in: int | None = None
     tokens_out: int | None = None
-    #: What is wrong with it where it is no answer at all, such as a refusal.
+    #: The error if there is no answer, such as a refusal.
     error: ModelError | None = None
 
 
 class Model(ABC):
     """Answers prompts.
 
-    ``own``: it answers on this machine or in a private network. Such a model is mostly a small one.
+    ``own`` is true if it runs on this machine or in a private network. Such models are usually small.
     """
 
     name: str
@@ -147,17 +147,17 @@ class Model(ABC):
         on_part: OnPart | None = None,
         on_queue: OnQueue | None = None,
     ) -> Answer:
-        """Answer a question, in MODEL_SECONDS with all tries and waits; raises ModelError with what it has cost.
+        """Answer a question within MODEL_SECONDS, including retries and waits. Raises ModelError with the usage.
 
-        ``on_wait`` hears the seconds of each wait, and why; ``on_part`` each piece of the answer as it arrives;
-        ``on_queue`` whether the question waits for its turn. Cancelling closes the connection at once.
+        Callbacks: ``on_wait`` gets the seconds and the reason of each wait, ``on_part`` each piece of the answer,
+        ``on_queue`` whether the call waits for other calls. Cancelling closes the connection at once.
         """
 
 
 class Provider(Model):
-    """A model at the server of a provider."""
+    """A model at a provider's server."""
 
-    #: The word for LLM_PROVIDER.
+    #: The LLM_PROVIDER word.
     provider: ClassVar[str]
 
     def __init__(self, setup: Setup, turns: asyncio.Semaphore | None = None) -> None:
@@ -186,15 +186,15 @@ class Provider(Model):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
     @abstractmethod
     async def _send(self, request: Request, writing: Writing) -> Reply:
-        """Make one call; raises Failure where there is no answer, and Repeats, both with the connection closed."""
+        """Make one call. Raises Failure if there is no answer, and Repeats. Both leave the connection closed."""
 
     @abstractmethod
     def _optional(self, request: Request) -> Iterable[str]:
-        """The names in OPTIONAL of what a request has."""
+        """Return the names in OPTIONAL that a request uses."""
 
     # ── one question ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -209,17 +209,17 @@ class Provider(Model):
             return answer
         except TimeoutError:
             wrong = ModelAway(
-                f"The model {self.name} at {self.setup.host} has not answered within {self.setup.seconds:g} s. "
-                "If it is only slow, set a larger MODEL_SECONDS."
+                f"The model {self.name} at {self.setup.host} did not answer within {self.setup.seconds:g} s. "
+                "If it is slow, set a larger MODEL_SECONDS."
             )
         except Failure as failure:
             wrong = explained(failure, self.setup)
         except ModelError as error:
             wrong = type(error)(redacted(str(error), self.setup.secrets))
-        # raised here, so that no exception of an SDK, with its request and its headers, hangs on it
+        # raised here so that it carries no exception of an SDK with the request and its headers
         wrong.usage, wrong.partial = asking.usage, asking.writing.text
         self.last = Heard(datetime.now(UTC), str(wrong))
-        log.info("no answer of the model: %s", wrong)
+        log.info("the model did not answer: %s", wrong)
         raise wrong
 
     async def _answer(self, question: Question, asking: _Asking, on_wait: OnWait | None, end: float) -> Answer:
@@ -241,7 +241,7 @@ class Provider(Model):
         return Answer(text, thoughts, reply.model or self.name, finish, asking.usage)
 
     async def _sent(self, request: Request, asking: _Asking) -> Reply:
-        """One call that got an answer, with all that the server takes."""
+        """Call the server, without the parts that it rejects."""
         request = replace(request, without=self._without)
         while True:
             try:
@@ -254,13 +254,13 @@ class Provider(Model):
                 if name is None:
                     raise
                 said = redacted(str(error), self.setup.secrets)
-                log.info("%s does not take %s and is asked without it: %s", self, name, said)
+                log.info("%s rejects %s; retrying without it: %s", self, name, said)
                 request = replace(request, without=request.without | {name})
                 if not TOO_LARGE.search(str(error)):
                     self._without |= {name}
 
     def _refused(self, request: Request, failure: Failure) -> str | None:
-        """The part of the request that the server does not take."""
+        """Return the part of the request that the server rejected, or None."""
         said = f"{failure.words} {failure.error.get('param') or ''}"
         for name in self._optional(request):
             statuses, words = OPTIONAL[name]
@@ -270,17 +270,17 @@ class Provider(Model):
 
     def _nothing(self, reply: Reply, loops: bool) -> ModelError:
         if loops:
-            return ModelCut(f"The model {self.name} repeats itself in its thoughts, and came to no answer.")
+            return ModelCut(f"The model {self.name} repeated itself while reasoning and gave no answer.")
         if reply.cut:
             return ModelCut(
                 f"The model {self.name} reached its length limit before its answer began. "
-                "If it thinks for long, set a larger LLM_MAX_TOKENS."
+                "If it reasons at length, set a larger LLM_MAX_TOKENS."
             )
         return ModelEmpty(f"The model {self.name} gave an empty answer.")
 
 
 class _Asking:
-    """What a question has led to so far."""
+    """The progress of one question."""
 
     def __init__(self, on_part: OnPart | None) -> None:
         self._on_part = on_part
@@ -288,14 +288,14 @@ class _Asking:
         self.writing = Writing()
 
     def fresh(self) -> Writing:
-        """Begin a call; what was shown of the one before counts no more."""
+        """Begin a call and discard the partial answer of the call before."""
         if self.writing.shown and self._on_part:
             self._on_part(Part("", False, restart=True))
         self.writing = Writing(self._on_part)
         return self.writing
 
     def used(self, reply: Reply, request: Request) -> None:
-        """Count a call; where the server did not say, a piece or four characters count as a token."""
+        """Count a call's usage. Without counts from the server, a piece or four characters is a token."""
         asked = sum(len(one.text) // 4 + 4 + PICTURE_TOKENS * len(one.pictures) for one in request.messages)
         wrote = max(self.writing.pieces, (len(self.writing.text) + len(self.writing.reasoning)) // 4 + 1)
         self.usage += Usage(
@@ -306,25 +306,25 @@ class _Asking:
         )
 
     def broken_off(self, request: Request) -> None:
-        """Count a call that ended in the middle of its answer."""
+        """Count a call that ended before its answer did."""
         if self.writing.text or self.writing.reasoning:
             self.used(Reply(), request)
 
 
 def once(make: Callable[[], Any]) -> Callable[[], Any]:
-    """A function that makes a thing in a thread when it is first awaited, and gives the same one to all."""
+    """Return a coroutine function that makes an object in a thread once and returns it to every caller."""
     made: list[asyncio.Future[Any]] = []
 
     def get() -> asyncio.Future[Any]:
         if not made or (made[0].done() and made[0].exception()):
             made[:] = [asyncio.ensure_future(asyncio.to_thread(make))]
-        return asyncio.shield(made[0])  # one who is cancelled does not take it from the others
+        return asyncio.shield(made[0])  # cancelling one caller must not cancel the others
 
     return get
 
 
 def left_out(message: Message) -> str:
-    """The text of a message whose pictures the server does not take."""
+    """Return a message's text for a server that takes no pictures."""
     names = "".join(
         f"\n[picture {picture.name}: left out, this server takes no pictures]" for picture in message.pictures
     )

@@ -1,4 +1,4 @@
-"""A model with others that are asked in its place."""
+"""A model with fallbacks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orchestrator.llm.streaming import OnPart
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a model that did not answer comes last.
+#: Seconds for which a model that did not answer is asked last.
 LAST_SECONDS = 60.0
 
-#: The errors after which another model is asked: those that are not about the question.
+#: Errors after which a fallback is asked. They do not depend on the question.
 OTHERS = (ModelAway, ModelBusy, ModelDenied)
 
 
 class Falling(Model):
-    """Asks a model, and the others in their order where it is away, busy, denied or out of quota."""
+    """Asks a model. If it is unreachable, busy, denied or out of quota, asks its fallbacks in order."""
 
     def __init__(self, first: Provider, others: Sequence[Provider]) -> None:
         self.name, self.own = first.name, first.own

@@ -1,4 +1,4 @@
-"""Google Gemini, by Google's ``google-genai`` SDK."""
+"""Google Gemini, through Google's ``google-genai`` SDK."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
 from orchestrator.llm.streaming import Writing
 
-if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
+if TYPE_CHECKING:  # the import takes seconds, so a thread does it at the first call
     import httpx2
     from google import genai
 
-#: Why the model stopped (``FinishReason`` of the API's reference): as it should, too early, or not willing to go on.
+#: ``FinishReason`` values of a finished answer, of one at the length limit, and of a refusal.
 DONE = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 CUT = ("MAX_TOKENS", "CONTINUATION")
 REFUSED = (
@@ -31,7 +31,7 @@ REFUSED = (
 )  # fmt: skip
 
 
-#: What is said of an answer that cannot be read.
+#: The message for an unreadable answer.
 PROTOCOL = "an answer that is not of Gemini's protocol"
 
 
@@ -48,18 +48,18 @@ class Gemini(Provider):
 
         from orchestrator.llm import http
 
-        # the SDK warns of every word that it does not know yet
+        # the SDK warns about every unknown enum value
         warnings.filterwarnings("ignore", r".* is not a valid \w+", UserWarning, r"google\.genai")
         self._http = http.client()
         options = {
             "base_url": self.setup.url,
             "api_version": "v1beta",
             "httpx_async_client": self._http,
-            # for the clients that the SDK makes besides, and that nothing is asked with
+            # for the SDK's other clients, which make no calls
             "client_args": {"verify": http.tls()},
             "async_client_args": {"verify": http.tls(), "ssl": http.tls()},
         }
-        # without retry_options the SDK tries once
+        # the SDK retries unless retry_options are set
         return genai.Client(api_key=self.setup.key, vertexai=False, http_options=options)  # type: ignore[arg-type]
 
     async def close(self) -> None:
@@ -91,22 +91,23 @@ class Gemini(Provider):
         except httpx2.HTTPError as error:
             failure = Failure(words(error, type(error).__name__))
             if ending.finish:
-                return ending.reply()  # only its end was lost
+                return ending.reply()  # only the end was lost
         except http.TooLong as error:
-            raise ModelBroken(f"{error} It was refused.") from None
+            raise ModelBroken(f"{error} It was rejected.") from None
         else:
             return ending.reply()
         raise failure
 
 
 async def _responses(client: Any, name: str, request: Request) -> AsyncIterator[dict[str, Any]]:
-    """The pieces of the answer, or the whole of it, as JSON; raises Failure where the SDK cannot read it."""
+    """Yield the pieces of the answer, or the whole answer, as JSON. Raises Failure if the SDK cannot parse it."""
     from google.genai.errors import UnknownApiResponseError
 
     contents, config, begun = _contents(request), _config(request), False
     try:
         if "stream" in request.without:
-            config["should_return_http_response"] = True  # read by us: a word that the SDK does not know is no error
+            # parsed here, because the SDK rejects enum values that it does not know
+            config["should_return_http_response"] = True
             whole = await client.aio.models.generate_content(model=name, contents=contents, config=config)
             yield dict(json.loads(whole.sdk_http_response.body or ""))
             return
@@ -114,19 +115,19 @@ async def _responses(client: Any, name: str, request: Request) -> AsyncIterator[
         async for piece in pieces:
             begun = True
             yield piece.model_dump(mode="json", by_alias=True, exclude_none=True)
-    except UnknownApiResponseError as error:  # it is no JSON
+    except UnknownApiResponseError as error:  # not JSON
         begun = begun or re.search(r"Raw response: [{\[]", str(error)) is not None
         status = HTTPStatus.BAD_GATEWAY if begun else HTTPStatus.OK
         raise Failure(PROTOCOL, status) from None
     except (ValueError, AttributeError, TypeError) as error:
         if begun:
             raise Failure(PROTOCOL, HTTPStatus.BAD_GATEWAY) from None
-        # so the SDK refuses what cannot be a request
+        # the SDK rejects invalid requests in this way
         raise Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST) from None
 
 
 class _Ending:
-    """What the pieces of an answer say beside its text."""
+    """Collects what the pieces say beside the answer's text."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -139,7 +140,7 @@ class _Ending:
         self._tokens: tuple[int | None, int | None] = (None, None)
 
     def read(self, response: dict[str, Any], writing: Writing) -> None:
-        """Take the whole answer, or a piece of it."""
+        """Process the whole answer, or a piece of it."""
         self.begun = True
         self._model = responses.text(response.get("modelVersion")) or self._model
         self._blocked = responses.text(responses.part(response, "promptFeedback", "blockReason")) or self._blocked
@@ -159,7 +160,7 @@ class _Ending:
             write(responses.text(responses.part(part, "text")))
 
     def reply(self) -> Reply:
-        """How the answer ended; raises Failure where it broke off."""
+        """Return how the answer ended. Raises Failure if it broke off."""
         if not self.begun:
             raise Failure("an empty answer", HTTPStatus.BAD_GATEWAY)
         if self._any_candidate and not self.finish:
@@ -173,7 +174,7 @@ class _Ending:
                 f"The model {self._name} does not answer this: the prompt is blocked ({self._blocked})."
             )
         if not self._any_candidate:
-            return ModelEmpty(f"The model {self._name} gave no answer at all.")
+            return ModelEmpty(f"The model {self._name} returned no answer.")
         if reason in REFUSED:
             return ModelRefused(f"The model {self._name} stopped: its answer is blocked ({reason}).")
         if reason not in (*DONE, *CUT):
@@ -202,10 +203,10 @@ def _parts(message: Message, pictures: bool) -> list[dict[str, Any]]:
 
 
 def _config(request: Request) -> dict[str, Any]:
-    """``store``: Google keeps nothing for its log of requests."""
+    """Build the config. ``store`` keeps requests out of Google's log."""
     config: dict[str, Any] = {
         "store": False,
-        "automatic_continuation": False,  # further calls that the one policy would not know of
+        "automatic_continuation": False,  # our retry policy would not count the SDK's further calls
         "automatic_function_calling": {"disable": True},
         "max_output_tokens": request.max_tokens,
     }
@@ -218,7 +219,7 @@ def _config(request: Request) -> dict[str, Any]:
 
 
 def _failure(error: Any) -> Failure:
-    """An error of the SDK: ``details`` is the body, where that was JSON."""
+    """Convert an error of the SDK. ``details`` is the body if it is JSON."""
     headers = getattr(error.response, "headers", None)
     body = error.details
     said = words(error.message, HTTPStatus(error.code).phrase if error.code in HTTPStatus._value2member_map_ else "")

@@ -1,4 +1,4 @@
-"""The HTTP client under the SDKs: an answer is bounded while it comes in, and nobody is sent elsewhere with a key."""
+"""The HTTP client for the SDKs. It limits answers while they arrive and follows no redirects with a key."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import cache
 
 import httpx2
 
-#: Bytes of an answer. The longest that any model gives are some hundred thousand tokens, of four bytes or so.
+#: Maximum bytes of an answer. The longest answers have some hundred thousand tokens of about four bytes.
 ANSWER_BYTES = 4 * 2**20
 
-#: Seconds to get a connection; for the answer itself there is MODEL_SECONDS alone, because thinking takes its time.
+#: Seconds to connect. Only MODEL_SECONDS limits the answer, because reasoning takes time.
 CONNECT_SECONDS = 10.0
 
 
 class TooLong(Exception):
-    """An answer of more than ANSWER_BYTES, or one that is compressed although we do not take that."""
+    """The answer has more than ANSWER_BYTES, or is compressed although we asked for no compression."""
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -30,20 +30,20 @@ class _Bounded(httpx2.AsyncByteStream):
         async for part in self._stream:
             had += len(part)
             if had > ANSWER_BYTES:
-                raise TooLong(f"The answer has more than {ANSWER_BYTES >> 20} MiB.")
+                raise TooLong(f"The answer is larger than {ANSWER_BYTES >> 20} MiB.")
             yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-#: Responses that were opened in the block of ``closing`` that is under way.
+#: Responses opened inside the current ``closing`` block.
 _opened: ContextVar[list[httpx2.Response] | None] = ContextVar("opened", default=None)
 
 
 @asynccontextmanager
 async def closing() -> AsyncIterator[None]:
-    """Close the responses that are opened in the block when it ends: an SDK may leave that to the garbage collector."""
+    """Close all responses that were opened in the block. An SDK may leave that to the garbage collector."""
     opened: list[httpx2.Response] = []
     token = _opened.set(opened)
     try:
@@ -55,9 +55,11 @@ async def closing() -> AsyncIterator[None]:
 
 
 async def _bound(response: httpx2.Response) -> None:
-    """Called when the headers are there, and nothing of the body has been read."""
+    """Check the headers before the body is read."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise TooLong("The answer is compressed, which was not asked for: it may be huge once it is unpacked.")
+        raise TooLong(
+            "The server compressed the answer without being asked. It is not unpacked, because its size has no limit."
+        )
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an asynchronous client's always is
     response.stream = _Bounded(response.stream)
     if (opened := _opened.get()) is not None:
@@ -66,12 +68,12 @@ async def _bound(response: httpx2.Response) -> None:
 
 @cache
 def tls() -> ssl.SSLContext:
-    """The system's certificates, or those of SSL_CERT_FILE: it takes a while to read them."""
+    """Load the system's certificates, or SSL_CERT_FILE. This takes a while."""
     return ssl.create_default_context()
 
 
 def client() -> httpx2.AsyncClient:
-    """A client for one SDK. Proxies are those of the environment."""
+    """Return a client for one SDK, with proxies from the environment."""
     return httpx2.AsyncClient(
         verify=tls(),
         headers={"Accept-Encoding": "identity"},

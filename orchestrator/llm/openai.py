@@ -1,4 +1,4 @@
-"""OpenAI, and every server that speaks its protocol (``/chat/completions``), by the ``openai`` SDK."""
+"""OpenAI and all servers with its protocol (``/chat/completions``), through the ``openai`` SDK."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
 from orchestrator.llm.streaming import Writing
 
-if TYPE_CHECKING:  # they take seconds to import: done in a thread, when the first question is asked
+if TYPE_CHECKING:  # the import takes seconds, so a thread does it at the first call
     import asyncio
 
     import httpx2
     import openai
 
-#: Where a piece of an answer has thoughts; the first that is there counts.
+#: Fields of a piece that contain reasoning. The first one present counts.
 THOUGHTS = ("reasoning_content", "reasoning")
 
-#: Why the model stopped: at its length limit, not willing to go on, or in the middle.
+#: ``finish_reason`` values for the length limit, for a refusal, and for a broken answer.
 CUT = ("length", "max_tokens", "model_length")
 REFUSED = ("content_filter",)
 BROKEN = ("error", "tool_calls", "function_call")
@@ -46,13 +46,13 @@ class OpenAI(Provider):
 
         self._http = http.client()
         client = openai.AsyncOpenAI(
-            api_key=self.setup.key or "none",  # which the SDK insists on, and does not send
+            api_key=self.setup.key or "none",  # the SDK requires it, but does not send it
             base_url=self.setup.url,
             max_retries=0,
             timeout=self._http.timeout,
             http_client=self._http,
         )
-        # the SDK takes them from the environment, and they are nothing of this server's
+        # the SDK takes them from the environment, but they are not meant for this server
         client.organization = client.project = None
         return client
 
@@ -85,19 +85,19 @@ class OpenAI(Provider):
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, TooLong):
-                raise ModelBroken(f"{cause} It was refused.") from None
+                raise ModelBroken(f"{cause} It was rejected.") from None
             failure = Failure(words(cause, type(cause).__name__))
             if ending.finish:
-                return ending.reply()  # only its end was lost
+                return ending.reply()  # only the end was lost
         except TooLong as error:
-            raise ModelBroken(f"{error} It was refused.") from None
+            raise ModelBroken(f"{error} It was rejected.") from None
         else:
             return ending.reply()
         raise failure
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         pictures = "pictures" not in request.without
-        # all servers but OpenAI's own know the older name
+        # all servers except OpenAI's know the older name
         limits = ("max_tokens", "max_completion_tokens")
         limit = next((one for one in limits[:: -1 if self._hosted else 1] if one not in request.without), "")
         arguments: dict[str, Any] = {
@@ -110,7 +110,7 @@ class OpenAI(Provider):
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
             limit: request.max_tokens,
-            "store": False if self._hosted else None,  # others do not know the word
+            "store": False if self._hosted else None,  # other servers do not know this field
         }
         if "stream" in request.without:
             del arguments["stream_options"]
@@ -124,7 +124,7 @@ class OpenAI(Provider):
 
 
 class _Ending:
-    """What the messages of an answer say beside its text."""
+    """Collects what the messages say beside the answer's text."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -137,7 +137,7 @@ class _Ending:
         self._tokens: tuple[int | None, int | None] = (None, None)
 
     def read(self, message: dict[str, Any], writing: Writing) -> None:
-        """Take the whole answer, or a piece of it; raises Failure for an error."""
+        """Process the whole answer, or a piece of it. Raises Failure for an error."""
         choice = responses.part(message, "choices", 0)
         delta = responses.part(choice, "delta") or (None if self._any_text else responses.part(choice, "message"))
         said = responses.text(responses.part(delta, "content")) or responses.text(responses.part(choice, "text"))
@@ -162,9 +162,9 @@ class _Ending:
         writing.answer(said)
 
     def reply(self) -> Reply:
-        """How the answer ended; raises Failure where it broke off."""
+        """Return how the answer ended. Raises Failure if it broke off."""
         if self._any_choice and not self.finish and not self._whole:
-            # llama-cpp-python ends a stream properly, but without a reason, when another request comes in
+            # llama-cpp-python ends a stream properly, but without a finish reason, when another request arrives
             raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
         return Reply(self._model, self.finish.lower() in CUT, *self._tokens, self._wrong())
 
@@ -175,7 +175,7 @@ class _Ending:
         if reason in REFUSED:
             return ModelRefused(f"The model {self._name} stopped: its answer is blocked ({reason}).")
         if not self._any_choice:
-            return ModelEmpty(f"The model {self._name} gave no answer at all.")
+            return ModelEmpty(f"The model {self._name} returned no answer.")
         if reason == "error" or (reason in BROKEN and not self._any_text):
             return ModelBroken(f"The model {self._name} stopped in the middle of its answer ({reason}).")
         return None
@@ -183,7 +183,7 @@ class _Ending:
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
     if not message.pictures:
-        return message.text  # a text that is a list of parts is not known to all servers
+        return message.text  # some servers do not accept a list of parts
     parts: list[dict[str, Any]] = [{"type": "text", "text": message.text}]
     for picture in message.pictures:
         data = base64.b64encode(picture.data).decode()
@@ -193,7 +193,7 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 
 
 def _failure(error: Any) -> Failure:
-    """A status that is no success. The SDK unwraps ``error`` of the body where there is one."""
+    """Convert an error status. The SDK unwraps ``error`` in the body."""
     body = error.body if isinstance(error.body, dict) else {}
     said = body.get("message") or body.get("detail") or (error.body if isinstance(error.body, str) else "")
     known = error.status_code in HTTPStatus._value2member_map_
@@ -202,7 +202,7 @@ def _failure(error: Any) -> Failure:
 
 
 def _told(error: Any) -> Failure:
-    """An error in the body of a success: so OpenRouter tells what went wrong at the server behind it."""
+    """Convert an error in a successful body. OpenRouter reports upstream errors in this way."""
     code = responses.part(error, "code")
     status = code if isinstance(code, int) and 400 <= code < 600 else HTTPStatus.BAD_GATEWAY
     said = responses.part(error, "message") or (error if isinstance(error, str) else "")

@@ -1,4 +1,4 @@
-"""What tokens cost: the table in prices.toml."""
+"""Token prices from prices.toml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 
 class Price(BaseModel):
-    """USD for a million tokens, from a day on."""
+    """USD per million tokens, valid from a day on."""
 
     model: str
     taken: date
@@ -23,15 +23,15 @@ class Price(BaseModel):
 
 @cache
 def prices() -> tuple[Price, ...]:
-    """All rows of the table, the latest first."""
+    """Return all rows of the table, latest first."""
     rows = tomllib.loads(Path(__file__).with_name("prices.toml").read_text())["price"]
     return tuple(sorted((Price(**row) for row in rows), key=lambda price: price.since, reverse=True))
 
 
 def cost(model: str, tokens_in: int, tokens_out: int, day: date | None = None) -> float | None:
-    """USD for so many tokens on a day (today); None for a model without a price.
+    """Return the cost in USD on a day (today), or None for a model without a price.
 
-    A name may have the provider before it, as gateways do, and the day of its version after it, as OpenAI does.
+    A name may have a provider prefix, as gateways use, and a version date, as OpenAI uses.
     """
     plain = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model.removeprefix("models/").rsplit("/", 1)[-1])
     day = day or datetime.now(UTC).date()

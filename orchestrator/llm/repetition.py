@@ -1,32 +1,31 @@
-"""Notices that a model repeats itself: small models do so until their limit, and nothing of it is of use.
+"""Detects that a model repeats itself. Small models do so until their limit, and the output is useless.
 
-Only exact repetition at the end of the text counts. Data may repeat itself too, so text without words must do it for
-longer.
+Only exact repetition at the end of the text counts. Data may repeat too, so text without words must repeat longer.
 """
 
 from __future__ import annotations
 
-#: Characters of the end that are looked at, and characters between two looks.
+#: Characters examined at the end, and characters between two examinations.
 LOOKED_AT, STRIDE = 24_000, 256
 
-#: Times that a block is repeated, with the characters that all of it must have.
+#: Minimum repetitions of a block, and minimum characters of all repetitions together.
 TIMES = ((4, 3_000), (6, 2_000))
 
-#: The same for a block with fewer letters than this, such as a row of zeros.
+#: The same for a block with fewer letters, such as a row of zeros.
 LETTERS, PLAIN_TIMES, PLAIN_CHARACTERS = 4, 30, 6_000
 
-#: Characters of the end that are searched for before it, and how many places are tried.
+#: Length of the end that is searched for earlier, and the maximum number of places tried.
 ANCHORS, PLACES = (40, 300), 5
 
 
 def period(text: str) -> int:
-    """The length of the block that the end of a text repeats; 0 where it does not."""
+    """Return the length of the block that the end of a text repeats, or 0."""
     text = text[-LOOKED_AT:]
     tried: set[int] = set()
     for anchor in ANCHORS:
         end, at = text[-anchor:], len(text) - 1
         for _ in range(PLACES):
-            at = text.rfind(end, 0, at)  # the place may overlap the end, as it does for a short block
+            at = text.rfind(end, 0, at)  # the place may overlap the end if the block is short
             if at < 0:
                 break
             length = len(text) - anchor - at
@@ -38,7 +37,7 @@ def period(text: str) -> int:
 
 
 def once(text: str, length: int) -> str:
-    """A text whose end repeats a block of this length, with the block once."""
+    """Return the text with the repeated block of this length kept once."""
     begin = len(text) - length
     while begin > 0 and text[begin - 1] == text[begin - 1 + length]:
         begin -= 1

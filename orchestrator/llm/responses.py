@@ -1,4 +1,4 @@
-"""Reads what servers send: streams of events or one JSON, and fields that are not always what they should be."""
+"""Parses server responses: event streams or JSON, with tolerance for malformed fields."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from orchestrator.llm.retries import Failure
 
-#: A line of a stream of events, see https://html.spec.whatwg.org/multipage/server-sent-events.html.
+#: Line ends of an event stream, see https://html.spec.whatwg.org/multipage/server-sent-events.html.
 FIELD = re.compile(rb"(data|event|id|retry)?(:|$)")
 
-#: The data of the event that ends a stream of OpenAI's.
+#: Data of the last event in an OpenAI stream.
 DONE = "[DONE]"
 
 
 async def messages(chunks: AsyncIterator[bytes], protocol: str) -> AsyncIterator[dict[str, Any]]:
-    """The JSON objects of a body, whether it is a stream of events or one object; ``{}`` stands for DONE.
+    """Yield the JSON objects of an event stream or a JSON body. ``{}`` stands for DONE.
 
-    Raises Failure where it is neither. A server may stream though it was not asked to, and the reverse.
+    Raises Failure for anything else. Servers may stream unasked, or not stream although asked.
     """
     found = False
     async for data in _data(chunks):
@@ -43,7 +43,7 @@ async def messages(chunks: AsyncIterator[bytes], protocol: str) -> AsyncIterator
 
 
 async def _data(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """The data of each event; the whole body where it is no stream of events."""
+    """Yield the data of each event, or the whole body if it is not an event stream."""
     data: list[bytes] = []
     rest = b""
     is_stream = False
@@ -80,7 +80,7 @@ async def _data(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def part(value: Any, *path: str | int) -> Any:
-    """What is at a path in JSON; None where it has another shape."""
+    """Return the value at a path in JSON, or None if the JSON has another shape."""
     for key in path:
         if isinstance(key, int):
             value = value[key] if isinstance(value, list) and len(value) > key else None
@@ -90,7 +90,7 @@ def part(value: Any, *path: str | int) -> Any:
 
 
 def text(value: Any) -> str:
-    """The text of a content: a text itself, a list of parts, or one part."""
+    """Return the text of a content field: a string, a list of parts, or one part."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -101,5 +101,5 @@ def text(value: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """A number of tokens; None where it is none."""
+    """Return a token count, or None if the value is not one."""
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None

@@ -1,6 +1,6 @@
-"""When a question is asked again, and after how long: the one policy for every kind of model.
+"""The retry policy of all providers.
 
-The SDKs' own retries are off. What they raise becomes a Failure, which knows nothing of them.
+The SDKs' own retries are off. Their exceptions become a Failure, which is independent of the SDK.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Called before a wait, with its seconds and why.
+#: Called before a wait with its seconds and the reason.
 OnWait = Callable[[float, str], None]
 
-#: Too early, a conflict or a timeout, too many: the same request may do better later. So may all of 5xx but 501.
+#: Retryable statuses: too early, conflict, timeout, too many requests. All 5xx except 501 are retryable too.
 AGAIN = (408, 409, 425, 429)
 
 
 class Failure(Exception):
-    """A request that got no answer, told without the SDK that it was made with.
+    """A request without an answer, independent of the SDK.
 
-    ``status`` is that of HTTP, or None where there was none; ``words`` are the server's, or the network's.
+    ``status`` is the HTTP status, or None without a response. ``words`` is the message of the server or the network.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class Failure(Exception):
 
     @property
     def error(self) -> dict[str, Any]:
-        """The ``error`` of the body, which both protocols have; empty where it has another shape."""
+        """The ``error`` object of the body, as in both protocols. Empty if the body has another shape."""
         body = self.body[0] if isinstance(self.body, list) and self.body else self.body
         error = body.get("error") if isinstance(body, dict) else None
         return error if isinstance(error, dict) else {}
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may do better later."""
+        """Return whether a retry may succeed."""
         if self.error.get("code") == "insufficient_quota":
-            return False  # a 429 that means: the account has no money
+            return False  # this 429 means that the account has no credit
         return self.status is None or self.status in AGAIN or (self.status >= 500 and self.status != 501)
 
     @property
     def asked_seconds(self) -> float | None:
-        """The seconds that the server asks to wait: from a header, or from Google's RetryInfo in the body."""
+        """The wait that the server asks for, from a header or from Google's RetryInfo in the body."""
         for detail in self.error.get("details") or []:
             if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-                # a Duration as JSON has it, see google/protobuf/duration.proto
+                # a Duration in JSON, see google/protobuf/duration.proto
                 found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
                 if found:
                     return float(found[1])
@@ -65,7 +65,7 @@ class Failure(Exception):
 
 
 def _retry_after(value: str) -> float | None:
-    """Seconds, or a date, see RFC 9110, 10.2.3."""
+    """Parse Retry-After, which is seconds or a date (RFC 9110, 10.2.3)."""
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
     try:
@@ -79,10 +79,10 @@ def _retry_after(value: str) -> float | None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a request is made, and the longest first and any further wait in seconds.
+    """The number of attempts, and the maximum first and later waits in seconds.
 
-    Where the server names no time, waits grow by two, and each is drawn from the whole of its range ("full jitter"):
-    many that failed together do not come back together.
+    Without a time from the server, the maximum doubles after each failure and the wait is random below it ("full
+    jitter"). So clients that failed together do not retry together.
     """
 
     tries: int = 8
@@ -91,7 +91,7 @@ class Pace:
     draw: Callable[[float, float], float] = field(default=random.uniform)
 
     def wait(self, failed: int, failure: Failure) -> float:
-        """Seconds to wait after so many failures."""
+        """Return the seconds to wait after this many failures."""
         asked = failure.asked_seconds
         if asked is not None:
             return asked + self.draw(0, self.first)
@@ -99,9 +99,9 @@ class Pace:
 
 
 async def persist(send: Callable[[], Awaitable[T]], pace: Pace, end: float, on_wait: OnWait | None = None) -> T:
-    """What ``send`` gives, asked again where that may help; raises the last Failure.
+    """Call ``send`` with retries. Raises the last Failure.
 
-    ``end`` is a time of the event loop: a wait that would last longer is not begun.
+    ``end`` is a time of the event loop. A wait beyond it is not started.
     """
     failed = 0
     while True:

@@ -1,4 +1,4 @@
-"""What a kind of model needs to know."""
+"""The configuration of a model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from orchestrator.llm.retries import Pace
 
 @dataclass(frozen=True)
 class Setup:
-    """Whom to ask. ``name``, ``url`` and ``key`` come from the settings that ``named`` has for them.
+    """Server and model. ``named`` has the setting behind each of ``name``, ``url`` and ``key``.
 
-    ``seconds`` is the time for one question; ``secrets`` are what may be in no text that comes from here;
-    ``concurrency`` is how many questions the server gets at the same time.
-    ``own``: the server is on this machine or in a private network.
+    ``seconds`` limits one question. No text may contain ``secrets``. ``concurrency`` limits the calls to the server at
+    a time. ``own`` is true for a server on this machine or in a private network.
     """
 
     name: str

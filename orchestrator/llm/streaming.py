@@ -1,4 +1,4 @@
-"""What a model writes in one call, as it arrives: the answer, its thoughts, and whether it repeats itself."""
+"""Receives one call's output as it streams: the answer, the reasoning, and repetition."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from orchestrator.llm.thoughts import Sieve
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of an answer as it streams.
+    """A piece of a streaming answer.
 
-    ``reasoning``: it belongs to the model's separate thoughts, never to the answer. ``restart``: what arrived before
-    counts no more, and the text begins again with this piece.
+    ``reasoning`` marks the model's separate reasoning. ``restart`` discards everything before; the text begins again
+    here.
     """
 
     text: str
@@ -26,7 +26,7 @@ OnPart = Callable[[Part], None]
 
 
 class Repeats(Exception):
-    """The model repeats itself: nothing more is read."""
+    """The model repeats itself. Reading stops."""
 
 
 class Writing:
@@ -35,12 +35,12 @@ class Writing:
     def __init__(self, on_part: OnPart | None = None) -> None:
         self._on_part = on_part
         self._sieve = Sieve()
-        self._thoughts: list[str] = []  # told apart by the server itself
-        self._tail = ""  # the end of what was written last, answer or thought
+        self._thoughts: list[str] = []  # separated by the server
+        self._tail = ""  # the end of the latest text, answer or reasoning
         self._in_thoughts = False
         self._unseen = 0
-        self.pieces = 0  # mostly a token each
-        self.shown = False  # whether somebody was told of a piece
+        self.pieces = 0  # usually one token each
+        self.shown = False  # whether a callback got a piece
         self._loop = 0
 
     @property
@@ -53,21 +53,21 @@ class Writing:
         return "".join(self._thoughts) + self._sieve.reasoning
 
     def answer(self, text: str) -> None:
-        """Take a piece of the answer; raises Repeats."""
+        """Take a piece of the answer. Raises Repeats."""
         if text:
             for piece in self._sieve.take(text):
                 self._emit(Part(piece.text, piece.reasoning, piece.restart))
             self._look(text, False)
 
     def thought(self, text: str) -> None:
-        """Take a piece of what the server itself calls a thought; raises Repeats."""
+        """Take a piece of the server's separate reasoning. Raises Repeats."""
         if text:
             self._thoughts.append(text)
             self._emit(Part(text, True))
             self._look(text, True)
 
     def end(self, cut: bool) -> bool:
-        """The call is over; returns whether the text was ``cut`` while it repeated itself."""
+        """End the call. Returns whether the text was ``cut`` while it repeated itself."""
         for piece in self._sieve.end():
             self._emit(Part(piece.text, piece.reasoning, piece.restart))
         if cut and not self._loop:

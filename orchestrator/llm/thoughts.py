@@ -1,8 +1,8 @@
-"""Separates a model's answer from its thoughts, while the text arrives in pieces.
+"""Separates a model's answer from its reasoning while the text streams.
 
-Servers that do not know a model's chat template leave the marks of its thoughts in the text: ``<think>…</think>`` and
-its kin, Mistral's ``[THINK]…[/THINK]``, and the channels of gpt-oss. Some templates open the thought in the prompt, so
-only its end appears.
+A server that does not know a model's chat template leaves the reasoning marks in the text: ``<think>…</think>`` and
+similar, Mistral's ``[THINK]…[/THINK]``, and the channels of gpt-oss. Some templates open the reasoning in the prompt,
+so only its end mark appears.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: Marks that open a thought, each with the mark that ends it; in lower case.
+#: Opening marks of reasoning with their closing marks, in lower case.
 PAIRS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -21,29 +21,29 @@ PAIRS = {
 OPEN = re.compile("|".join(map(re.escape, PAIRS)), re.IGNORECASE)
 CLOSE = re.compile("|".join(map(re.escape, PAIRS.values())), re.IGNORECASE)
 
-#: How a message of gpt-oss begins and ends, see https://cookbook.openai.com/articles/openai-harmony.
+#: Start and end of a gpt-oss message, see https://cookbook.openai.com/articles/openai-harmony.
 CHANNEL = re.compile(r"(?:<\|start\|>assistant)?<\|channel\|>(\w+)[^\n]{0,100}?<\|message\|>")
 CHANNEL_ENDS = re.compile(r"<\|(?:end|return|call)\|>|(?=<\|(?:start|channel)\|>)")
 
-#: Characters that the beginning of such a message may have.
+#: Maximum characters of the start of such a message.
 CHANNEL_CHARACTERS = 200
 
-#: What a piece of text may end with a part of.
+#: Marks of which a piece may end with a part.
 MARKS = (*PAIRS.values(), "<|start|>", "<|channel|>", "<|end|>", "<|return|>", "<|call|>")
 LONGEST = max(map(len, MARKS)) - 1
 
 BLANK = re.compile(r"\s*")
 
-#: A line that opens or closes a fenced code block, see CommonMark 0.31, 4.5.
+#: A line that opens or closes a fenced code block (CommonMark 0.31, 4.5).
 FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^`\n]*)\s*")
 
-#: Characters of a line that say whether it is such a line.
+#: Characters of a line that are enough to recognise a fence.
 HEAD = 200
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the text. ``restart``: what was taken for the answer so far is part of the thoughts."""
+    """A piece of the text. ``restart`` says that the answer so far was reasoning."""
 
     text: str
     reasoning: bool
@@ -51,18 +51,18 @@ class Piece:
 
 
 class Sieve:
-    """Takes a text piece by piece; ``answer`` and ``reasoning`` are exact after ``end``."""
+    """Takes a text piece by piece. ``answer`` and ``reasoning`` are exact after ``end``."""
 
     def __init__(self) -> None:
         self._answer: list[str] = []
         self._reasoning: list[str] = []
-        self._before = ""  # what was taken for the answer until the last end of a thought
-        self._text, self._at = "", 0  # from here on nothing is taken yet: it may be the beginning of a mark
+        self._before = ""  # text assumed to be the answer, up to the last end mark
+        self._text, self._at = "", 0  # text not processed yet, because it may begin a mark
         self._mode = "start"
-        self._close = CLOSE  # what ends the present thought
+        self._close = CLOSE  # closing mark of the current reasoning
         self._channels = False
         self._begin_line()
-        self._fence = ""  # the fence of the code block that is open
+        self._fence = ""  # fence of the open code block
 
     @property
     def answer(self) -> str:
@@ -73,14 +73,14 @@ class Sieve:
         return "".join(self._reasoning)
 
     def take(self, text: str) -> list[Piece]:
-        """Take a piece; returns what is known of it, and of what was held back."""
+        """Take a piece. Returns the text that is now certain, including text held back before."""
         self._text, self._at = self._text[self._at :] + text, 0
         return self._steps(final=False)
 
     def end(self) -> list[Piece]:
         """Take the text as complete."""
         pieces = self._steps(final=True)
-        if self._before.strip() and not self.answer.strip():  # nothing follows the mark, so it ended no thought
+        if self._before.strip() and not self.answer.strip():  # nothing follows the mark, so it did not end reasoning
             before, _, after = self.reasoning.rpartition(self._before)
             self._answer, self._reasoning = [self._before], [before, after]
             pieces.append(Piece(self._before, False, restart=True))
@@ -93,10 +93,10 @@ class Sieve:
             pass
         return pieces
 
-    # Each step takes some of the text; it returns whether another one can take more.
+    # Each step consumes text and returns whether another step can continue.
 
     def _start(self, pieces: list[Piece], final: bool) -> bool:
-        """At the beginning, or after a thought: whether a thought follows."""
+        """Handle the start of the text, or the end of reasoning. Returns whether reasoning follows."""
         self._at = BLANK.match(self._text, self._at).end()  # type: ignore[union-attr]
         if self._at == len(self._text):
             return False
@@ -146,7 +146,7 @@ class Sieve:
         return False
 
     def _mark(self, begin: int, end: int) -> re.Match[str] | None:
-        """The end of a thought in this part of a line; none in a code block or in inline code."""
+        """Find the end mark of reasoning in this part of a line, outside of code blocks and inline code."""
         if self._fence:
             return None
         for found in CLOSE.finditer(self._text, begin, end):
@@ -155,7 +155,7 @@ class Sieve:
         return None
 
     def _begin_line(self) -> None:
-        self._head, self._ticks = "", 0  # the beginning of the present line, and its backticks so far
+        self._head, self._ticks = "", 0  # the start of the current line, and its backticks so far
 
     def _end_line(self) -> None:
         found = FENCE.fullmatch(self._head) if len(self._head) < HEAD else None
@@ -166,7 +166,7 @@ class Sieve:
         self._begin_line()
 
     def _supersede(self, pieces: list[Piece], mark: re.Match[str]) -> None:
-        """What was taken for the answer was a thought."""
+        """Turn the answer so far into reasoning."""
         pieces.append(Piece("", False, restart=True))
         self._before = self.answer + self._text[self._at : mark.start()]
         self._answer = []
@@ -182,7 +182,7 @@ class Sieve:
 
 
 def _may_begin(text: str) -> bool:
-    """Whether more of the text may make it the beginning of a thought."""
+    """Return whether more text may turn it into the start of reasoning."""
     low = text.lower()
     if low.startswith(("<|channel|>", "<|start|>assistant")):
         return len(low) < CHANNEL_CHARACTERS
@@ -190,7 +190,7 @@ def _may_begin(text: str) -> bool:
 
 
 def _held(text: str) -> int:
-    """Characters at the end of a text that may be the beginning of a mark."""
+    """Return the number of final characters that may begin a mark."""
     end = text[-LONGEST:].lower()
     for at, character in enumerate(end):
         if character in "<[" and any(mark.startswith(end[at:]) for mark in MARKS):

@@ -1,1 +1,1 @@
-"""From a request to a plan without a model: steps, limits, templates."""
+"""Plans without a model: steps, limits and templates."""

@@ -1,4 +1,4 @@
-"""The phrases by which a prompt names a template. Only a prompt that is a phrase as a whole matches: half is none."""
+"""Phrases that select a template. A prompt must be a whole phrase; a partial match does not count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.planning.template_inputs import Input, Value
 
-#: Characters of a prompt that can be a phrase.
+#: Maximum characters of a prompt that can match a phrase.
 CHARACTERS = 1000
 
 SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -17,7 +17,7 @@ SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase of a template, with the literal texts around its slots."""
+    """A phrase of a template, split into its slots and the literal text between them."""
 
     text: str
     template: str
@@ -26,34 +26,36 @@ class Phrase:
 
     @classmethod
     def parse(cls, text: str, template: str, inputs: Mapping[str, Input]) -> Phrase:
-        """Raises ValueError for a slot that is no input, and for slots that nothing divides."""
+        """Parse a phrase. Raises ValueError for unknown slots and for slots without text between them."""
         parts = SLOT.split(tidy(text))
         literals, slots = [_fold(part) for part in parts[::2]], parts[1::2]
         if any("{" in part or "}" in part for part in literals):
-            raise ValueError(f"the phrase {text!r} has a brace that is no slot such as {{name}}")
+            raise ValueError(f"the phrase {text!r} has a brace outside of a slot such as {{name}}")
         if unknown := [slot for slot in slots if slot not in inputs]:
-            raise ValueError(f"the phrase {text!r} has a slot for {unknown[0]}, which is none of the inputs")
+            raise ValueError(f"the phrase {text!r} has a slot for {unknown[0]}, but the template has no such input")
         if len(set(slots)) < len(slots):
-            raise ValueError(f"the phrase {text!r} has two slots of one name")
+            raise ValueError(f"the phrase {text!r} has two slots with the same name")
         if not any(part.strip() for part in literals) or any(not part.strip() for part in literals[1:-1]):
-            raise ValueError(f"the phrase {text!r} has nothing but slots, or nothing between two of them")
+            raise ValueError(f"the phrase {text!r} needs text, and text between any two slots")
         return cls(text, template, literals, slots)
 
     @property
     def rank(self) -> tuple[bool, int, str]:
-        """The order in which phrases are tried: without slots first, then by the amount of literal text."""
+        """Return the key that orders phrases for matching: those without slots first, then by the amount of literal
+        text.
+        """
         return bool(self.slots), -sum(map(len, self.literals)), self.text
 
     @property
     def shape(self) -> tuple[str, ...]:
-        """What no two templates may have in common."""
+        """Return the part of a phrase that two templates must not share."""
         return tuple(self.literals)
 
     def match(self, prompt: str, inputs: Mapping[str, Input]) -> dict[str, Value] | None:
-        """The values of the slots, where a tidied prompt as a whole is this phrase.
+        """Return the values of the slots if the tidied prompt is this phrase, else None.
 
-        Each slot takes the least text that it can, so this takes one pass. A slot whose text is not of its input's type
-        is no match; a value out of bounds is one.
+        Each slot takes as little text as possible, so one pass is enough. A slot text of the wrong type is no match; a
+        value out of bounds still matches.
         """
         folded = _fold(prompt)
         first, last = self.literals[0], self.literals[-1]
@@ -77,12 +79,12 @@ class Phrase:
 
 
 def tidy(text: str) -> str:
-    """Without what does not matter: white space, and the mark at the end."""
+    """Remove extra white space and the final punctuation mark."""
     return re.sub(r"\s+", " ", text).strip().rstrip(".!?").strip()
 
 
 def nearest(prompt: str, phrases: list[Phrase]) -> Phrase | None:
-    """The phrase that a prompt may have been meant to be."""
+    """Return the phrase that is most similar to a prompt."""
     if len(prompt) > 200:
         return None
     known = {_fold(phrase.text): phrase for phrase in phrases}
@@ -91,5 +93,5 @@ def nearest(prompt: str, phrases: list[Phrase]) -> Phrase | None:
 
 
 def _fold(text: str) -> str:
-    """In lower case, and of the same length: what stands at a place in one stands there in the other."""
+    """Convert to lower case without changing the length, so that positions stay the same."""
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)

@@ -1,6 +1,8 @@
-"""How values reach a template's steps: ``{{name}}`` becomes a quoted word in a shell script, a literal in Python code.
+"""Inserts values into a template's steps. ``{{name}}`` becomes a quoted word in a shell script, or a literal in Python
+code.
 
-Values are put in only where they stay values; a placeholder anywhere else is refused when the template is read.
+A placeholder is allowed only where the inserted value cannot become code. All others are refused when the template is
+read.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*(['\"]?)([\w.-]+)\2(?=[\s;|&)<>]|$)")
 
 
 def names(source: str) -> set[str]:
-    """The inputs that a source takes in."""
+    """Return the inputs that a source uses."""
     return set(PLACEHOLDER.findall(source))
 
 
 def fill_shell(script: str, values: Mapping[str, Value], files: Sequence[str]) -> str:
-    """The script with each placeholder as a quoted word, ``{{files}}`` as one word for each file."""
+    """Fill in a script: each placeholder becomes a quoted word, ``{{files}}`` one word per file."""
 
     def word(found: re.Match[str]) -> str:
         if found[1] == FILES:
@@ -38,23 +40,24 @@ def fill_shell(script: str, values: Mapping[str, Value], files: Sequence[str]) -
 
 
 def fill_python(code: str, values: Mapping[str, Value], files: Sequence[str]) -> str:
-    """The code with each placeholder as a literal, ``{{files}}`` as a list of strings."""
+    """Fill in code: each placeholder becomes a literal, ``{{files}}`` a list of strings."""
 
     def literal(found: re.Match[str]) -> str:
         value = [_no_option(name) for name in files] if found[1] == FILES else values[found[1]]
-        # ascii: the same text in any encoding; parentheses: -1 ** 2 is not (-1) ** 2
+        # ascii() gives the same text in any encoding. The parentheses are for negative numbers: -1 ** 2 is not (-1) **
+        # 2.
         return f"({value})" if isinstance(value, int | float) and value < 0 else ascii(value)
 
     return PLACEHOLDER.sub(literal, code)
 
 
 def _no_option(name: str) -> str:
-    """A file's name that no program takes for an option."""
+    """Return a file name that programs cannot mistake for an option."""
     return f"./{name}" if name.startswith("-") else name
 
 
 def check_shell(script: str, known: Collection[str]) -> None:
-    """Raise ValueError for a placeholder that is not known, or that stands where quoting would not protect."""
+    """Raise ValueError for an unknown placeholder, or for one in a place that quoting does not protect."""
     _known(script, known)
     plain = _plain_parts(script)
     for found in PLACEHOLDER.finditer(script):
@@ -68,30 +71,32 @@ def check_shell(script: str, known: Collection[str]) -> None:
 
 
 def check_python(code: str, known: Collection[str]) -> None:
-    """Raise ValueError for code that does not parse, and for a placeholder that is not known or no expression."""
+    """Raise ValueError for invalid Python, an unknown placeholder, or a placeholder that is not an expression."""
     _known(code, known)
     count = len(PLACEHOLDER.findall(code))
-    name = "placeholder_" + "x" * len(code)  # longer than the code: nothing in it is called so
+    name = "placeholder_" + "x" * len(code)  # longer than the code, so that it cannot clash with a name in it
     try:
         tree = ast.parse(PLACEHOLDER.sub(name, code))
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise ValueError(f"the code is no Python: {error}") from None
+        raise ValueError(f"the code is not valid Python: {error}") from None
     if sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree)) != count:
-        raise ValueError("a placeholder must stand where an expression stands, not in a string or a comment")
+        raise ValueError("a placeholder must be an expression, not part of a string or a comment")
 
 
 def _known(source: str, known: Collection[str]) -> None:
     for name in sorted(names(source) - set(known)):
-        raise ValueError(f"{{{{{name}}}}} is none of its inputs ({', '.join(sorted(known)) or 'it has none'})")
+        raise ValueError(
+            f"{{{{{name}}}}} is not an input of the template ({', '.join(sorted(known)) or 'it has none'})"
+        )
 
 
 def _plain_parts(script: str) -> list[bool]:
-    """For each character of a shell script whether it is outside of quotes, comments, here-documents and (( )).
+    """Return for each character whether it is outside of quotes, comments, here-documents and (( )).
 
-    This knows less of shells than a shell: what it cannot tell, it says to be inside.
+    This is not a full shell parser. If it cannot tell, it answers inside.
     """
     plain = [True] * (len(script) + 1)
-    waiting: list[str] = []  # patterns of the last lines of here-documents that begin at the next line
+    waiting: list[str] = []  # end patterns of the here-documents that begin on the next line
     at, dollar = 0, False
     while at < len(script):
         character, end = script[at], at + 1
@@ -129,12 +134,12 @@ def _plain_parts(script: str) -> list[bool]:
 
 
 def _balanced(text: str) -> bool:
-    """Whether a text in double quotes is whole: a quote within its ``$( )`` would only seem to end it."""
+    """Return whether a double-quoted text ends here. A quote inside its ``$( )`` must not end it."""
     return text.count("(") == text.count(")") and text.count("{") == text.count("}") and text.count("`") % 2 == 0
 
 
 def _after(script: str, mark: str, begin: int, escapes: bool = False) -> int:
-    """Where the text goes on after a mark; at its end, where there is none."""
+    """Return the position after a mark, or the end of the text if there is no mark."""
     pattern = rf"(?:\\.|(?!{re.escape(mark)}).)*" if escapes else rf"(?:(?!{re.escape(mark)}).)*"
     found = re.compile(pattern, re.DOTALL).match(script, begin)
     return min(len(script), (found.end() if found else begin) + len(mark))

@@ -1,4 +1,4 @@
-"""From a request to a plan, without a model: given steps, fenced code blocks, or a template."""
+"""Plans a request without a model: given steps, fenced code blocks, or a template."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from orchestrator.planning.steps import STEPS, FileStep, PythonStep, ShellStep, 
 from orchestrator.planning.template_inputs import Value
 from orchestrator.planning.templates import Files, Template, Templates
 
-#: The info string of a fenced code block → the kind of step.
+#: Info string of a fenced code block → kind of the step.
 LANGUAGES = {
     "bash": "shell", "sh": "shell", "shell": "shell",
     "python": "python", "python3": "python", "py": "python",
 }  # fmt: skip
 
-#: A line that opens or closes a block, see CommonMark 0.31, 4.5; a list around it may indent it further.
+#: A line that opens or closes a block (CommonMark 0.31, 4.5). Inside a list it may have more indent.
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
 
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -32,7 +32,7 @@ Planned = list[ShellStep | PythonStep | FileStep]
 
 
 class Wanted(Protocol):
-    """What a plan is made of: these parts of a ``ScheduleRequest``."""
+    """The fields of a ``ScheduleRequest`` that a plan needs."""
 
     @property
     def prompt(self) -> str | None: ...
@@ -46,40 +46,40 @@ class Wanted(Protocol):
 
 @dataclass
 class Plan:
-    """The steps of a job, who made them, and what comes with them."""
+    """The steps of a job, their origin, and what the template adds."""
 
     planned_by: str
     steps: Planned
     outputs: list[str] = field(default_factory=list)
-    #: The network that the template asks for; None where it has no opinion.
+    #: The network that the template asks for; None if it asks for none in particular.
     network: str | None = None
-    #: The values of the template's inputs, given or by default.
+    #: The values of the template's inputs, given or default.
     inputs: dict[str, Value] = field(default_factory=dict)
-    #: The template's own files, to be laid into the workspace as if they had been uploaded.
+    #: The template's sample files, which go into the workspace like uploads.
     sample: list[Path] = field(default_factory=list)
 
 
 def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bool) -> Plan:
-    """The plan of a request and the names of its uploads; raises BadRequest (422) that says what would make one.
+    """Plan a request with these upload names. Raises BadRequest (422) that says how to get a plan.
 
-    Where there is a model, a prompt is for it.
+    If there is a model, it plans every prompt.
     """
     prompt = wanted.prompt or ""
     if wanted.template is not None:
         if wanted.template not in templates.all:
             known = ", ".join(templates.all) or "none"
-            raise invalid("template", f"there is no template {wanted.template[:80]!r}; there are: {known}")
+            raise invalid("template", f"there is no template {wanted.template[:80]!r}; templates: {known}")
         match = templates.match(prompt, only=wanted.template)
         return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
     if wanted.steps:
         return Plan("request", wanted.steps)
     if model:
         if wanted.inputs:
-            raise invalid("inputs", "only a template has inputs; name it as template")
+            raise invalid("inputs", "inputs need a template; name it in `template`")
         return Plan(MODEL, [])
     if blocks := fenced_steps(prompt):
         if wanted.inputs:
-            raise invalid("inputs", "only a template has inputs; this prompt has code blocks, which run as they are")
+            raise invalid("inputs", "inputs need a template, but this prompt has code blocks")
         return Plan("code-blocks", blocks)
     if match := templates.match(prompt):
         return _of_template(match[0], match[1], wanted.inputs, uploads, templates)
@@ -109,7 +109,7 @@ def _of_template(
 
 
 def _values(name: str, template: Template, slots: dict[str, Value], given: dict[str, Value]) -> dict[str, Value]:
-    """A value for each input: from the phrase or from `inputs`, which must not disagree, else the default."""
+    """Return a value for each input: from the phrase or `inputs`, which must agree, else the default."""
     for key in given:
         if key not in template.inputs:
             known = ", ".join(template.inputs) or "none"
@@ -118,13 +118,15 @@ def _values(name: str, template: Template, slots: dict[str, Value], given: dict[
     for key, kind in template.inputs.items():
         found = given.get(key, slots.get(key, kind.default))
         if found is None:
-            raise invalid(f"inputs.{key}", f"the template {name} needs it: {kind.about} It must be {kind.bounds}")
+            raise invalid(
+                f"inputs.{key}", f"the template {name} needs this input: {kind.about} It must be {kind.bounds}"
+            )
         try:
             values[key] = kind.check(found)
         except ValueError as error:
             raise invalid(f"inputs.{key}", str(error)) from None
         if key in given and key in slots and given[key] != slots[key]:
-            raise invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give it once")
+            raise invalid(f"inputs.{key}", f"is {given[key]!r}, but the prompt says {slots[key]!r}; give one of them")
     return values
 
 
@@ -139,15 +141,15 @@ def _check_files(name: str, files: Files, uploads: Sequence[str], sample: bool) 
 
 
 def invalid(name: str, message: str) -> BadRequest:
-    """The answer to a field that is wrong."""
+    """Build the error for an invalid field."""
     error = {"field": name, "message": message}
     return BadRequest(422, "invalid", "Invalid request", f"{name}: {message.rstrip('.')}.", errors=[error])
 
 
 def fenced_steps(prompt: str) -> Planned:
-    """The fenced code blocks of a prompt as steps, in order.
+    """Return the fenced code blocks of a prompt as steps, in order.
 
-    Raises BadRequest for a block that cannot be run: none is passed over in silence.
+    Raises BadRequest for a block that cannot run, instead of skipping it.
     """
     found: list[dict[str, str]] = []
     fence, indent, kind, begin, lines = "", 0, "", 0, list[str]()
@@ -170,13 +172,11 @@ def fenced_steps(prompt: str) -> Planned:
     if fence:
         raise _bad_block(begin, "is not closed")
     if len(found) > STEPS:
-        raise BadRequest(422, "no-plan", "No plan", f"The prompt has {len(found)} code blocks; {STEPS} can be run.")
+        raise BadRequest(422, "no-plan", "No plan", f"The prompt has {len(found)} code blocks; the maximum is {STEPS}.")
     try:
         return TypeAdapter(Steps).validate_python(found) if found else []
     except ValidationError as error:
-        raise BadRequest(
-            422, "no-plan", "No plan", f"A code block cannot be run: {error.errors()[0]['msg']}."
-        ) from None
+        raise BadRequest(422, "no-plan", "No plan", f"A code block is invalid: {error.errors()[0]['msg']}.") from None
 
 
 def _bad_block(line: int, what: str) -> BadRequest:
@@ -184,8 +184,7 @@ def _bad_block(line: int, what: str) -> BadRequest:
         422,
         "no-plan",
         "No plan",
-        f"The code block at line {line} of the prompt {what}. A block that is to be run begins with ```bash or "
-        "```python and ends with ```.",
+        f"The code block at line {line} of the prompt {what}. Blocks begin with ```bash or ```python and end with ```.",
     )
 
 
@@ -196,9 +195,9 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         422,
         "no-plan",
         "No plan",
-        "No plan could be made of the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+        "No plan fits the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
         "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) "
         f"into the prompt, or use the phrase of a template as the whole prompt.{meant} "
-        f"Templates: {', '.join(templates.all)}; GET /templates says their phrases.",
+        f"Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

@@ -1,4 +1,4 @@
-"""Steps as the record has them, from steps as a plan has them; and as the agent gets them."""
+"""Converts steps: from a plan to the store's rows, and from rows to the agent's messages."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from protocol import messages
 
 
 def rows_of(job: Job, steps: Sequence[ShellStep | PythonStep | FileStep], first: int) -> list[Step]:
-    """The rows of a plan whose first step has this number, with that of the job's acceptance command at the end."""
+    """Return the rows of a plan from this step number on. The job's acceptance command comes last."""
     rows = [_row(job, number, step) for number, step in enumerate(steps, first)]
     return [*rows, *([check_row(job, job.check_command)] if job.check_command else [])]
 
 
 def check_row(job: Job, command: str) -> Step:
-    """The acceptance command as a step."""
+    """Return the row of the acceptance command."""
     title = "Acceptance command"
     return Step(job_id=job.id, number=messages.CHECK, kind="check", title=title, source=command, seconds=job.seconds)
 
 
 def planned_step(row: Step) -> messages.PlannedStep:
-    """A step as the agent gets it."""
+    """Return a step as the agent receives it."""
     kind: messages.StepKind = row.kind  # type: ignore[assignment]
     return messages.PlannedStep(
         row.number, kind, row.title, row.source, row.seconds, row.path, row.args, row.background
@@ -31,7 +31,7 @@ def planned_step(row: Step) -> messages.PlannedStep:
 
 
 def source_of(step: ShellStep | PythonStep | FileStep) -> str:
-    """What a step does, whatever its kind."""
+    """Return the source of a step of any kind."""
     if isinstance(step, FileStep):
         return step.content
     if isinstance(step, ShellStep):

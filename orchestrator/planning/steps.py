@@ -1,4 +1,4 @@
-"""What a job can ask for: its plan, and the limits it runs under. Every text and every list is bounded."""
+"""The steps and limits that a job can request. Every text and list is bounded."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from orchestrator.sizes import Size, show_size, size_schema
 
-#: Characters of a prompt, of a step's source, and of an acceptance command.
+#: Maximum characters of a prompt, a step's source, and an acceptance command.
 PROMPT_CHARACTERS, SOURCE_CHARACTERS, CHECK_CHARACTERS = 100_000, 500_000, 10_000
 
-#: Steps of a plan, declared outputs, labels.
+#: Maximum numbers of steps, declared outputs, and labels.
 STEPS, OUTPUTS, LABELS = 100, 50, 32
 
-#: Arguments of a script.
+#: Maximum number of a script's arguments.
 ARGUMENTS = 100
 
-#: Seconds that a job or a step may ask for.
+#: Maximum seconds of a job or a step.
 MOST_SECONDS = 86_400
 
-#: Bytes: of a container's memory, of a ZIP's workspace part.
+#: Bounds in bytes of a container's memory and of the workspace files in a ZIP.
 LEAST_MEMORY = 64 * 2**20
 LEAST_ZIP, MOST_ZIP = 2**16, 2**40
 
@@ -57,11 +57,11 @@ def _memory(value: int) -> int:
     return value
 
 
-#: What the OpenAPI document says of the same.
+#: The same rules for the OpenAPI document.
 TEXT: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
 ONE_LINE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 
-# lengths stand first, so that an error speaks of characters
+# the length is checked first, so that its error counts characters
 Source = Annotated[
     str, Field(min_length=1, max_length=SOURCE_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
 ]
@@ -85,7 +85,7 @@ LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=ONE_LINE), A
 
 
 class Model(BaseModel):
-    """Base of all that a caller sends: an unknown field, or one of another type, is an error that names it."""
+    """Base of all request models. An unknown field or a wrong type is an error that names the field."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -119,9 +119,9 @@ class PythonStep(_Step):
     @model_validator(mode="after")
     def _one_of_both(self) -> PythonStep:
         if (self.code is None) == (self.file is None):
-            raise ValueError("code or file is needed, and not both")
+            raise ValueError("give code or file, not both")
         if self.args and self.file is None:
-            raise ValueError("args without file: only a script has arguments")
+            raise ValueError("args need a file: only a script has arguments")
         return self
 
     model_config = ConfigDict(
@@ -173,7 +173,7 @@ class Limits(Model):
 
 
 def default_title(step: ShellStep | PythonStep | FileStep) -> str:
-    """A title for a step that was given none."""
+    """Return the title of a step without one."""
     if isinstance(step, FileStep):
         return f"Write {step.path}"[:200]
     if isinstance(step, PythonStep) and step.file:

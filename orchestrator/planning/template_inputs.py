@@ -1,4 +1,4 @@
-"""The typed inputs of a template: what each may be, how a slot of a phrase is read, what is said of a wrong value."""
+"""The typed inputs of a template: their bounds, how slots of phrases are read, and the errors for wrong values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from orchestrator.planning.steps import Line, Model, one_line
 
-#: Characters of a value, whatever its template allows.
+#: Maximum characters of a value in any template.
 VALUE_CHARACTERS = 2000
 
 Value = str | int | float | bool
@@ -18,7 +18,7 @@ InputName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class _Input(Model):
-    """What all inputs have. ``read`` and ``check`` raise ValueError."""
+    """Base of all inputs. ``read`` and ``check`` raise ValueError."""
 
     about: Line
     network: Literal["internet"] | None = Field(
@@ -27,15 +27,15 @@ class _Input(Model):
 
     @property
     def bounds(self) -> str:
-        """What a value must be, to follow the words "must be"."""
+        """The bounds of a value, as the words after "must be"."""
         raise NotImplementedError
 
     def read(self, text: str) -> Value:
-        """The value that a slot's text stands for, in its bounds or not; raises where it stands for none."""
+        """Return the value of a slot's text, in bounds or not. Raises ValueError if the text has the wrong type."""
         return text
 
     def check(self, value: object) -> Value:
-        """The value, where it has the type and is in its bounds."""
+        """Return the value if its type and bounds are right."""
         raise NotImplementedError
 
     def _must_be(self) -> ValueError:
@@ -158,7 +158,7 @@ class BooleanInput(_Input):
 
 
 class ChoiceInput(_Input):
-    """One of some words."""
+    """One of a fixed set of words."""
 
     type: Literal["choice"]
     default: str | None = None
@@ -181,7 +181,7 @@ class ChoiceInput(_Input):
 
 
 class UrlInput(_Input):
-    """The address of a page. The default may be empty: then it need not be given."""
+    """The address of a page. An empty default makes the input optional."""
 
     type: Literal["url"]
     default: str | None = None
@@ -191,7 +191,7 @@ class UrlInput(_Input):
         return f"an address such as https://example.com/page, without a password, of at most {VALUE_CHARACTERS} letters"
 
     def read(self, text: str) -> Value:
-        """In a phrase, ``example.com/page`` will do."""
+        """Accept ``example.com/page`` in a phrase."""
         if re.match(r"(?i)[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}(:[0-9]+)?(/|$)", text):
             text = f"https://{text}"
         return self._url(text)

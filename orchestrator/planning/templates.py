@@ -1,4 +1,4 @@
-"""Predefined jobs: each a folder of ``templates/`` with a ``template.toml``; docs/templates.md says how to write it."""
+"""Predefined jobs. Each is a folder in ``templates/`` with a ``template.toml``; see docs/templates.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "templates"
 
 
 class Condition(Model):
-    """When a step is taken. An input is given where it is neither empty nor false."""
+    """The condition of a step. An input counts as given if it is neither empty nor false."""
 
     when: InputName | None = Field(None, description="The step exists only if this input is given.")
     unless: InputName | None = Field(None, description="The step exists only if this input is not given.")
@@ -31,7 +31,7 @@ class Condition(Model):
 
 
 class Files(Model):
-    """The files that a template works on: uploaded ones, else those of its ``sample`` folder."""
+    """The files that a template works on: the uploads, or else its ``sample`` folder."""
 
     about: Line
     accept: Annotated[list[Line], Field(min_length=1, max_length=50)] = Field(
@@ -45,14 +45,14 @@ class Files(Model):
 
     @property
     def count(self) -> str:
-        """How many it takes, in words."""
+        """The allowed number of files, in words."""
         if self.minimum == self.maximum:
             return f"{self.minimum} file{'s' if self.minimum > 1 else ''}"
         return f"{self.minimum} to {self.maximum} files"
 
 
 class Template(Model):
-    """One predefined job."""
+    """A predefined job."""
 
     about: Line
     phrases: Annotated[list[Line], Field(min_length=1)]
@@ -65,7 +65,7 @@ class Template(Model):
     sample: list[Path] = Field(default_factory=list, exclude=True)
 
     def plan(self, values: Mapping[str, Value], files: Sequence[str]) -> list[ShellStep | PythonStep | FileStep]:
-        """The steps with the values and the names of the input files in them."""
+        """Return the steps with the values and the file names filled in."""
         found: list[ShellStep | PythonStep | FileStep] = []
         for step, condition in zip(self.steps, self.conditions, strict=True):
             if condition.holds(values):
@@ -73,14 +73,14 @@ class Template(Model):
         return found
 
     def network_for(self, values: Mapping[str, Value]) -> str | None:
-        """The network that these values ask for; None where the template has no opinion."""
+        """Return the network that these values ask for, or None if they ask for none in particular."""
         for name, value in values.items():
             if self.inputs[name].network and value != self.inputs[name].default:
                 return self.inputs[name].network
         return self.network
 
     def makes(self, name: str) -> bool:
-        """Whether it writes a file, or a folder, of this name itself."""
+        """Return whether the template itself writes a file or folder of this name."""
         paths = [step.path for step in self.steps if isinstance(step, FileStep)]
         return any(Path(path).parts[0].lower() == name.lower() for path in [*paths, *self.outputs])
 
@@ -89,7 +89,7 @@ class Template(Model):
         known = {*self.inputs, *([placeholders.FILES] if self.files else [])}
         used = set[str]()
         if placeholders.FILES in self.inputs:
-            raise ValueError("inputs: the name files is taken")
+            raise ValueError("inputs: the name files is reserved")
         for number, (step, condition) in enumerate(zip(self.steps, self.conditions, strict=True), 1):
             try:
                 used |= _check(step, known) | _check_condition(condition, self.inputs)
@@ -102,10 +102,10 @@ class Template(Model):
 
 
 class Templates:
-    """All templates, and the phrases by which a prompt names one."""
+    """All templates, and the phrases that select them."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        """Read every template; raises SettingsError that names a wrong one."""
+        """Read every template. Raises SettingsError that names an invalid one."""
         self.all: dict[str, Template] = {}
         self.phrases: list[Phrase] = []
         shapes: dict[tuple[str, ...], str] = {}
@@ -124,7 +124,7 @@ class Templates:
         self.phrases.sort(key=lambda phrase: phrase.rank)
 
     def match(self, prompt: str, only: str | None = None) -> tuple[str, dict[str, Value]] | None:
-        """The template that a prompt as a whole is a phrase of, and what stands in the phrase's slots."""
+        """Return the template whose phrase is the whole prompt, with the values of the slots."""
         if len(prompt) > CHARACTERS:
             return None
         text = tidy(prompt)
@@ -136,12 +136,12 @@ class Templates:
         return None
 
     def nearest(self, prompt: str) -> Phrase | None:
-        """The phrase that a prompt may have been meant to be."""
+        """Return the phrase that is most similar to a prompt."""
         return nearest(prompt, self.phrases)
 
 
 def _read(file: Path) -> Template:
-    """Raises ValueError or OSError."""
+    """Read a template. Raises ValueError or OSError."""
     data = tomllib.loads(file.read_text("utf-8"))
     for name in ("conditions", "sample"):
         if name in data:
@@ -159,21 +159,21 @@ def _read(file: Path) -> Template:
 
 
 def _inside(folder: Path, name: Any) -> Path:
-    """A file of the template's folder; raises ValueError for one that is not in it."""
+    """Return the path of a file in the template's folder. Raises ValueError if it is outside or missing."""
     path = folder / str(name)
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        raise ValueError(f"{name}: there is no such file in the template's folder")
+        raise ValueError(f"{name}: the template's folder has no such file")
     return path
 
 
 def _check(step: ShellStep | PythonStep | FileStep, known: set[str]) -> set[str]:
-    """The inputs that a step uses; raises ValueError for one that it cannot."""
+    """Return the inputs that a step uses. Raises ValueError for a misplaced placeholder."""
     if isinstance(step, ShellStep):
         placeholders.check_shell(step.script, known)
         return placeholders.names(step.script)
     if isinstance(step, PythonStep):
         if any(placeholders.names(argument) for argument in step.args):
-            raise ValueError("args: no placeholder can stand there; a shell step can run the script with it")
+            raise ValueError("args: placeholders are not allowed; run the script in a shell step instead")
         placeholders.check_python(step.code or "", known)
         return placeholders.names(step.code or "")
     return set()
@@ -182,13 +182,13 @@ def _check(step: ShellStep | PythonStep | FileStep, known: set[str]) -> set[str]
 def _check_condition(condition: Condition, inputs: Mapping[str, Input]) -> set[str]:
     used = {name for name in (condition.when, condition.unless) if name is not None}
     if unknown := sorted(used - set(inputs)):
-        raise ValueError(f"{unknown[0]} is none of its inputs")
+        raise ValueError(f"{unknown[0]} is not an input of the template")
     return used
 
 
 def _check_sample(files: Files | None, sample: list[Path]) -> None:
     if sample and files is None:
-        raise ValueError("sample: without [files] no step takes it in")
+        raise ValueError("sample: needs [files]")
     if sample and files and not files.minimum <= len(sample) <= files.maximum:
         raise ValueError(f"sample: has {len(sample)} files, but files asks for {files.count}")
     for path in sample:
@@ -207,7 +207,7 @@ def _filled(
 
 
 def _sentence(error: Exception) -> str:
-    """What is wrong, with the place, without the words of a library."""
+    """Return the error as a sentence with its place, without a library's own words."""
     if not isinstance(error, ValidationError):
         return str(error)
     found = [

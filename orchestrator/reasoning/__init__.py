@@ -1,1 +1,1 @@
-"""The model's part of a job: what it is told, how its answers are read, and what becomes of them."""
+"""The model's part of a job: its prompts, the parsing of its answers, and the steps that follow."""

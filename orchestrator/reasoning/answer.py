@@ -1,4 +1,4 @@
-"""What an answer of a model says, once it is read."""
+"""The parsed content of a model's answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.planning.steps import CHECK_CHARACTERS, FileStep, PythonStep, ShellStep
 
-#: Characters of a step's title, of the thought, and of what a model says it needs.
+#: Maximum characters of a step's title, of the thought, and of the model's request for missing things.
 TITLE, THOUGHT, NEEDS = 120, 8_000, 4_000
 
 LANGUAGES = {
@@ -18,7 +18,7 @@ LANGUAGES = {
     "js": "node", "javascript": "node", "node": "node", "nodejs": "node", "mjs": "node", "cjs": "node",
 }  # fmt: skip
 
-#: What models write where there is nothing to say; as a check, also what always succeeds or only copies our words.
+#: Words that models write for "nothing". As a check, also commands that always succeed or only repeat our words.
 NOTHING = {
     "", "none", "n/a", "na", "n.a.", "null", "nil", "no", "nothing", "-", "–", "not needed", "none needed",
     "not required", "not applicable", "no check", "missing", "empty", "undefined", "false", "[]", "{}", "\"\"", "''",
@@ -27,23 +27,23 @@ ALWAYS = {"true", ":", "exit 0", "yes", "echo ok", "ok", "done", "the step faile
 
 
 class Unusable(Exception):
-    """No plan can be made of the answer; a sentence that the model can act on."""
+    """The answer gives no plan. The message is a sentence for the model."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What is known before an answer is read: the files that the prompt names, the uploads, and the network."""
+    """Facts that are known before parsing: the files in the prompt, the uploads, and the network."""
 
     named: Sequence[str] = ()
     uploads: Sequence[str] = ()
     network: bool = False
-    planning: bool = True  # no step has run yet
+    planning: bool = True  # before the first step
     upload: Callable[[str], str] = lambda name: ""  # the beginning of an upload
 
 
 @dataclass
 class Reading:
-    """What an answer says. ``done`` is None if it does not say; ``notes`` tell what was not taken literally."""
+    """A parsed answer. ``done`` is None if the answer does not say. ``notes`` list what was not taken literally."""
 
     thought: str = ""
     steps: list[ShellStep | PythonStep | FileStep] = field(default_factory=list)
@@ -70,7 +70,7 @@ def command(text: str) -> str:
 
 
 def inside(path: str) -> str:
-    """A path relative to the workspace."""
+    """Return a path relative to the workspace."""
     path = re.sub(r"^(\./|/?workspace/)+", "", path.strip())
     return path.rstrip("/") + "/**" if path.endswith("/") else path
 

@@ -1,8 +1,8 @@
-"""Read a model's answer: what it thought, the steps that it gives, and what else it says.
+"""Parse a model's answer: its thought, its steps, and its other statements.
 
-The form that ``prompts/system.md`` asks for is Markdown: each fenced block is a file or a command, and a few lines say
-the rest. Models keep to it roughly, so this reads what they mean: names in info strings, headings and comments, missing
-fences, and plans in JSON. If nothing can be made of an answer, the error is a sentence for the model.
+``prompts/system.md`` asks for Markdown: each fenced block is a file or a command, and a few lines say the rest. Models
+follow this only roughly. So the parser also accepts names in info strings, headings and comments, missing fences, and
+plans in JSON. If an answer gives no plan, the error is a sentence for the model.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _LINE = re.compile(
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+(?P<rest>.+)$")
 
 
-#: Characters of a line that says something, such as the outputs.
+#: Maximum characters of a line with a statement, such as the outputs.
 LONG = 5_000
 
 
 def read(text: str, given: Given) -> Reading:
-    """Read an answer; raises Unusable."""
+    """Parse an answer. Raises Unusable."""
     document = split(text)
     found = of_json(text, document)
     if found is None:
@@ -82,7 +82,7 @@ def _of_markdown(document: Document, given: Given) -> tuple[list[dict[str, Any]]
 
 
 def _lines(document: Document, reading: Reading) -> list[str]:
-    """Take the lines that say something; returns the rest of the prose."""
+    """Take out the lines with statements. Returns the rest of the prose."""
     prose, last = list[str](), ""
     for line in document.prose:
         found = _LINE.match(line) if len(line) <= LONG else None
@@ -115,7 +115,7 @@ def _lines(document: Document, reading: Reading) -> list[str]:
 
 
 def _check_block(document: Document) -> str:
-    """A block under a line ``Check:`` is the command."""
+    """Take the block below a line ``Check:`` as the command."""
     for block in document.blocks:
         lines = [line for line in block.before if line.strip()]
         found = _LINE.match(lines[-1][:LONG]) if lines else None
@@ -126,7 +126,7 @@ def _check_block(document: Document) -> str:
 
 
 def _paths(text: str) -> list[str]:
-    """The paths and globs in a list that a model wrote."""
+    """Return the paths and globs in a list that a model wrote."""
     paths = list[str]()
     for part in re.split(r"[,;]|\band\b", text):
         quoted = re.search(r"`([^`]+)`", part)
@@ -136,7 +136,7 @@ def _paths(text: str) -> list[str]:
 
 
 def _completed(raw: list[dict[str, Any]], reading: Reading, given: Given) -> list[dict[str, Any]]:
-    """Drop earlier drafts of a file, and run a program that makes what was asked for and that nothing runs."""
+    """Drop earlier drafts of files. If no step runs the program that makes the results, add one."""
     kept = list[dict[str, Any]]()
     for step in raw:
         if step["kind"] == "file":
@@ -154,7 +154,7 @@ def _completed(raw: list[dict[str, Any]], reading: Reading, given: Given) -> lis
 
 
 def _owed(files: list[str], steps: list[dict[str, Any]], given: Given) -> Iterator[str]:
-    """The commands that a plan of files leaves out: its program, where a result is asked for, and tests that are."""
+    """Yield commands that a plan of files lacks: its program if results are requested, and its tests."""
     commands = "\n".join(step.get("script") or step.get("code") or "" for step in steps)
     owed = [name for name in given.named if name not in files and name.rsplit("/", 1)[-1] not in files]
     if not commands and (owed or not given.named) and (main := _main(files, steps)):
@@ -167,7 +167,7 @@ def _owed(files: list[str], steps: list[dict[str, Any]], given: Given) -> Iterat
 
 
 def _test(path: str, steps: list[dict[str, Any]]) -> str:
-    """The command that runs a test file: with unittest, or as a program if it calls its tests itself."""
+    """Return the command for a test file: unittest, or the program itself if it calls its tests."""
     content = next(step["content"] for step in reversed(steps) if step.get("path") == path)
     if "pytest" in content or (re.search(r"^def test_", content, re.M) and "__main__" not in content):
         return f"python -m pytest -q {shlex.quote(path)}"
@@ -177,7 +177,7 @@ def _test(path: str, steps: list[dict[str, Any]]) -> str:
 
 
 def _main(files: list[str], steps: list[dict[str, Any]]) -> str:
-    """The command that runs the plan's own program; empty if it waits for input, takes arguments or serves."""
+    """Return the command for the plan's program. It is empty if the program reads input, takes arguments or serves."""
     content = {step["path"]: step["content"] for step in steps if step["kind"] == "file"}
     for path in reversed(files):
         if not path.endswith((".py", ".js", ".mjs", ".sh")) or "test" in path.rsplit("/", 1)[-1]:

@@ -1,4 +1,4 @@
-"""Follow an answer while the model writes it: what may be shown, a few times a second, and how much."""
+"""Stream an answer to viewers while the model writes it, a few times a second and up to a limit."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import time
 from orchestrator.llm.base import Part
 from protocol.redaction import Needles, Stream
 
-#: Seconds between two events, and characters of one.
+#: Seconds between two events, and maximum characters of one event.
 PAUSE, EVENT = 0.3, 20_000
 
 LEFT_OUT = "\n[… more of the model's text is left out here: the job has shown all that it may …]\n"
 
 
 class Writing:
-    """One answer as it comes. Secrets are hidden before anything of it is seen."""
+    """An answer in progress. Secrets are hidden before any text leaves."""
 
     def __init__(self, needles: Needles, left: int) -> None:
         self._needles, self._left = needles, left
         self._streams = {kind: Stream(needles) for kind in (False, True)}
         self._waiting: list[tuple[bool, str]] = []
         self._told = 0.0
-        self.text = ""  # all that was written so far
-        self.tokens = 0  # pieces that have come, which are about as many tokens
+        self.text = ""  # all text so far
+        self.tokens = 0  # pieces received, which are about as many tokens
 
     @property
     def left(self) -> int:
-        """Characters that the job may still show."""
+        """The number of characters that the job may still show."""
         return self._left
 
     def hear(self, part: Part) -> None:
-        """Take a piece. If the call is made again, that is said, and its text follows."""
+        """Take a piece. If the call restarts, say so before the new text."""
         if part.restart:
             self._streams = {kind: Stream(self._needles) for kind in (False, True)}
             self._add(False, "\n[… the answer broke off and is asked for again …]\n")
@@ -39,7 +39,7 @@ class Writing:
         self._add(part.reasoning, self._streams[part.reasoning].feed(part.text.encode()).decode("utf-8", "replace"))
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Mark the end of the answer."""
         for reasoning, stream in self._streams.items():
             self._add(reasoning, stream.close().decode("utf-8", "replace"))
 
@@ -53,7 +53,7 @@ class Writing:
         self._waiting.append((reasoning, shown))
 
     def due(self, now: float | None = None) -> list[tuple[bool, str]]:
-        """Return what is to be told now, as (reasoning, text) in order; nothing while it is too early."""
+        """Return the text to send now, as (reasoning, text) in order. Empty before the next send time."""
         now = time.monotonic() if now is None else now
         if not self._waiting or now - self._told < PAUSE:
             return []
@@ -61,7 +61,7 @@ class Writing:
         return self.rest()
 
     def rest(self) -> list[tuple[bool, str]]:
-        """All that waits to be told."""
+        """Return all text that was not sent."""
         parts, self._waiting = self._waiting, []
         found = list[tuple[bool, str]]()
         for reasoning, text in parts:

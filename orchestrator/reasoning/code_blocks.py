@@ -1,4 +1,4 @@
-"""The blocks of a Markdown answer: which file or command each of them is meant to be."""
+"""Decide for each block of a Markdown answer which file or command it is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from orchestrator.reasoning.answer import LANGUAGES, Given, Reading, one_line
 from orchestrator.reasoning.markdown import LINE, Block, unescaped
 from orchestrator.reasoning.named_files import SUFFIXES
 
-#: Blocks of these languages show what a program prints; where they have no name, they are no file.
+#: Languages of printed output. Blocks without a name in these are not files.
 SHOWN = {"", "text", "txt", "plaintext", "plain", "output", "log", "none", "diff"}
 
-#: The suffix of an unnamed block's file, where the prompt names one file of that kind.
+#: The suffix of an unnamed block's file, if the prompt names one file of that kind.
 SUFFIX = {
     "python": ("py",), "node": ("js", "mjs", "cjs"), "shell": ("sh", "bash"), "html": ("html", "htm"), "css": ("css",),
     "json": ("json",), "csv": ("csv",), "markdown": ("md",), "md": ("md",), "sql": ("sql",), "xml": ("xml",),
@@ -59,24 +59,24 @@ _INSTALL = re.compile(
     r"^\s*(?:sudo\s+)?(?:(?:python3?\s+-m\s+)?pip3?|npm|npx|yarn|apt|apt-get|conda|brew)\s+(?:-\S+\s+)*(?:install|i|add|update|ci)\b"
 )
 
-#: A line of a shell in a block that says it is Python; no Python looks so.
+#: A shell command in a block marked as Python. No Python code matches.
 _SHELL = re.compile(r"\s*(?:(?:python3?|node|bash|sh|npm|npx|pip3?|cat|ls|mkdir|cp|mv|echo)\s+[\w./\"'$-]|#)")
 
 
-#: The suffixes of files in a language, and of texts that may hold it.
+#: Suffixes of files in a language, and of texts that may contain it.
 CODE = {
     "shell": ("sh", "bash", "zsh", "md", "txt", "env", "conf", "cfg"),
     "python": ("py", "pyw", "pyi", "ipynb", "md", "txt"),
     "node": ("js", "mjs", "cjs", "jsx", "ts", "tsx", "json", "html", "md", "txt"),
 }
 
-#: Files that hold data, and the lines by which a copy of one is known.
+#: Data files, and the lines that identify a copy of one.
 DATA = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".xml")
 COPIED = 2
 
 
 class Named:
-    """A block, with the name and the language that it is meant to have."""
+    """A block with its intended name and language."""
 
     def __init__(self, block: Block, given: Given) -> None:
         info = block.info.strip()
@@ -129,7 +129,7 @@ class Named:
         return False
 
     def _sentence(self, line: str) -> None:
-        """ "Create a file named `x.py` with this content:", which names one file."""
+        """Take the name from a sentence such as "Create a file named `x.py` with this content:"."""
         names = [found["name"] for found in _QUOTED.finditer(line)]
         if len(set(names)) == 1 and _SENTENCE.search(line) and line.rstrip().endswith(":") and self.kind != "shell":
             self.name = names[0]
@@ -163,20 +163,22 @@ class Named:
             reading.notes.append(f"A block of {self.language} has no file name, so it was left out.")
 
     def _is_copy(self, text: str) -> bool:
-        """Whether a block begins as an upload of data does: written, it would cut the rest off, or invent one."""
+        """Return whether a block begins like an uploaded data file. Writing it would truncate the upload or invent
+        data.
+        """
         if self.name not in self.given.uploads or not self.name.lower().endswith(DATA):
             return False
         lines, there = text.split("\n", COPIED), self.given.upload(self.name).split("\n", COPIED)
         return [line.strip() for line in lines[:COPIED]] == [line.strip() for line in there[:COPIED]]
 
     def _script(self, text: str) -> str:
-        """A session of a terminal has its commands after ``$``."""
+        """Return the commands of a terminal session, which follow ``$``."""
         commands = re.findall(r"^[ \t]*\$ (\S.*)$", text, re.M)
         return "".join(f"{command}\n" for command in commands) or text
 
 
 def name_the_only_one(blocks: list[Named], given: Given) -> None:
-    """Give an unnamed block the name of the one file of its kind that the prompt names and no block has."""
+    """Name an unnamed block if exactly one requested file of its kind has no block."""
     taken = {block.name for block in blocks if block.name}
     for language in {block.language for block in blocks}:
         kind = LANGUAGES.get(language, language)
@@ -194,7 +196,7 @@ def name_the_only_one(blocks: list[Named], given: Given) -> None:
 
 
 def _calls(code: str, name: str) -> bool:
-    """Whether code uses the file instead of being it."""
+    """Return whether code uses the file instead of being it."""
     module = name.rsplit("/", 1)[-1].removesuffix(".py")
     return bool(re.search(rf"^\s*(from|import)\s+{re.escape(module)}\b|{re.escape(name)}", code, re.M))
 
@@ -205,11 +207,11 @@ def _only_installs(script: str) -> bool:
 
 
 def is_file(block: Block) -> bool:
-    """Whether a heading says that the block is a file."""
+    """Return whether a heading says that the block is a file."""
     lines = [line for line in block.before if line.strip()]
     return bool(lines) and is_heading(lines[-1])
 
 
 def is_heading(line: str) -> bool:
-    """Whether a line of prose only says what the block after it is."""
+    """Return whether a line of prose only introduces the next block."""
     return len(line) <= LINE and (bool(_RUN.match(line)) or any(pattern.match(line) for pattern in _HEADINGS))

@@ -1,8 +1,8 @@
-"""The conversation of a job with its model: a list of messages that only grows, so that a provider can cache it.
+"""The conversation of a job with its model. The list of messages only grows, so that providers can cache it.
 
-If it no longer fits the model's context, older turns are condensed: what the model wrote mostly stays, because it is
-the plan; what it was told is cut to its ends. If that is not enough, turns in the middle are left out, and the text
-says so.
+If it exceeds the model's context, older turns are condensed. The model's own text mostly stays, because it contains the
+plan; the text it was given is shortened to its ends. If that is not enough, middle turns are omitted and a note says
+so.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ from orchestrator.db.models import Turn
 from orchestrator.llm.base import Message, Picture
 from orchestrator.reasoning.model_prompts import cut
 
-#: Characters that count as a token, on the safe side for code.
+#: Characters per token, a safe estimate for code.
 CHARACTERS = 3
 
-#: Turns at the end that are kept as they are; characters of an older turn that was told, and of one that was answered.
+#: Final turns that stay whole, and maximum characters of an older message to the model and of an older answer.
 LAST, TOLD, ANSWERED = 3, 800, 4_000
 
 
-#: The purpose of a turn that puts the request anew: turns before it are not sent any more.
+#: The purpose of a turn that restates the request. Earlier turns are no longer sent.
 AGAIN = "again"
 
 
 def question_messages(
     system: str, turns: Sequence[Turn], room: int, pictures: Sequence[Picture] = ()
 ) -> tuple[Message, ...]:
-    """Return the messages of a question, in at most ``room`` tokens if that is possible.
+    """Return the messages of a question, in at most ``room`` tokens if possible.
 
-    The first turn holds the prompt, and the last ones hold what is asked now: they stay. ``pictures`` go with the last
-    turn.
+    The first turn (the prompt) and the last turns (the current question) stay. ``pictures`` belong to the last turn.
     """
     anew = max((n for n, turn in enumerate(turns) if turn.purpose == AGAIN), default=0)
     texts = [(turn.role, turn.text) for turn in turns[anew:]]
     if _size(system, texts) > room * CHARACTERS:
         texts = _condensed(texts)
     while _size(system, texts) > room * CHARACTERS and len(texts) > LAST + 2:
-        del texts[1:3]  # a question goes with its answer, so that roles still alternate
+        del texts[1:3]  # a question and its answer go together, so that roles alternate
         texts[0] = ("user", f"{texts[0][1].split(LEFT_OUT)[0].rstrip()}\n\n{LEFT_OUT}")
     if _size(system, texts) > room * CHARACTERS:
         most = max(2_000, (room * CHARACTERS - len(system)) // max(1, len(texts)))
@@ -48,7 +47,7 @@ def question_messages(
     return (Message("system", system), *found)
 
 
-#: What stands where turns were left out.
+#: The replacement for omitted turns.
 LEFT_OUT = "[… earlier turns of this conversation are left out here …]"
 
 

@@ -1,4 +1,4 @@
-"""What is known of an error that a program printed, in a sentence for a model that knows older libraries."""
+"""Hints about printed errors, for models trained on older libraries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.db.models import Step
 
-#: Names that the image's libraries no longer have: the words of a message that is about the library, and a way on.
+#: Names removed from the image's libraries: words in the library's error message, and the replacement.
 GONE = (
     (r"DataFrame|Series|pandas", {
         "applymap": "pandas 3 has no applymap: use DataFrame.map",
@@ -29,7 +29,7 @@ GONE = (
     }),
 )  # fmt: skip
 
-#: Characters of what was printed that are looked at, from its end.
+#: Characters examined at the end of the output.
 LOOKED_AT = 4_000
 
 _GONE = re.compile(r"^.*(?:has no attribute|cannot import name) '(\w+)'", re.MULTILINE)
@@ -41,7 +41,7 @@ _INPUT = re.compile(r"EOFError: EOF when reading a line|StdinNotImplementedError
 
 
 def hints(printed: str, steps: Sequence[Step]) -> list[str]:
-    """The sentences that may help with what a failed step has printed."""
+    """Return sentences that may help with a failed step's output."""
     return list(dict.fromkeys(_hints(printed[-LOOKED_AT:], steps)))
 
 

@@ -1,4 +1,4 @@
-"""Plans in JSON, in the shapes that models give without being asked for it."""
+"""Parse JSON plans, in the shapes that models produce unasked."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from orchestrator.reasoning.answer import (
 from orchestrator.reasoning.code_blocks import is_file
 from orchestrator.reasoning.markdown import Document
 
-#: The kinds of a step in JSON.
+#: Kinds of a step in JSON.
 KINDS = ("shell", "python", "node", "file")
 
 _JSON = re.compile(r"\{(?=\s*[\"}])")
 
 
 def of_json(text: str, document: Document) -> tuple[list[dict[str, Any]], Reading] | None:
-    """A plan in JSON, where the answer is one; raises Unusable where it would be one but for its syntax."""
+    """Parse a JSON plan, or return None for other answers. Raises Unusable if only the syntax is wrong."""
     whole = text.strip()
     plain = [block for block in document.blocks if block.info.split(" ")[0].lower() in ("", "json")]
     candidates = [block.text for block in plain if not is_file(block)]

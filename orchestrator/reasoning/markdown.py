@@ -1,7 +1,7 @@
-"""Split a Markdown answer into prose and fenced blocks, as tolerantly as models need it.
+"""Split a Markdown answer into prose and fenced blocks, tolerantly.
 
-CommonMark 0.31, 4.5 says what a fence is. Models also forget the last fence, put fences of the same length into a
-README, and indent blocks in a list.
+CommonMark 0.31, 4.5 defines fences. Models also omit the last fence, nest fences of equal length in a README, and
+indent blocks in a list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HEADING = re.compile(r"[ \t]*(#{2,6}[ \t]+\S|\*\*[^*]+\*\*:?[ \t]*$)")
 _SAYS = re.compile(r"(outputs?|check|needs?|done):", re.IGNORECASE)
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|#39|#x27);")
 
-#: Characters of a line that may be a fence, and lines that are looked ahead: no answer stalls the reader by its form.
+#: Maximum characters of a possible fence, and lines of lookahead. Both limits keep the parser fast on any answer.
 LINE, AHEAD = 500, 500
 
 #: Languages in which a line of three backticks is ordinary text.
@@ -24,7 +24,7 @@ MARKDOWN = ("markdown", "md", "mdx")
 
 @dataclass
 class Block:
-    """A fenced block: its info string, its text, and the prose lines since the block before."""
+    """A fenced block: its info string, its text, and the prose lines before it."""
 
     info: str
     text: str
@@ -34,14 +34,14 @@ class Block:
 
 @dataclass
 class Document:
-    """The blocks of an answer, and its prose with each block replaced by nothing."""
+    """The blocks of an answer, and its prose without them."""
 
     blocks: list[Block]
     prose: list[str]
 
 
 def split(text: str) -> Document:
-    """Read an answer. Nothing is refused."""
+    """Parse an answer. No text is rejected."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found, prose, before, at = list[Block](), list[str](), list[str](), 0
     while at < len(lines):
@@ -69,7 +69,7 @@ def _inside(block: Block) -> list[Block]:
 
 
 def _without_fences(lines: list[str]) -> Document:
-    """Read an answer that has the headings of files and commands, and no fence at all."""
+    """Parse an answer that has headings of files and commands, but no fences."""
     found, prose = list[Block](), list[str]()
     for line in lines:
         heading = len(line) <= LINE and re.match(r"#{2,4}[ \t]+(file|run)\b", line, re.IGNORECASE)
@@ -87,7 +87,7 @@ def _without_fences(lines: list[str]) -> Document:
 
 
 def _block(lines: list[str], at: int, mark: re.Match[str], before: list[str]) -> tuple[Block, int]:
-    """The block whose opening fence is the line ``at``, and the number of the line after it."""
+    """Parse the block that opens at line ``at``. Also return the number of the line after it."""
     indent, fence, info = len(mark[1].expandtabs(4)), mark[2], mark[3]
     nests = info.split(" ")[0].lower() in MARKDOWN or any(line.rstrip(" `*:").endswith(".md") for line in before[-2:])
     content, depth, here = list[str](), 0, at + 1
@@ -102,7 +102,7 @@ def _block(lines: list[str], at: int, mark: re.Match[str], before: list[str]) ->
         elif inner is not None and same and nests:
             depth += 1
         elif inner is not None and same:
-            # the fence before was forgotten: what stands after the last heading belongs to the next block
+            # the closing fence is missing: the text after the last heading belongs to the next block
             kept = _without_heading(content)
             return _made(info, kept, indent, before, closed=False), here - (len(content) - len(kept))
         content.append(line)
@@ -115,7 +115,9 @@ def _fence(line: str) -> re.Match[str] | None:
 
 
 def _opens(lines: list[str], at: int, fence: str) -> bool:
-    """Whether a bare fence in a Markdown block opens a block in it: as many follow as are needed to close both."""
+    """Return whether a bare fence inside a Markdown block opens a nested block, which needs enough closing fences
+    below.
+    """
     bare = 0
     for line in lines[at : at + AHEAD]:
         if re.match(r"###?[ \t]+(file|run)\b", line, re.IGNORECASE):
@@ -148,7 +150,7 @@ def _made(info: str, content: list[str], indent: int, before: list[str], closed:
 
 
 def unescaped(text: str, language: str) -> str:
-    """Code in which a model wrote ``&lt;`` for ``<``; a page may mean it."""
+    """Replace ``&lt;`` by ``<`` in code, except where a page may mean it."""
     if language in ("html", "xml", "svg", "markdown", "md") or not _ENTITY.search(text):
         return text
     return text if re.search(r"[<>]", text) else html.unescape(text)

@@ -1,4 +1,4 @@
-"""Imports that a model forgets: a source that uses ``json`` without importing it is mended without asking the model."""
+"""Adds imports that a model forgot. A source that uses ``json`` without importing it needs no model call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEMBERS = {
     "bs4": ("BeautifulSoup",),
 }  # fmt: skip
 
-#: The import that a name stands for, if it stands for one alone.
+#: The only import that a name usually means.
 IMPORTS = {
     **{name: f"import {name}" for name in _MODULES},
     **{name: f"from {module} import {name}" for module, names in _MEMBERS.items() for name in names},
@@ -43,7 +43,7 @@ IMPORTS = {
 
 _MISSING = re.compile(r"NameError: not defined: ([\w, ]+)\.")
 
-#: What stays before the imports: a shebang line, comments, blank lines and a docstring of one or more lines.
+#: Text that stays before the imports: a shebang line, comments, blank lines and a docstring.
 _HEAD = re.compile(
     r"(?:[ \t]*(?:#[^\n]*)?\n)*"
     r"(?:[rR]?(?P<quotes>\"\"\"|''')(?:(?!(?P=quotes)).)*(?P=quotes)[ \t]*\n)?"
@@ -53,9 +53,9 @@ _HEAD = re.compile(
 
 
 def missing(problem: messages.SourceProblem, rows: Sequence[Step]) -> list[str]:
-    """Return the imports that mend a problem; empty if imports do not mend it.
+    """Return the imports that fix a problem. Empty if imports do not fix it.
 
-    A name that another file of the job defines is imported from there.
+    If another file of the job defines the name, the import is from that file.
     """
     told = _MISSING.match(problem.message)
     names = [name.strip() for name in told[1].split(",")] if told else []
@@ -74,9 +74,9 @@ def _from_a_file(name: str, number: int, rows: Sequence[Step]) -> str:
 
 
 def with_imports(rows: Sequence[Step], problems: Iterable[messages.SourceProblem]) -> tuple[list[Step], list[str]]:
-    """Return the waiting steps with the imports that they lack, and what was added.
+    """Return the waiting steps with their missing imports, and notes about them.
 
-    Both are empty if an import alone does not mend each problem.
+    Both are empty unless imports alone fix every problem.
     """
     lacks = {problem.number: missing(problem, rows) for problem in problems}
     if not lacks or not all(lacks.values()):

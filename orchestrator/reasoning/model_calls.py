@@ -1,4 +1,4 @@
-"""A call of the model: what it has used, and whether the job may make another."""
+"""A model call: its usage, and the job's budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol import messages
 
 
 class Ended(Exception):
-    """The job is to end: the reason (None: as it failed before), and a sentence."""
+    """The job must end, with this reason and sentence. None keeps the reason of the earlier failure."""
 
     def __init__(self, reason: messages.Reason | None, detail: str) -> None:
         super().__init__(detail)
@@ -22,7 +22,7 @@ class Ended(Exception):
 
 @dataclass
 class Call:
-    """A question to the model, and what it has used."""
+    """A question to the model with its usage."""
 
     purpose: messages.Purpose
     model: str
@@ -32,7 +32,7 @@ class Call:
 
     @property
     def calls(self) -> int:
-        """A call without an answer counts too."""
+        """The number of calls. A call without an answer counts too."""
         return max(1, self.usage.calls)
 
     @property
@@ -57,20 +57,20 @@ class Call:
 
 
 def dollars(amount: float) -> str:
-    """An amount with as many digits as it has, down to a millionth."""
+    """Format an amount with its digits, down to a millionth."""
     return f"{amount:,.6f}".rstrip("0").rstrip(".")
 
 
 def check_budget(job: Job, *, before: bool) -> None:
-    """Raise Ended where the job has used up what it may."""
+    """Raise Ended if the job's budget is used up."""
     if said := used_up(job, before=before):
         raise Ended("budget_exceeded", said)
 
 
 def used_up(job: Job, *, before: bool) -> str:
-    """What the job has used up, in a sentence; empty where it may go on.
+    """Return a sentence about the exhausted budget, or an empty text.
 
-    ``before`` a call, a limit that is just reached is enough; otherwise one that is passed.
+    ``before`` a call, reaching a limit is enough; otherwise the limit must be exceeded.
     """
     for used, most, what in (
         (job.calls, job.max_calls, "calls"),
@@ -79,5 +79,5 @@ def used_up(job: Job, *, before: bool) -> str:
     ):
         if used > most or (before and used == most):
             shown = f"{dollars(used)} of {dollars(most)} US$" if what == "cost" else f"{used:,} of {most:,} {what}"
-            return f"The model's budget is used up: {shown}. Ask for more with limits.{what}."
+            return f"The model's budget is used up: {shown}. Raise limits.{what}."
     return ""

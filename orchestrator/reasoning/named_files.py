@@ -1,14 +1,14 @@
-"""The files that a prompt names: what a person will look for first when the job has ended."""
+"""Finds the files that a prompt names. Users look for these first after the job."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-#: Files that are taken from one prompt.
+#: Maximum number of files from one prompt.
 MOST = 50
 
-#: What files that people ask for end with.
+#: Suffixes of files that users ask for.
 SUFFIXES = (
     "py", "ipynb", "sh", "bash", "js", "mjs", "cjs", "ts", "jsx", "tsx", "html", "htm", "css", "csv", "tsv", "json",
     "jsonl", "ndjson", "txt", "md", "rst", "log", "xml", "yaml", "yml", "toml", "ini", "cfg", "conf", "env", "sql",
@@ -22,14 +22,14 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 
-#: Products whose names look like files.
+#: Product names that look like files.
 _PRODUCTS = re.compile(
     r"(node|vue|react|next|nuxt|express|d3|three|chart|p5|angular|backbone|ember|moment|underscore|alpine|socket|"
     r"discord|electron|nest|solid|svelte|knex|sequelize|asp)\.(js|net|io|ts)",
     re.IGNORECASE,
 )
 
-#: Words after which a file is not expected to be there at the end.
+#: After these words, a file is not expected at the end.
 _GONE = re.compile(
     r"\b(delete|remove|rename|move|without|do not|don't|never|no|instead of|like|such as|for example|e\.g\.)\b"
     r"[^.;\n]{0,40}$",
@@ -38,7 +38,7 @@ _GONE = re.compile(
 
 
 def named_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
-    """The files that a prompt names and that did not come with it, each once, in order."""
+    """Return the files that the prompt names and that were not uploaded, each once, in order."""
     there = {name.rsplit("/", 1)[-1].lower() for name in uploads}
     found: dict[str, None] = {}
     for match in _NAME.finditer(prompt):
@@ -65,7 +65,7 @@ _COLUMNS = re.compile(
 
 
 def columns_of(prompt: str) -> dict[str, list[str]]:
-    """The columns that a prompt says for the tables it names: "totals.csv with the columns category and total"."""
+    """Return the columns that the prompt gives for tables, as in "totals.csv with the columns category and total"."""
     found = dict[str, list[str]]()
     for match in _COLUMNS.finditer(prompt):
         names = [name.strip(" `'\"") for name in re.split(r",| and ", match[2])]
@@ -75,7 +75,7 @@ def columns_of(prompt: str) -> dict[str, list[str]]:
     return found
 
 
-#: Words after which a file is read; words after which it is made.
+#: Words that mean reading a file, and words that mean making one.
 _READ = re.compile(
     r"\b(read|reads|compare|open|load|parse|analy[sz]e|summari[sz]e|convert|import|process|translate)\b", re.I
 )
@@ -87,9 +87,9 @@ _PROGRAM = re.compile(r"\b(program|script|function|class|module|app|application|
 
 
 def missing_inputs(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
-    """The files that a prompt wants to be read and that did not come with it.
+    """Return files that the prompt wants to read and that were not uploaded.
 
-    A program that is to be written reads its files later, so what such a prompt names is not missing.
+    A prompt for a program does not count, because the program reads its files later.
     """
     if _PROGRAM.search(prompt):
         return []
@@ -98,14 +98,15 @@ def missing_inputs(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
         before = prompt[: prompt.find(name)][-80:].split(". ")[-1]
         read = max((match.end() for match in _READ.finditer(before)), default=-1)
         make = max((match.end() for match in _MAKE.finditer(before)), default=-1)
-        beside = before.endswith(" in ") and _NAME.search(before, max(0, read))  # "summarise a.log in b.json" makes it
+        # "summarise a.log in b.json" makes b.json
+        beside = before.endswith(" in ") and _NAME.search(before, max(0, read))
         if read > make and not beside and not name.endswith((".py", ".js", ".sh", ".md")):
             found.append(name)
     return found
 
 
 def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
-    """The files that a prompt says are to be made, and not only mentions: without them the work is not done."""
+    """Return the files that the prompt says to make, not only mentions. The job must produce them."""
     found = []
     for name in named_files(prompt, uploads):
         before = prompt[: prompt.find(name)][-60:].split(". ")[-1]
@@ -115,7 +116,7 @@ def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
             makes = re.search(r"\b(to|as|into) [`\"']?$", before) is not None
         else:
             makes = make > read or re.search(r"\bin [`\"']?$", before) is not None
-            if _NAME.search(before, max(0, make)):  # another file is what is made: this one is only mentioned
+            if _NAME.search(before, max(0, make)):  # the prompt makes another file and only mentions this one
                 makes = re.search(r"(\b(to|as|into|in|and)|,) [`\"']?$", before) is not None
         if makes:
             found.append(name)
@@ -124,12 +125,12 @@ def made_files(prompt: str, uploads: Iterable[str] = ()) -> list[str]:
 
 _TEST = re.compile(r"(?:.*/)?(?:test[\w-]*|[\w-]+[_.](?:test|spec))\.(?:py|js|mjs|cjs)", re.IGNORECASE)
 
-#: Files with tests that are run after the work.
+#: Test files that run after the work.
 MOST_TESTS = 5
 
 
 def tests_of(prompt: str, uploads: Iterable[str]) -> list[str]:
-    """The uploads that hold tests, if the prompt is about tests: the work is done when they pass."""
+    """Return uploaded test files if the prompt is about tests. They must pass."""
     if not re.search(r"\b(tests?|specs?)\b|\b(test|spec)[_.]", prompt, re.IGNORECASE):
         return []
     return [name for name in uploads if _TEST.fullmatch(name)][:MOST_TESTS]
@@ -139,7 +140,7 @@ _MEND = re.compile(r"\b(fix|mend|repair|correct|debug|bugs?|refactor|rewrite|cha
 
 
 def mended_files(prompt: str, uploads: Iterable[str]) -> list[str]:
-    """The uploads that a prompt wants to be changed: the programs it names, but not their tests."""
+    """Return the uploads to be changed: the programs in the prompt, without their tests."""
     if not _MEND.search(prompt):
         return []
     return [name for name in uploads if name in prompt and _SOURCE.search(name) and not _TEST.fullmatch(name)]
@@ -150,7 +151,7 @@ _SERVER = re.compile(r"\b(server|rest api|listens? on|localhost|port \d+)\b", re
 
 
 def about_a_server(prompt: str, uploads: Iterable[str]) -> bool:
-    """Whether a prompt is about a server whose program came with it."""
+    """Return whether the prompt is about a server whose program was uploaded."""
     return bool(_SERVER.search(prompt)) and any(name.endswith((".py", ".js")) for name in uploads)
 
 
@@ -162,11 +163,11 @@ _WORDS = re.compile(
 
 
 def asks_for_words(prompt: str) -> bool:
-    """Whether words alone can be the answer to a prompt."""
+    """Return whether a text alone can answer the prompt."""
     return bool(_WORDS.match(prompt)) or prompt.rstrip().endswith("?")
 
 
-#: Words of a prompt that is about a page, a window or the screen.
+#: Words of a prompt about a page, a window or the screen.
 _SCREEN = re.compile(
     r"\b(browser|chromium|chrome|playwright|selenium|xdotool|wmctrl|screenshot|screen shot|click|web ?page|web ?site|"
     r"page\.html|html page|desktop|window|gui|fill (in |out )?the form|tkinter|url|scroll|button)\b",
@@ -175,5 +176,5 @@ _SCREEN = re.compile(
 
 
 def about_a_screen(prompt: str) -> bool:
-    """Whether a prompt is about a page, a window or the screen."""
+    """Return whether the prompt is about a page, a window or the screen."""
     return bool(_SCREEN.search(prompt))

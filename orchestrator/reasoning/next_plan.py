@@ -1,4 +1,4 @@
-"""Turn an answer into the steps that run next: what a repaired plan keeps of the last one, and whether it is new."""
+"""Turn an answer into the next steps, and detect plans that only repeat the last one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Planned = list[ShellStep | PythonStep | FileStep]
 
 
 def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -> Planned:
-    """The steps to run after an answer.
+    """Return the steps to run after an answer.
 
-    An answer with commands says all that is to run. One with files alone changes these files, and then what failed runs
-    again, and what has not run yet. After ``syntax`` nothing has run, so files that are not repeated stay.
+    An answer with commands is the complete plan. An answer with only files changes these files; then the failed step
+    and the remaining steps run. After ``syntax`` no step has run, so files that the answer omits stay.
     """
     commands = any(not isinstance(step, FileStep) for step in answered)
     mine = [row for row in rows if row.number != messages.CHECK]
@@ -36,7 +36,7 @@ def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -
         if purpose == "repair":
             return answered
         return [*(as_step(row) for row in kept if row.kind == "file"), *answered]
-    if purpose == "syntax":  # in the old order, each file where it stood
+    if purpose == "syntax":  # old order, each file at its old place
         found: Planned = []
         new = {step.path: step for step in answered if isinstance(step, FileStep)}
         for row in pending:
@@ -46,7 +46,7 @@ def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -
 
 
 def repeats(purpose: messages.Purpose, rows: Sequence[Step], planned: Planned) -> str:
-    """What of a plan has just run (or not parsed) and would come again with nothing new before it; empty if none."""
+    """Return which part of a plan has just run (or failed to parse) and would run again unchanged. Empty if none."""
     after = [_same(step.kind, source_of(step), getattr(step, "path", ""), step) for step in planned]
     if purpose == "syntax":
         waiting = [_same(row.kind, row.source, row.path, row) for row in rows if row.status == "waiting" and row.number]
@@ -63,12 +63,12 @@ def repeats(purpose: messages.Purpose, rows: Sequence[Step], planned: Planned) -
 
 
 def _same(kind: str, source: str, path: str, step: object) -> tuple[str, str, str, bool]:
-    """What makes two steps the same."""
+    """Return a key that is equal for equal steps."""
     return kind, source.strip(), path, bool(getattr(step, "background", False))
 
 
 def as_step(row: Step) -> ShellStep | PythonStep | FileStep:
-    """A step as a plan has it, from its row."""
+    """Convert a row to a step of a plan."""
     if row.kind == "file":
         return FileStep(kind="file", path=row.path, content=row.source, title=row.title)
     if row.kind == "shell":

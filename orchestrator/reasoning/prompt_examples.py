@@ -1,6 +1,6 @@
-"""The examples of a prompt: calls whose results it says, such as ``>>> f(2)`` or "f(2) returns 4".
+"""Finds the examples of a prompt: calls with their results, such as ``>>> f(2)`` or "f(2) returns 4".
 
-A person who gives an example has written a test. The agent runs these tests when a file defines the functions.
+An example in a prompt is a test. The agent runs it when a file defines the functions.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from protocol import messages
 
-#: Examples that are taken from one prompt; characters of one, and of the prompt that is looked at.
+#: Maximum number of examples from a prompt, and maximum characters of an example and of the searched prompt.
 MOST, LONGEST, LOOKED_AT = 20, 600, 40_000
 
-#: What stands between a call and its result, in running text.
+#: Text between a call and its result in a sentence.
 _SAYS = re.compile(
     r"`?\s*(?:#\s*)?(?:-+>|=+>|→|➞|⇒|==|=|(?:(?:should|must|will|would)\s+)?"
     r"(?P<verb>returns?|gives?|be|equals?|yields?|evaluates\s+to|is|raises?)\b)\s*:?\s*(?:an?\s+)?`?"
@@ -23,7 +23,7 @@ _SAYS = re.compile(
 _CALL = re.compile(r"(?<![\w.'\"])(?P<name>[A-Za-z_]\w*)\(")
 _DEFINES = re.compile(r"(?:def|class|function)\s+$")
 
-#: What may follow a result in running text: anything else makes "returns 3 items" look like an example.
+#: Text that may follow a result in a sentence. Anything else would make "returns 3 items" an example.
 _AFTER = re.compile(r"`?\s*(?:$|[.,;)#]|(?:and|but|because|since|as|while|whereas|for|when|if|not|or)\b)")
 _NEXT = re.compile(r'>>>|assert |"""|\'\'\'|```|~~~')
 _PRINTS = re.compile(r"print\((.+)\)", re.DOTALL)
@@ -40,7 +40,7 @@ def examples_of(prompt: str) -> list[messages.Example]:
     found: dict[tuple[str, str], messages.Example] = {}
     lines = prompt[:LOOKED_AT].splitlines()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a prompt may have what Python only warns of
+        warnings.simplefilter("ignore")  # the prompt may contain code that Python only warns about
         for example in (*_sessions(lines), *_asserts(lines), *_sentences(lines)):
             found.setdefault((example.call, example.result), example)
             if len(found) == MOST:
@@ -49,7 +49,7 @@ def examples_of(prompt: str) -> list[messages.Example]:
 
 
 def _sessions(lines: list[str]) -> Iterator[messages.Example]:
-    """Yield what a Python session shows: ``>>> call`` and its result on the next lines."""
+    """Yield the calls of a Python session: ``>>> call`` and its result on the next lines."""
     at = 0
     while at < len(lines):
         line = lines[at].strip()
@@ -85,7 +85,7 @@ def _asserts(lines: list[str]) -> Iterator[messages.Example]:
 
 
 def _sentences(lines: list[str]) -> Iterator[messages.Example]:
-    """Yield calls in running text of which the same line says the result."""
+    """Yield calls in sentences that state the result on the same line."""
     for line in lines:
         if line.strip().startswith((">>>", "assert ")):
             continue
@@ -101,7 +101,7 @@ def _sentences(lines: list[str]) -> Iterator[messages.Example]:
 
 
 def _call_at(line: str, start: int) -> str:
-    """Return the call that begins here: up to the first bracket that closes it."""
+    """Return the call that begins here, up to the first bracket that closes it."""
     end = start
     for _ in range(60):
         end = line.find(")", end) + 1
@@ -113,7 +113,7 @@ def _call_at(line: str, start: int) -> str:
 
 
 def _result_at(rest: str, verb: str) -> str:
-    """Return the value that a text begins with: the longest one after which the sentence ends or goes on."""
+    """Return the value at the start of a text: the longest one after which the sentence ends or continues."""
     if verb.startswith("raise"):
         error = _ERROR.match(rest)
         return error[0] if error else ""
@@ -128,14 +128,14 @@ def _result_at(rest: str, verb: str) -> str:
 
 
 def _ends(text: str) -> Iterator[int]:
-    """Yield where a value may end: before what no value goes on with."""
+    """Yield positions at which a value may end."""
     for end in range(1, min(len(text), LONGEST) + 1):
         if end == len(text) or (text[end - 1].isalnum() != text[end].isalnum()) or not text[end].isalnum():
             yield end
 
 
 def _names(source: str) -> list[str]:
-    """Return the functions that an example calls and that are to be defined; empty if it is no example to run."""
+    """Return the functions that an example calls and that the job must define. Empty if the example cannot run."""
     try:
         tree = ast.parse(source[:LONGEST])
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -1,4 +1,4 @@
-"""Shortens Python tracebacks for a model: the frames of libraries cost tokens and rarely tell it anything."""
+"""Shortens Python tracebacks for a model. Library frames cost tokens and rarely help."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MARKS = re.compile(r"^\s+[~^ ]*[~^][~^ ]*$")
 
 
 def shorten(text: str) -> str:
-    """Return a text without the library frames and the marker lines of its tracebacks.
+    """Return a text without library frames and marker lines in its tracebacks.
 
-    A traceback whose frames are all of libraries keeps its last one.
+    A traceback with only library frames keeps the last one.
     """
     kept: list[str] = []
-    frame: list[str] = []  # of a library, in case it is the last one
+    frame: list[str] = []  # the last library frame so far
     own = inside = False
     for line in text.splitlines(keepends=True):
         if line.startswith("Traceback (most recent call last)"):

@@ -1,1 +1,1 @@
-"""What all three HTTP doors share."""
+"""Code that the three HTTP servers share."""

@@ -1,7 +1,7 @@
-"""What a connection may hold while it asks for nothing: the HTTP server itself bounds neither its time nor its size.
+"""Limits for idle connections and request headers, which the HTTP server does not have.
 
-A hostile container, or a stranger before he has shown his key, could else hold every descriptor of the process with
-connections that say nothing, or its memory with headers that never end.
+Without them, a hostile container or an unauthenticated client could exhaust the process. It could use up the
+descriptors with silent connections, or the memory with endless headers.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from collections import OrderedDict
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-#: Seconds until a connection that asks for nothing, or has not said yet what it asks for, is closed.
+#: Seconds until the server closes a connection without a complete request.
 ASK_SECONDS = 10.0
 
-#: Connections that have never asked for anything, at the same time, and as many that have: with one more, the one that
-#: is silent for longest is closed. So who knows nobody cannot have the connections of others closed.
+#: Maximum silent connections without a request so far, and with one. Beyond it, the connection that was silent longest
+#: is closed. The two counts are separate, so that unauthenticated clients cannot push out known connections.
 SILENT = 256
 
-#: Bytes that may come without anything coming of them: headers, trailers, the marks between chunks.
+#: Bytes that may arrive without progress: headers, trailers, and chunk marks.
 HEADER_BYTES = 64 * 1024
 
-#: Requests that may wait on one connection for the answers to those before them.
+#: Pipelined requests that may wait on one connection.
 WAITING = 8
 
 
 def bounded() -> type[HttpToolsProtocol]:
-    """The server's protocol with these bounds, for one door: the silent ones of each are counted by themselves."""
-    new: OrderedDict[HttpToolsProtocol, asyncio.TimerHandle] = OrderedDict()  # silent for longest first
+    """Return the server's protocol class with these limits. Each HTTP server counts its own connections."""
+    new: OrderedDict[HttpToolsProtocol, asyncio.TimerHandle] = OrderedDict()  # longest silent first
     known: OrderedDict[HttpToolsProtocol, asyncio.TimerHandle] = OrderedDict()
 
     class Bounded(HttpToolsProtocol):
-        _unused = 0  # bytes since something came of them
+        _unused = 0  # bytes since the last progress
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -45,13 +45,13 @@ def bounded() -> type[HttpToolsProtocol]:
             self._unused += len(data)
             super().data_received(data)
             if self._unused > HEADER_BYTES and not self.transport.is_closing():
-                self.send_400_response("Headers are too long.")
+                self.send_400_response("The headers are too long.")
 
         def on_headers_complete(self) -> None:
             self._unused = 0
             self._asks()
             if len(self.pipeline) >= WAITING:
-                raise ValueError("too many requests at once")  # the parser makes it an answer of 400
+                raise ValueError("too many requests at once")  # the parser turns it into a 400
             super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Whether a page of somebody else makes a browser call us: what the Origin and Fetch Metadata headers tell."""
+"""Detects requests that a foreign web page made a browser send, from the Origin and Fetch Metadata headers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from starlette.datastructures import Headers
 
 
 def foreign(headers: Headers) -> bool:
-    """Whether a browser calls for a page of another origin than the one that it calls.
+    """Return whether a page of another origin caused this request.
 
-    A person may come from anywhere: an address that is opened as a page of its own is no such call. Programs send none
-    of these headers.
+    A link from anywhere may open an address as a page of its own. Programs send none of these headers.
     """
     site = headers.get("sec-fetch-site", "none")
     opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"

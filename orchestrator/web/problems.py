@@ -1,4 +1,4 @@
-"""Answers that are no success, as RFC 9457 problem details."""
+"""Error responses, as RFC 9457 problem details."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ async def on_problem(request: Request, error: Exception) -> ProblemResponse:
 
 
 async def on_http_error(request: Request, error: Exception) -> ProblemResponse:
-    """What the framework itself refuses: an unknown path, a wrong method."""
+    """Convert an error of the framework, such as an unknown path or a wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
-        404: f"There is nothing at {request.url.path[:200]!r}. GET / says where things are.",
-        405: f"{request.method} is not possible here. GET /docs says what is.",
+        404: f"There is nothing at {request.url.path[:200]!r}. GET / lists the addresses.",
+        405: f"{request.method} is not allowed here. GET /docs lists the methods.",
     }.get(error.status_code, str(error.detail))
     if error.status_code == 413:
         return answer(Problem(413, "too-large", "Too large", detail))
@@ -53,7 +53,7 @@ async def on_http_error(request: Request, error: Exception) -> ProblemResponse:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that a path has: the framework names those of its first route alone."""
+    """Return all methods of a path. The framework names only those of its first route."""
     routes = request.app.router.routes
     return [
         method
@@ -63,7 +63,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def on_record_full(request: Request, error: Exception, status: int = 507) -> ProblemResponse:
-    """What was asked for is not stored."""
+    """Report that the record is full. The request was not stored."""
     return answer(Problem(status, "disk-full", "Disk full", str(error), {"Retry-After": "10"}))
 
 
@@ -73,7 +73,7 @@ async def on_record_closed(request: Request, error: Exception) -> ProblemRespons
 
 
 async def on_crash(request: Request, error: Exception) -> ProblemResponse:
-    """A mistake of ours: the log has the trace, the answer has none."""
-    detail = "The orchestrator made a mistake; its log says more. The job, if there was one, is not lost."
-    # the server closes the connection after it: who is not told would send his next request into that
+    """Report a bug of the orchestrator. The log has the traceback, the answer does not."""
+    detail = "The orchestrator failed; its log has the details. If the request named a job, the job is not lost."
+    # the server closes the connection afterwards; without this header, the client would send its next request into it
     return answer(Problem(500, "internal-error", "Internal error", detail, {"Connection": "close"}))

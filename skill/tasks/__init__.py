@@ -1,4 +1,4 @@
-"""All tasks: a file for each group, each with its list ``TASKS``."""
+"""All tasks: a file per group with its list ``TASKS``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 
 from skill.task import Task
 
-#: In the order in which they run.
+#: The groups in the order of the run.
 GROUPS = (
     "everyday", "functions", "programs", "scripts", "data", "convert", "logs", "charts", "shell", "mend", "explore",
     "impossible", "traps",

@@ -1,4 +1,4 @@
-"""Charts. The judge looks at the picture, and reads what an SVG or a file of values says."""
+"""Charts. The judge examines the picture, and reads an SVG or a file of values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judge_line(here: Path, given: Path) -> None:
 
 
 def paths(here: Path) -> list[str]:
-    """The drawing commands of each path and polyline of may.svg."""
+    """Return the drawing commands of each path and polyline in may.svg."""
     root, _ = svg(here, "may.svg")
     found = [element.get("d") or element.get("points") or "" for element in root.iter()]
     return [one for one in found if one]

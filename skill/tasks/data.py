@@ -1,4 +1,4 @@
-"""Questions about data, each with one right answer that is written to a file."""
+"""Questions about data. Each has one correct answer, written to a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def orders() -> str:
 
 
 def paid(given: Path) -> Counter[str]:
-    """Cents that each customer has paid."""
+    """Return the cents that each customer paid."""
     found: Counter[str] = Counter()
     for row in read_csv(given, "orders.csv"):
         if row["status"] == "paid":

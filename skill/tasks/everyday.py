@@ -1,4 +1,4 @@
-"""Ten tasks that people give on an ordinary day, as they would write them."""
+"""Ten everyday tasks, in the words of users."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def judge_log(here: Path, given: Path) -> None:
         need(told or (level in found.upper() and count in numbers(found)), f"summary.txt does not say {count} {level}")
     need(worst in found, f"summary.txt does not name the most frequent error, {worst!r}")
     need(len(found) < 5000, "summary.txt is no summary: it is as long as a log")
-    # Where it lists several errors, the most frequent one is said to be that, or comes first.
+    # If it lists several errors, it must name the most frequent error as such, or list it first.
     said = re.search(r"(?:most|top)\W+(?:frequent|common|often|error)[^\n]*(?:\n[^\n]*){0,2}", found, re.IGNORECASE)
     first = min((error for error in ERRORS if error in found), key=found.index)
     need(first == worst or (said and worst in said[0]), "summary.txt puts another error first")

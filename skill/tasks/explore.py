@@ -1,4 +1,4 @@
-"""Repositories to explore: find where something happens and write the answer down."""
+"""Repositories to explore: find a place in the code and write the answer to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short Python functions whose prompts give examples, in the forms that people write; hidden tests try more."""
+"""Short Python functions whose prompts give examples in users' forms. Hidden tests try more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks that cannot be done: the job must fail, and say what it needs."""
+"""Impossible tasks: the job must fail, and say what it needs."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def judge_traces(here: Path, given: Path) -> None:
     lines = found.splitlines()
 
     def near_by(name: str, *wanted: str) -> bool:
-        """Whether a line that names the error and the six after it have all that is wanted."""
+        """Return whether a line with the error and the next six lines contain everything required."""
         places = [n for n, line in enumerate(lines) if name in line]
         return any(
             all(re.search(rf"(?<!\d){want}(?!\d)", " ".join(lines[n : n + 7])) for want in wanted) for n in places

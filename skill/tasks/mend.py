@@ -1,4 +1,4 @@
-"""Small projects with a failing test: find the fault and mend it."""
+"""Small projects with a failing test: find and fix the fault."""
 
 from __future__ import annotations
 

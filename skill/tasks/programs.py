@@ -9,7 +9,7 @@ from skill.task import Task
 
 
 def program(name: str, file: str, prompt: str, tests: str, reference: str, wrong: str) -> Task:
-    """A task whose answer is one file."""
+    """Make a task whose answer is one file."""
     return Task(name, prompt, tested(file, tests), alone=file, reference={file: reference}, wrong=({file: wrong},))
 
 

@@ -1,4 +1,4 @@
-"""Work with files, as one does it in a shell."""
+"""File operations as in a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks whose result looks done long before it is: a check of names or sizes would pass a placeholder."""
+"""Tasks whose result looks finished early. A check of names or sizes would accept a placeholder."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Job:
 
 
 class Invalid(Exception):
-    """A cell is not what its column is; the message says what."""
+    """A cell has the wrong kind for its column. The message says why."""
 
 
 def email(text: str) -> str:
@@ -95,7 +95,7 @@ def truth(text: str) -> str:
 
 
 def kind_of(name: str, cells: list[str]) -> tuple[str, Callable[[str], str] | None]:
-    """Kind of a column: the kind of most filled cells, or of all but a few if its name suggests it."""
+    """Return the kind of a column: the kind of most filled cells, or of all but a few if its name suggests it."""
     cells = [text for cell in cells if (text := tidy(cell))]
     if not cells:
         return "text", None
@@ -111,7 +111,7 @@ def kind_of(name: str, cells: list[str]) -> tuple[str, Callable[[str], str] | No
     zeros = share(lambda text: text if re.fullmatch(r"0\d+", text) else email(""), cells)
     for kind, read, named in kinds:
         if kind == "number" and zeros > 0.1:
-            continue  # 00123 is a code: as a number it would lose its zeros
+            continue  # 00123 is a code and would lose its zeros as a number
         if share(read, cells) >= (0.4 if re.search(named, name.lower()) else 0.8):
             return kind, read
     return "text", None
@@ -129,13 +129,13 @@ def share(read: Callable[[str], str], cells: list[str]) -> float:
 
 
 def tidy(cell: str) -> str:
-    """Without white space around and without more than one space inside; empty where it stands for nothing."""
+    """Remove outer and repeated white space from a cell. Placeholders for missing values become empty."""
     text = " ".join(cell.replace("\ufeff", "").split())
     return "" if text.lower() in MISSING else text
 
 
 def rows_of(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the number of its first line."""
+    """Yield each row with the number of its first line."""
     with open(path, encoding=encoding, newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
         line = 1
@@ -145,7 +145,7 @@ def rows_of(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, li
 
 
 def how(path: Path) -> tuple[str, str]:
-    """The encoding and the delimiter of a file."""
+    """Return the encoding and the delimiter of a file."""
     with open(path, "rb") as file:
         start = file.read(4)
     encodings = ["utf-16"] if start[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252", "latin-1"]

@@ -1,4 +1,4 @@
-"""The charts of a table: its numbers over time, by category, and how they are distributed."""
+"""The charts of a table: its numbers over time, by category, and their distribution."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import pandas as pd
 if TYPE_CHECKING:
     from csv_report import Column, Report
 
-#: Up to so many days, what period of pandas makes a point of the line, and what that is called.
+#: Maximum days of a chart, the pandas period of one point, and its name.
 PERIODS = [(2, "h", "hour"), (62, "D", "day"), (200, "W", "week"), (9000, "M", "month"), (10**9, "Y", "year")]
-#: Different texts of a column that may be categories.
+#: Maximum different texts of a category column.
 GROUPS = 200
 
 INK, BLUE, SOFT, GRID = "#1f2937", "#2563eb", "#93b4f5", "#e5e7eb"
 
 matplotlib.use("Agg")
-warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font does not have: boxes
+warnings.filterwarnings("ignore", message="Glyph")  # the font lacks the script of a name and shows boxes
 plt.rcParams |= {
-    "text.parse_math": False,  # $ is a dollar
+    "text.parse_math": False,  # $ means a dollar
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": "#9ca3af",
@@ -49,7 +49,7 @@ plt.rcParams |= {
 
 @dataclass
 class Chart:
-    """A chart as a file, and what it shows in words."""
+    """A chart as a file, and a description in words."""
 
     path: str
     title: str
@@ -71,7 +71,7 @@ class _Drawing:
 
 
 def draw(report: Report, folder: Path, prefix: str) -> list[Chart]:
-    """Draw what a table has: at least one chart, at most nine."""
+    """Draw at least one and at most nine charts of a table."""
     drawing = _Drawing(folder, prefix)
     columns = [column for column in report.columns if column.filled > column.odd and not column.is_key]
     measures = [column for column in columns if column.kind == "number"]
@@ -128,7 +128,7 @@ def _over_time(drawing: _Drawing, frame: pd.DataFrame, time: Column, measure: Co
 
 
 def _whole(line: pd.Series, times: pd.Series, period: str) -> tuple[pd.Series, str]:
-    """The line without its first and its last period where these are there only in part, and words for that."""
+    """Return the line without incomplete first and last periods, and a note about them."""
     if period in ("hour", "day") or len(line) < 5:
         return line, ""
     first = times.min().normalize() > line.index[0].start_time
@@ -189,7 +189,7 @@ def _distribution(drawing: _Drawing, values: pd.Series, measure: Column) -> None
 
 
 def _filled(drawing: _Drawing, report: Report) -> None:
-    """For a table that has nothing to measure."""
+    """Draw a chart for a table without numbers."""
     shown = report.columns[:25][::-1]
     shares = [100 * column.filled / report.rows if report.rows else 0 for column in shown]
     _, axes = plt.subplots(figsize=(7, max(2.0, 0.3 * len(shown) + 1.1)))
@@ -202,7 +202,7 @@ def _filled(drawing: _Drawing, report: Report) -> None:
 
 
 def _figure(value: float) -> str:
-    """A number for people: four digits, thousands apart."""
+    """Format a number for people: four digits, with separated thousands."""
     if value == 0:
         return "0"
     if abs(value) >= 1e6:

@@ -18,9 +18,9 @@ import page
 import pandas as pd
 from tables import DATE_FORMATS, DELIMITERS, MISSING, ZEROS, Empty, Table, dates, decimal_comma, numbers, open_table
 
-#: Cells of numbers and dates that are kept for charts and quartiles; of a larger table, every second row and so on.
+#: Maximum cells of numbers and dates kept for charts and quartiles. A larger table keeps every second row and so on.
 KEPT_CELLS = 10_000_000
-#: Different texts that are counted in one column.
+#: Maximum different texts counted in one column.
 DISTINCT = 50_000
 
 
@@ -66,7 +66,7 @@ class Column:
         self.filled += int((~is_missing).sum())
         self._count(cells[~is_missing])
         if self.kind == "text" and len(self.counts) > charts.GROUPS:
-            return np.full(len(cells), "", dtype=object)  # no chart needs them
+            return np.full(len(cells), "", dtype=object)  # no chart uses them
         if self.kind == "text":
             return cells.where(~is_missing, "").to_numpy(dtype=object)
         cells = cells.where(~is_missing, None)
@@ -93,20 +93,20 @@ class Column:
 
     @property
     def is_key(self) -> bool:
-        """Whether it numbers the rows rather than measures something."""
+        """Return whether the column numbers the rows instead of measuring something."""
         named = re.search(r"(^|[_ ])(id|no|nr|number|key|index)$", self.name.lower()) is not None
         whole = self.kind != "number" or all(re.fullmatch(r"\d+", text) for text in list(self.counts)[:1000])
         return named and whole and len(self.counts) > 0.9 * min(self.filled, DISTINCT)
 
     @property
     def adds_up(self) -> bool:
-        """Whether a sum over rows means something, by its name."""
+        """Return whether a sum over rows makes sense, judged by the column's name."""
         words = r"qty|quantity|units|count|orders|visits|views|clicks|pieces|menge|anzahl|stück"
         return self.is_money or re.search(words, self.name.lower()) is not None
 
     @property
     def is_money(self) -> bool:
-        """The same of money, which is shown first."""
+        """Return whether the column contains money, which is shown first."""
         words = r"amount|total|revenue|sales|turnover|cost|profit|spend|income|expense|betrag|umsatz|summe"
         return re.search(words, self.name.lower()) is not None
 
@@ -137,7 +137,7 @@ class Column:
 
 @dataclass
 class Report:
-    """All that is said of one file."""
+    """The facts about one file."""
 
     table: Table
     columns: list[Column]
@@ -161,7 +161,7 @@ class Report:
 
 
 def profile(table: Table) -> Report:
-    """Read a table once, a chunk at a time."""
+    """Read a table once, in chunks."""
     columns = [Column(name) for name in table.names]
     parts: list[pd.DataFrame] = []
     rows, kept, stride, preview = 0, 0, 1, []

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: style and charts are in it, and all text is escaped."""
+"""The report as one self-contained HTML page with style and charts. All text is escaped."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ul.notes { background: #fffbeb; border: 1px solid #fde68a; border-radius: 10px; 
 
 
 def render(title: str, reports: list[Report], empty: list[str]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n',
         f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n',

@@ -1,4 +1,4 @@
-"""Reading any CSV file: its encoding, delimiter and header are found out, and what was found is said."""
+"""Reads any CSV file: detects and reports its encoding, delimiter and header."""
 
 import codecs
 import csv
@@ -34,7 +34,7 @@ csv.field_size_limit(10_000_000)
 
 @dataclass
 class Table:
-    """A file and how it is read. ``rows`` gives its rows in chunks, each as long as the header."""
+    """A file and its format. ``rows`` yields its rows in chunks, each row as long as the header."""
 
     path: Path
     encoding: str
@@ -66,11 +66,11 @@ class Table:
 
 
 class Empty(Exception):
-    """There is nothing in the file."""
+    """The file is empty."""
 
 
 def open_table(path: Path, delimiter: str, header: str) -> Table:
-    """Find out how a file is to be read; raises Empty."""
+    """Detect the format of a file. Raises Empty."""
     encoding = find_encoding(path)
     with open(path, encoding=encoding, errors="replace", newline="") as file:
         head = file.read(200_000)
@@ -99,7 +99,7 @@ def open_table(path: Path, delimiter: str, header: str) -> Table:
 
 
 def find_encoding(path: Path) -> str:
-    """By its byte order mark; else UTF-8 where the whole file is that; else Windows-1252."""
+    """Detect the encoding: from the byte order mark, else UTF-8 if the whole file is valid, else Windows-1252."""
     with open(path, "rb") as file:
         start = file.read(4096)
         for mark, name in MARKS:
@@ -133,7 +133,7 @@ def find_delimiter(head: str, quoting: int) -> str:
 
 
 def looks_like_header(rows: list[list[str]]) -> bool:
-    """Whether no cell of the first row is a number or a date, and there is text in it."""
+    """Return whether the first row contains text, and no number or date."""
     cells = [cell.strip() for cell in rows[0]]
     if not any(cells) or (len(rows) > 1 and rows[0] in rows[1:]):
         return False
@@ -141,14 +141,14 @@ def looks_like_header(rows: list[list[str]]) -> bool:
 
 
 def numbers(cells: pd.Series, comma: bool) -> pd.Series:
-    """Cells as numbers, NaN where they are none: 1,234.50 · 1.234,50 (comma) · $5 · 12 % · (3) for minus three."""
+    """Parse cells as numbers, with NaN for others: 1,234.50 · 1.234,50 (comma) · $5 · 12 % · (3) for minus three."""
     if comma:
         return _slowly(cells, comma)
-    values = pd.to_numeric(cells, errors="coerce").astype("float64")  # most are as programs write them
+    values = pd.to_numeric(cells, errors="coerce").astype("float64")  # most numbers have the format of programs
     others = cells[values.isna() & cells.notna()]
     if len(others):
         values[others.index] = _slowly(others, comma)
-    return values.where(values.abs() < 1e100)  # of larger ones no sum can be made
+    return values.where(values.abs() < 1e100)  # larger ones cannot be summed
 
 
 def _slowly(cells: pd.Series, comma: bool) -> pd.Series:
@@ -165,7 +165,7 @@ def _slowly(cells: pd.Series, comma: bool) -> pd.Series:
 
 
 def decimal_comma(cells: pd.Series) -> bool | None:
-    """Whether numbers are written 3,5 rather than 3.5; None if the cells do not show it."""
+    """Return whether numbers have the form 3,5 instead of 3.5. None if the cells do not show it."""
     text = cells.str.replace(CURRENCY.pattern, "", regex=True).str.strip()
     comma = text.str.fullmatch(r"\(?[+-]?(?:\d+|\d{1,3}(?:[.' \u00a0]\d{3})*),(?:\d{1,2}|\d{4,})\)?").sum()
     point = text.str.fullmatch(r"\(?[+-]?(?:\d+|\d{1,3}(?:[,' \u00a0]\d{3})*)\.(?:\d{1,2}|\d{4,})\)?").sum()
@@ -173,7 +173,7 @@ def decimal_comma(cells: pd.Series) -> bool | None:
 
 
 def dates(cells: pd.Series, form: str) -> pd.Series:
-    """Cells as times in UTC, NaT where they are none."""
+    """Parse cells as times in UTC, with NaT for others."""
     if form == "ISO8601":
         cells = cells.where(cells.str.match(r"\d{4}-\d\d"), None)
     return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
@@ -197,7 +197,7 @@ def _limited(head: str, delimiter: str, quoting: int, count: int) -> Iterator[li
 
 
 def _unique(names: list[str], notes: list[str]) -> list[str]:
-    """Names without a repetition and without an empty one."""
+    """Make names unique and not empty."""
     found: list[str] = []
     for number, name in enumerate(names, 1):
         plain = name or f"column {number}"

@@ -6,7 +6,7 @@ from itertools import islice
 
 
 def fibonacci() -> Iterator[int]:
-    """The Fibonacci numbers, without end: 0, 1, 1, 2, 3, 5, ..."""
+    """Yield all Fibonacci numbers: 0, 1, 1, 2, 3, 5, ..."""
     current, following = 0, 1
     while True:
         yield current

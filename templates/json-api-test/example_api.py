@@ -1,4 +1,4 @@
-"""A small REST API to test against, in memory and on loopback: items to list, read, create, change and delete."""
+"""A small REST API for tests, in memory and on loopback: items to list, read, create, change and delete."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ class Api(BaseHTTPRequestHandler):
     """GET and POST /items; GET, PUT and DELETE /items/<id>."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = 65_536  # headers and body in one piece: no waiting for an acknowledgement between them
+    wbufsize = 65_536  # one packet for headers and body avoids waiting for an acknowledgement
 
     def do_GET(self) -> None:
         self._route("GET")
@@ -61,11 +61,11 @@ class Api(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Quiet: the test says what it sees."""
+        """Print nothing. The test reports its own results."""
 
 
 def start() -> str:
-    """Start it on a free port and return its address."""
+    """Start the API on a free port and return its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}"

@@ -21,7 +21,7 @@ TIMEOUT = 15
 
 @dataclass
 class Check:
-    """One thing that was looked at, and what was seen."""
+    """A check and its result."""
 
     name: str
     passed: bool
@@ -50,7 +50,7 @@ class Tester:
 
 
 def shape(value: Any, depth: int = 0) -> Any:
-    """The shape of a JSON value: names and types, of a list that of its first item."""
+    """Return the shape of a JSON value: names and types, and for a list the shape of its first item."""
     if isinstance(value, dict):
         if depth == 4:
             return "object"
@@ -68,7 +68,7 @@ def is_json(answer: requests.Response) -> tuple[bool, str]:
 
 
 def test_url(tester: Tester, given: argparse.Namespace) -> Any:
-    """Checks for any JSON API that answers GET. Return the shape of its answer."""
+    """Check any JSON API that answers GET. Returns the shape of its answer."""
     answers: list[requests.Response] = []
 
     def reach() -> tuple[bool, str]:
@@ -110,7 +110,7 @@ def test_url(tester: Tester, given: argparse.Namespace) -> Any:
 
 
 def test_example(tester: Tester, base: str) -> None:
-    """Further checks of the example API: create, read, change, delete, and clear errors."""
+    """Check the example API further: create, read, change, delete, and clear errors."""
     made: dict[str, Any] = {}
 
     def create() -> tuple[bool, str]:
@@ -138,7 +138,7 @@ def test_example(tester: Tester, base: str) -> None:
 
 
 def report(tester: Tester, url: str, found: Any, example: bool) -> bool:
-    """Write results.json and report.md; returns whether all checks passed."""
+    """Write results.json and report.md. Returns whether all checks passed."""
     failed = [check for check in tester.checks if not check.passed]
     results = {"url": url, "example": example, "passed": len(tester.checks) - len(failed), "failed": len(failed),
                "checks": [asdict(check) for check in tester.checks], "shape": found}  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import page
 
-#: Characters of a line that are looked at, and different texts that are counted in each list.
+#: Maximum characters read of a line, and maximum different texts counted in each list.
 LINE, DISTINCT = 8192, 20_000
 
 LEVELS = {
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass
 class Tally:
-    """All that is counted."""
+    """The counts of all lines."""
 
     files: dict[str, int] = field(default_factory=dict)
     lines: int = 0
@@ -177,7 +177,7 @@ def _time(text: str, tally: Tally) -> datetime | None:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file, unpacked, each bounded; raises OSError, EOFError or zlib.error for a broken archive."""
+    """Yield the lines of a file, unpacked and bounded. Raises OSError, EOFError or zlib.error for a broken archive."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with gzip.open(path, "rb") if packed else open(path, "rb") as file:

@@ -43,7 +43,7 @@ ul { background: #fffbeb; border: 1px solid #fde68a;
 
 
 def summary(tally: Tally, broken: list[str]) -> dict[str, Any]:
-    """All figures of the report."""
+    """Return all figures of the report."""
     times = sorted(time for time, _ in tally.minutes)
     notes = list(broken)
     if tally.unknown_count:
@@ -83,7 +83,7 @@ def _groups(counter: Counter[str], examples: dict[str, str]) -> list[dict[str, A
 
 
 def timeline(tally: Tally, path: Path) -> None:
-    """Entries over time as stacked bars, by level."""
+    """Draw entries over time as stacked bars, by level."""
     times = [time for time, _ in tally.minutes]
     figure, axes = plt.subplots(figsize=(10, 3.6), dpi=130)
     for side in ("top", "right"):
@@ -130,7 +130,7 @@ def _period(span: timedelta) -> tuple[str, int]:
 
 
 def render(report: dict[str, Any], chart: Path) -> str:
-    """The whole page; all text of the logs is escaped."""
+    """Return the whole page, with all text of the logs escaped."""
     levels = report["levels"]
     bad = levels.get("critical", 0) + levels.get("error", 0)
     figures = [

@@ -1,4 +1,4 @@
-"""Run tour.py cell by cell, show what each does, and write it all down in tour.md: python make_tour.py"""
+"""Run tour.py cell by cell and write each cell with its output to tour.md: python make_tour.py"""
 
 import ast
 import contextlib
@@ -18,7 +18,7 @@ pd.set_option("display.max_columns", 12)
 
 
 def make_orders(path: Path) -> None:
-    """A year of orders of a shop that does not exist; the same each time."""
+    """Make a year of orders of an imaginary shop, with the same data each time."""
     chance = random.Random(42)
     lines = ["date,region,product,units,rating"]
     for day in range(365):
@@ -32,7 +32,7 @@ def make_orders(path: Path) -> None:
 
 
 def run(code: str, names: dict[str, Any]) -> str:
-    """Run a cell and return what it prints; like in a notebook, also the value of its last line."""
+    """Run a cell and return its output. As in a notebook, this includes the value of the last line."""
     tree = ast.parse(code, "tour.py")
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     with contextlib.redirect_stdout(io.StringIO()) as printed:

@@ -4,7 +4,7 @@ import random
 
 
 def quicksort(items: list) -> list:
-    """Sort a list in place and return it. The pivot is random, so that no input is slow by itself."""
+    """Sort a list in place and return it. The random pivot prevents inputs that are always slow."""
     ranges = [(0, len(items) - 1)]
     while ranges:
         low, high = ranges.pop()

@@ -29,7 +29,7 @@ TYPES = {
 }
 BY_SUFFIX = {f".{suffix}": folder for folder, suffixes in TYPES.items() for suffix in suffixes.split()}
 
-#: How a file begins that has no telling name.
+#: First bytes of files without a known suffix.
 BEGINNINGS = [
     (b"\x89PNG", "Images"), (b"\xff\xd8\xff", "Images"), (b"GIF8", "Images"), (b"%PDF", "Documents"),
     (b"PK\x03\x04", "Archives"), (b"\x1f\x8b", "Archives"), (b"7z\xbc\xaf", "Archives"), (b"ID3", "Audio"),
@@ -41,7 +41,7 @@ UNPACKED_BYTES, UNPACKED_FILES = 4_000_000_000, 20_000
 
 
 def folder_of(file: Path) -> str:
-    """The folder for a file: by its suffix, else by how it begins."""
+    """Return the folder for a file, by its suffix or else by its first bytes."""
     if known := BY_SUFFIX.get(file.suffix.lower()):
         return known
     with open(file, "rb") as opened:
@@ -50,7 +50,7 @@ def folder_of(file: Path) -> str:
 
 
 def files(paths: list[Path], target: Path) -> Iterator[Path]:
-    """All files, in order; links are left where they are."""
+    """Return all files in order. Links stay in place."""
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and not file.is_symlink() and target not in file.parents:
@@ -68,18 +68,18 @@ def free_place(wanted: Path, taken: set[str]) -> Path:
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack a ZIP archive into a folder beside it, and return that."""
+    """Unpack a ZIP archive into a folder beside it, and return the folder."""
     folder = archive.with_name(f"{archive.stem} unpacked")
     with zipfile.ZipFile(archive) as packed:
         infos = packed.infolist()
         if len(infos) > UNPACKED_FILES or sum(info.file_size for info in infos) > UNPACKED_BYTES:
             sys.exit(f"{archive} unpacks to more than {UNPACKED_FILES:,} files or {UNPACKED_BYTES / 1e9:g} GB")
-        packed.extractall(folder)  # it keeps every name inside the folder
+        packed.extractall(folder)  # extractall keeps every name inside the folder
     return folder
 
 
 def undo(record: Path) -> None:
-    """Move everything back that a record names, last first."""
+    """Move every file in a record back, last first."""
     with open(record, encoding="utf-8", newline="") as file:
         moves = [(Path(row["to"]), Path(row["from"])) for row in csv.DictReader(file) if row["done"] == "yes"]
     for now, before in reversed(moves):

@@ -25,7 +25,7 @@ UP, DOWN, INK, BLUE, ORANGE = "#86c5a4", "#e9a0a0", "#1f2937", "#2563eb", "#f59e
 
 
 def download(url: str, symbol: str) -> pd.DataFrame:
-    """Daily prices; raises RequestException, or ValueError where the answer has none."""
+    """Download daily prices. Raises RequestException, or ValueError if the answer has none."""
     headers = {"User-Agent": "Mozilla/5.0 (compatible; containerized-agent)", "Accept": "text/csv, application/json"}
     answer = requests.get(url.replace("{symbol}", quote(symbol)), headers=headers, timeout=(5, 30))
     answer.raise_for_status()
@@ -47,7 +47,7 @@ def from_yahoo(answer: dict) -> pd.DataFrame:
 
 
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
-    """Date and Close, and what else there is, by day; raises ValueError."""
+    """Return Date, Close and the other columns by day. Raises ValueError."""
     table = table.rename(columns={name: NAMES.get(str(name).strip().lower(), str(name)) for name in table.columns})
     if not {"Date", "Close"} <= set(table.columns):
         raise ValueError(f"there are no columns Date and Close, but: {', '.join(map(str, table.columns))[:200]}")
@@ -62,7 +62,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, title: str, sample: bool) -> None:
-    """The closing prices with two moving averages, and the volume under them."""
+    """Draw the closing prices with two moving averages, and the volume below."""
     has_volume = "Volume" in table and table["Volume"].fillna(0).sum() > 0
     figure, panels = plt.subplots(
         2 if has_volume else 1, 1, figsize=(10, 6), dpi=130, sharex=True, squeeze=False,

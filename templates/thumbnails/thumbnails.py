@@ -20,11 +20,11 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", "
             ".ppm", ".pgm", ".tga"}  # fmt: skip
 UNKNOWN = {".heic", ".heif", ".svg", ".raw", ".cr2", ".nef", ".psd"}
 
-#: Images of more pixels are refused: they would fill the memory. And what an archive may unpack to.
+#: Maximum pixels of an image, because larger ones exhaust the memory; and the maximum unpacked size of an archive.
 Image.MAX_IMAGE_PIXELS = 100_000_000
 UNPACKED_BYTES, UNPACKED_FILES = 4_000_000_000, 20_000
 
-#: Thumbnails on the contact sheet.
+#: Maximum thumbnails on the contact sheet.
 SHEET = 120
 
 STYLE = """
@@ -44,7 +44,7 @@ h2 { font-size: 18px; margin: 36px 0 8px; } li { overflow-wrap: anywhere; }
 
 @dataclass
 class Made:
-    """A thumbnail and what it was made of."""
+    """A thumbnail and its source."""
 
     source: Path
     thumb: Path
@@ -54,7 +54,7 @@ class Made:
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack a ZIP archive into a folder beside it; raises OSError or BadZipFile."""
+    """Unpack a ZIP archive into a folder beside it. Raises OSError or BadZipFile."""
     folder = archive.with_suffix("")
     while folder.exists():
         folder = folder.with_name(f"{folder.name}_")
@@ -62,12 +62,12 @@ def unpack(archive: Path) -> Path:
         infos = packed.infolist()
         if len(infos) > UNPACKED_FILES or sum(info.file_size for info in infos) > UNPACKED_BYTES:
             raise OSError(f"unpacks to more than {UNPACKED_FILES:,} files or {UNPACKED_BYTES / 1e9:g} GB")
-        packed.extractall(folder)  # it keeps every name inside the folder
+        packed.extractall(folder)  # extractall keeps every name inside the folder
     return folder
 
 
 def images(paths: list[Path], broken: dict[Path, str]) -> Iterator[Path]:
-    """The files that look like images, in order."""
+    """Return the files that look like images, in order."""
     for path in paths:
         if path.suffix.lower() == ".zip" and path.is_file():
             try:
@@ -86,13 +86,13 @@ def images(paths: list[Path], broken: dict[Path, str]) -> Iterator[Path]:
 
 
 def thumbnail(file: Path, size: int, taken: set[Path]) -> Made:
-    """Make one: upright, in RGB, its transparency kept, of an animation the first picture."""
+    """Make a thumbnail: upright, in RGB, with transparency. An animation gives its first frame."""
     with Image.open(file) as image:
         frames = getattr(image, "n_frames", 1)
         width, height = image.size
         if image.getexif().get(0x0112, 1) >= 5:
             width, height = height, width
-        image.draft("RGB", (size * 2, size * 2))  # a large JPEG is read at a part of its size
+        image.draft("RGB", (size * 2, size * 2))  # decodes a large JPEG at a smaller size
         small = ImageOps.exif_transpose(image)
         clear = "A" in small.getbands() or "transparency" in small.info
         if small.mode.startswith(("I;16", "I", "F")) and small.mode not in ("RGB", "RGBA"):
@@ -112,7 +112,7 @@ def thumbnail(file: Path, size: int, taken: set[Path]) -> Made:
 
 
 def contact_sheet(made: list[Made]) -> None:
-    """All on one picture, with their names."""
+    """Draw all thumbnails with their names on one picture."""
     shown = made[:SHEET]
     columns = min(len(shown), max(3, math.ceil(math.sqrt(len(shown) * 1.4))))
     tile, label, gap = 200, 26, 14
@@ -135,7 +135,7 @@ def contact_sheet(made: list[Made]) -> None:
 
 
 def page(made: list[Made], broken: dict[Path, str], size: int) -> None:
-    """index.html: each thumbnail, with a link to its image."""
+    """Write index.html: each thumbnail, linked to its image."""
     figures = "".join(_figure(one) for one in made)
     bad = "".join(f"<li>{escape(file.as_posix())}: {escape(why)}</li>\n" for file, why in broken.items())
     failed = f"<h2>Not readable</h2>\n<ul>{bad}</ul>\n" if broken else ""

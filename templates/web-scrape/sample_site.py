@@ -1,4 +1,4 @@
-"""A small web shop to scrape, served on loopback: three products, a price list, a page that robots.txt forbids."""
+"""A small web shop to scrape on loopback: three products, a price list, and a page that robots.txt forbids."""
 
 import threading
 from html import escape
@@ -48,11 +48,11 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Quiet: the scraper says what it reads."""
+        """Print nothing. The scraper reports the pages that it reads."""
 
 
 def start() -> str:
-    """Start it on a free port and return the address of its first page."""
+    """Start the shop on a free port and return the address of its first page."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}/"

@@ -58,7 +58,7 @@ class Scraper:
         self.forbidden: list[str] = []
 
     def _robots(self) -> RobotFileParser:
-        """As RFC 9309 says it: no such file allows all; a server that cannot say, nothing."""
+        """Read robots.txt (RFC 9309). A missing file allows everything, a failing server nothing."""
         robots = RobotFileParser()
         parts = urlsplit(self.start)
         answer = self.session.get(f"{parts.scheme}://{parts.netloc}/robots.txt", timeout=TIMEOUT)
@@ -71,7 +71,7 @@ class Scraper:
         return robots
 
     def run(self) -> list[Page]:
-        """The pages, the start first, then what is linked, nearest first."""
+        """Return the pages: the start page, then linked ones, nearest first."""
         waiting, known, pages = deque([self.start]), {self.start}, []
         while waiting and len(pages) < self.max_pages:
             url = waiting.popleft()
@@ -94,7 +94,7 @@ class Scraper:
         return pages
 
     def _page(self, url: str) -> Page | None:
-        """None for what is no page: another kind of file, or a redirection to another host."""
+        """Return a page, or None for other kinds of files and redirections to another host."""
         try:
             with self.session.get(url, timeout=TIMEOUT, stream=True) as answer:
                 if urlsplit(answer.url).netloc.lower() != self.host:
@@ -113,8 +113,9 @@ class Scraper:
 
 
 def read(page: Page, body: bytes, encoding: str | None) -> Page:
-    """Take out of a page what is in it."""
-    declared = encoding if encoding and encoding.lower() != "iso-8859-1" else None  # that is only a guess of HTTP's
+    """Extract a page's content."""
+    # without a charset, HTTP's default is only a guess
+    declared = encoding if encoding and encoding.lower() != "iso-8859-1" else None
     soup = BeautifulSoup(body, "html.parser", from_encoding=declared)
     base = urljoin(page.url, soup.base["href"]) if soup.base and soup.base.get("href") else page.url
     page.title = _text(soup.title)
@@ -131,7 +132,7 @@ def read(page: Page, body: bytes, encoding: str | None) -> Page:
         try:
             target = urldefrag(urljoin(base, str(link["href"]).strip())).url
         except ValueError:
-            continue  # it is no address
+            continue  # not a valid address
         if target.startswith(("http://", "https://")):
             page.links.append({"text": _text(link), "url": target})
     for unseen in soup(["title", "script", "style", "noscript", "template"]):

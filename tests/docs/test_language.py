@@ -1,14 +1,19 @@
 """The texts are plain English: short sentences, a named actor, and none of the riddles that they once had.
 
-The lint is cheap on purpose. It knows phrases and a few shapes of sentences, and it looks at the texts alone that users
-read: README, docs/, CHANGELOG, the OpenAPI document, `.env.example`, `make help`, and what templates say of themselves.
+The lint is cheap on purpose. It knows phrases and a few shapes of sentences. It reads the texts for users: README,
+docs/, CHANGELOG, the OpenAPI document, `.env.example`, `make help`, and the templates' descriptions. It also reads the
+code's docstrings, comments, errors and log lines.
 """
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import tokenize
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,8 +41,8 @@ RIDDLES = {
     r"\banew\b|\bso (?:does|do|is|are) (?:it|one)\b": "use the plain word, such as again",
     r"^(?:Nor|Neither) (?:do|does|is|are|can|will|has|have)\b": "begin with the subject",
     r"\b(?:no|none|nothing) \w+ but\b": "say what there is instead of nothing but",
-    r"\bholds? up\b.*\bby its form\b|\bends no job\b|\bwithout (?:an )?end\b|\bis no (?:HTTP|JSON|file|text|glob)\b":
-        "say what happens to it",
+    r"\bholds? up\b.*\bby its form\b|\bends no job\b|\bwithout (?:an )?end\b": "say what happens to it",
+    r"(?<!there )\bis no (?:HTTP|JSON|file|text|glob)\b": "say what it is not",
 }  # fmt: skip
 
 
@@ -101,6 +106,52 @@ def comments(name: str) -> Iterator[str]:
     yield from re.findall(r"\S[ \t]+# (.+)$", text, re.MULTILINE)
 
 
+#: Comments for tools, and headings of sections.
+NO_SENTENCE = re.compile(r"#!|#+:? ?(?:noqa|type:|fmt:|pragma|──)")
+
+#: Calls whose texts users or operators read, beside all errors that are raised.
+SPEAKING = {"Finding", "print", "debug", "info", "warning", "error", "exception"}
+
+
+def of_code(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings, comments, errors and log lines of a Python file, each with its line."""
+    source = path.read_text()
+    last = (0, 0)
+    block: list[tuple[int, str]] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not NO_SENTENCE.match(token.string):
+            if (token.start[0] - 1, token.start[1]) != last and block:
+                yield block[0][0], " ".join(text for _, text in block)
+                block = []
+            last = token.start
+            block.append((token.start[0], token.string.lstrip("#: ")))
+    if block:
+        yield block[0][0], " ".join(text for _, text in block)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # indented lines and tables show formats
+            lines = (ast.get_docstring(node) or "").splitlines()
+            said = "\n".join("" if re.search(r"^ {2,}|\S {2,}\S", line) else line for line in lines)
+            yield from ((getattr(node, "lineno", 1), block) for block in blocks(said))
+        elif isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and _name(node.func) in SPEAKING):
+            yield from ((node.lineno, text) for text in _strings(node))
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _strings(node: ast.AST) -> Iterator[str]:
+    """Yield the strings below a node. A value in an f-string is one word."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "`x`" for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _strings(child)
+
+
 def wrong(text: str) -> list[str]:
     """What is wrong with a text, with the sentence."""
     found = []
@@ -157,6 +208,53 @@ def test_templates_speak_of_themselves_in_plain_english() -> None:
         texts += [kind["about"] for kind in read.get("inputs", {}).values()]
     assert len(texts) > 20
     assert not [line for text in texts for line in wrong(text)]
+
+
+#: Code whose texts are not plain English yet. This tuple only shrinks.
+LATER = (
+    "orchestrator/app.py", "orchestrator/server.py", "orchestrator/settings.py", "orchestrator/__main__.py",
+    "orchestrator/jobs/", "orchestrator/db/", "orchestrator/files/", "orchestrator/engines/", "orchestrator/link/",
+    "orchestrator/reports/", "orchestrator/concurrency/", "orchestrator/api/jobs.py", "orchestrator/api/retry.py",
+    "orchestrator/reasoning/model_session.py", "orchestrator/reasoning/model_prompts.py", "agent/children/walk.py",
+)  # fmt: skip
+
+CODE = sorted(
+    name
+    for folder in ("agent", "bench", "orchestrator", "protocol", "scripts", "skill", "templates")
+    for path in (ROOT / folder).rglob("*.py")
+    if not (name := str(path.relative_to(ROOT))).startswith(LATER)
+)
+
+
+def test_docstrings_comments_and_errors_are_plain_english() -> None:
+    assert len(CODE) > 100 and all((ROOT / name).exists() for name in LATER)
+    found = [
+        f"{name}:{number}: {line}" for name in CODE for number, text in of_code(ROOT / name) for line in wrong(text)
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_a_function_s_docstring_says_what_the_function_does() -> None:
+    found = []
+    for name in CODE:
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
+                first = (ast.get_docstring(node) or "").partition("\n")[0]
+                if re.match(r"(?:Whether|What|Who|Where|Why|How|The|As|So|Of|Its?)\b", first):
+                    found.append(f"{name}:{node.lineno}: begin with a verb: {first}")
+    assert not found, "\n".join(found)
+
+
+def test_the_texts_of_code_are_found(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text(
+        '"""One.\n\n    format of input\n\nTwo.\n"""\n'
+        '#: Three,\n#: four.\nA = "no"  # Five.\n# noqa: ERA001\n\n\n'
+        'def f(x):\n    """Six."""\n    log.info("seven %s", x)\n    raise ValueError(f"eight {x}: " "nine")\n'
+    )
+    assert sorted(of_code(tmp_path / "code.py")) == [
+        (1, "One."), (1, "Two."), (7, "Three, four."), (9, "Five."), (13, "Six."), (15, "seven %s"),
+        (16, "eight `x`: nine"),
+    ]  # fmt: skip
 
 
 # ── what the lint finds, and what it lets pass ───────────────────────────────────────────────────────────────────────

@@ -170,7 +170,7 @@ def test_a_system_that_is_up_is_started_again_with_the_model(local: Local, answe
         "--profile model up --build -d model",
         "up --build -d",
     ]
-    assert "starting the orchestrator again" in said and code == 1 and "compose started no live gateway" in said
+    assert "restarting the orchestrator" in said and code == 1 and "compose started no live gateway" in said
     assert "LLM_PROVIDER=openai\n" in local.dotenv.read_text(), "auto would ask Gemini"
 
 
@@ -190,7 +190,7 @@ def test_a_server_that_ends_is_told_with_its_log_and_env_stays_as_it_is(local: L
 def test_the_demo_with_a_model_uses_what_is_configured_or_says_what_to_do(local: Local, answers: None) -> None:
     assert local.run("chosen") == (0, "")
     code, said = local.run("chosen", DEMO_MODEL="1")
-    assert code == 0 and "the model that is configured" in said and not (local.state / "compose").exists()
+    assert code == 0 and "the configured model" in said and not (local.state / "compose").exists()
     local.dotenv.write_text("")
     code, said = local.run("chosen", DEMO_MODEL="1", MODEL_FILE=None)
     assert code == 1 and "DEMO_MODEL=1 make demo MODEL_FILE=" in said

@@ -209,7 +209,7 @@ def test_a_model_that_repeats_itself_is_stopped(asker: Callable[..., Asker], tex
 
 def test_a_model_that_repeats_itself_in_its_thoughts_has_not_answered(asker: Callable[..., Asker]) -> None:
     turn = Turn(text="<think>" + "Wait, let me think about that again.\n" * 500, finish="cut")
-    asker(turn).fails(errors.ModelCut, "repeats itself")
+    asker(turn).fails(errors.ModelCut, "repeated itself")
 
 
 def test_an_error_in_the_middle_of_a_stream_is_one(kind: str) -> None:
@@ -352,7 +352,7 @@ def test_questions_wait_for_their_turn_and_their_time_begins_with_it(asker: Call
         (Turn(text=SAID, finish="malformed"), errors.ModelBroken, "in the middle"),
         (Turn(text=""), errors.ModelEmpty, "empty"),
         (Turn(text=" \n"), errors.ModelEmpty, "empty"),
-        (Turn(fault="nothing"), errors.ModelEmpty, "no answer at all"),
+        (Turn(fault="nothing"), errors.ModelEmpty, "returned no answer"),
     ],
 )
 def test_an_answer_that_is_none_says_which(
@@ -517,7 +517,7 @@ def test_a_model_that_is_not_there_names_its_setting(kind: str) -> None:
 @pytest.mark.parametrize("fault", ["page", "garbage"])
 def test_what_is_no_models_server_is_told(asker: Callable[..., Asker], fault: Any) -> None:
     one = asker(Turn(fault=fault))
-    one.fails(errors.ModelDenied, "is no model's server", "_BASE_URL")
+    one.fails(errors.ModelDenied, "is not a model's server", "_BASE_URL")
     assert len(one.server.asked) == 1
 
 
@@ -530,7 +530,7 @@ def test_nobody_is_sent_elsewhere_with_the_key(asker: Callable[..., Asker], kind
     with SERVERS[kind]([Turn(text=SAID)], KEY) as other:
         one = asker(Turn(status=307, words="moved"))
         one.server.failure = lambda *_: ({}, {"Location": f"http://{other.host}{path}"})  # type: ignore[method-assign]
-        one.fails(errors.ModelDenied, "is no model's server (307")
+        one.fails(errors.ModelDenied, "is not a model's server (307")
         assert other.asked == []
         assert other.refused == 0
     assert len(one.server.asked) == 1
@@ -546,7 +546,7 @@ def test_a_server_that_never_comes_to_an_end_is_left_in_time(asker: Callable[...
     object.__setattr__(one.model.setup, "seconds", 0.5)
     again = Asker(one.server, seconds=0.5)
     begin = time.monotonic()
-    again.fails(errors.ModelAway, "has not answered within 0.5 s", "MODEL_SECONDS")
+    again.fails(errors.ModelAway, "did not answer within 0.5 s", "MODEL_SECONDS")
     assert time.monotonic() - begin < 5
     until(one.server.asked[1].hung_up.is_set, "the connection is closed", 10)
 
@@ -767,7 +767,7 @@ def test_the_key_is_in_no_log_and_in_no_name(asker: Callable[..., Asker], caplog
     one.ask()
     Asker(one.server).fails(errors.ModelRejected, "no ***")
     said = [record.getMessage() for record in caplog.records]
-    assert any("no answer of the model" in line for line in said)
+    assert any("the model did not answer" in line for line in said)
     # the SDKs' own words are below what the orchestrator logs, see server.run; even these have no key
     assert not [line for line in said if KEY in line]
     for shown in (repr(one.model), str(one.model), repr(one.model.setup), repr(one.model.last)):

@@ -66,11 +66,11 @@ def test_a_job_may_choose_the_default_and_what_is_listed() -> None:
     assert models.get(None) is models.default is models.get("gemini-3.8-flash")
     assert models.get("gemini/gemini-3.8-flash") is models.default
     assert models.get("openai/gpt-oss-120b").name == "openai/gpt-oss-120b"
-    with pytest.raises(SettingsError, match=r"no model 'other'; there are: gemini/gemini-3.8-flash, gemini/gemini-4"):
+    with pytest.raises(SettingsError, match=r"no model 'other'; models: gemini/gemini-3.8-flash, gemini/gemini-4"):
         models.get("other")
     assert choose(Settings()).names == []
     assert choose(Settings()).default is None
-    with pytest.raises(SettingsError, match="No model is set any more"):
+    with pytest.raises(SettingsError, match="No model is set"):
         choose(Settings()).get(None)
 
 
@@ -303,7 +303,7 @@ def test_a_job_is_for_the_model_that_it_names(make_parked: Callable[..., System]
     assert form.json()["wanted_model"] == "gemini/strong"
     assert system.status(system.submit(prompt="Do it."))["wanted_model"] is None
     unknown = system.http.post("/schedule", json={"prompt": "Do it.", "model": "weak"})
-    problem(unknown, 422, "model: There is no model 'weak'; there are: gemini/gemini-3.8-flash, gemini/strong.")
+    problem(unknown, 422, "model: There is no model 'weak'; models: gemini/gemini-3.8-flash, gemini/strong.")
     steps = [{"kind": "shell", "script": "true"}]
     problem(
         system.http.post("/schedule", json={"steps": steps, "model": "strong"}), 422, "model: ", "no model is asked"
@@ -311,11 +311,14 @@ def test_a_job_is_for_the_model_that_it_names(make_parked: Callable[..., System]
 
 
 def test_a_job_can_name_no_model_where_there_is_none(parked: System) -> None:
-    problem(parked.http.post("/schedule", json={"prompt": "Do it.", "model": "x"}), 422, "there are: none")
+    problem(parked.http.post("/schedule", json={"prompt": "Do it.", "model": "x"}), 422, "models: none")
 
 
 def test_health_says_that_no_model_is_set(parked: System) -> None:
-    assert parked.http.get("/health").json()["checks"]["model"]["detail"] == "No model: free-text prompts are refused."
+    assert (
+        parked.http.get("/health").json()["checks"]["model"]["detail"]
+        == "No model is set, so free-text prompts are rejected."
+    )
 
 
 def test_a_choice_that_is_not_complete_stops_the_start(make_system: Callable[..., System]) -> None:

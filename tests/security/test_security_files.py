@@ -204,11 +204,11 @@ def test_what_a_container_answers_to_a_look_is_checked(impostor: Impostor) -> No
         look, answer = impostor.asked("/a.txt")
         assert (look["path"], look["first"], look["last"]) == ("a.txt", None, None)
         assert impostor.answer(look, content) == 400, what
-        problem(answer.result(), 503, "was not understood")
+        problem(answer.result(), 503, "was malformed")
     for what, content in NO_LIST.items():
         look, answer = impostor.asked("?under=a&cursor=a/b&limit=3")
         assert impostor.answer(look, content) == 400, what
-        problem(answer.result(), 503, "was not understood")
+        problem(answer.result(), 503, "was malformed")
     look, answer = impostor.asked("?under=a&cursor=a/b&limit=3")  # what a container says is all the same only said
     odd = {**ENTRY, "path": "a/c\r\nX: y", "modified": -1e300, "size": 2**60}
     assert impostor.answer(look, line({**LIST, "files": [odd], "more": True})) == 200
@@ -230,7 +230,7 @@ def test_what_a_container_sends_is_cut_off_where_it_must_end(impostor: Impostor)
     before = int(status.read_text().partition("VmHWM:")[2].split()[0])
     look, answer = impostor.asked("/a.txt")
     assert impostor.answer(look, endless(b"{", b" " * 2**20)) in (413, None)
-    problem(answer.result(), 503, "was not understood")
+    problem(answer.result(), 503, "was malformed")
     look, answer = impostor.asked("/a.txt")
     assert impostor.answer(look, endless(line(FILE), b"x" * 2**20)) in (200, None)
     assert answer.result().content == b"xxxxx"

@@ -53,18 +53,17 @@ REASONS = (
     "there is no template",
     "There is no model",
     "no model is asked",
-    "template and steps exclude each other",
-    "inputs without a template",
-    "only a template has inputs",
+    "give template or steps, not both",
+    "inputs need a template",
     "no such input",
     "cannot be the name of a secret",
     "has no value",
-    "cannot be kept out of them",  # six characters, of which some are white space at an end
+    "cannot be hidden",  # six characters, of which some are white space at an end
     "that no environment variable can have",
-    "a part of the mark",
+    "part of the mark",
     "has more than 16,384 bytes",
-    "all values together",
-    "has the value of",
+    "the values together",
+    "contains the value of",
 )
 
 

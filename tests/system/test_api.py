@@ -267,7 +267,7 @@ def test_a_parameter_that_a_call_does_not_have_is_refused_with_those_that_it_has
         method, path = call.split()
         name = path.partition("?")[2].split("&")[-1].partition("=")[0]
         answer = parked.http.request(method, path, json={"prompt": HELLO} if method == "POST" else None)
-        problem(answer, 422, f"{name}: there is no such parameter; this call has: {has}.")
+        problem(answer, 422, f"{name}: unknown parameter. This call accepts: {has}.")
     assert parked.status(job_id)["status"] == "scheduled"
     assert ids(parked, limit=1) == [job_id]
 

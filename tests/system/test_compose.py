@@ -86,7 +86,7 @@ def test_up_demo_down_and_up_again(checkout: Checkout) -> None:
                 break
     assert checkout.sandboxes()
     said = checkout.run("scripts/down.sh")
-    assert "jobs that run have 1 s to end (DRAIN_SECONDS)" in said and "stopped; no sandbox is left" in said
+    assert "running jobs have 1 s to end (DRAIN_SECONDS)" in said and "stopped; no sandbox is left" in said
     assert not checkout.sandboxes()
     with pytest.raises(httpx.ConnectError):
         checkout.http.get("/health")

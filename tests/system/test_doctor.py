@@ -135,11 +135,11 @@ def test_which_model_is_set_is_said_and_never_a_key_and_what_is_worth_a_warning(
     assert bold.settings["GEMINI_API_KEY"] not in json.dumps(checks) and KEY not in json.dumps(checks)
     found = checks["settings"]
     for words in (
-        f"HOST={ANY} can be reached by others", "API_KEY is short", "RETENTION_DAYS=0.01 is less than an hour",
-        "MAX_CONCURRENT_JOBS=900 is more than the", "1.0 GiB each are more than the machine's",
+        f"HOST={ANY} is reachable from other machines", "API_KEY is short", "RETENTION_DAYS=0.01 is less than an hour",
+        "MAX_CONCURRENT_JOBS=900 is more than the", "1.0 GiB each, they exceed the machine's",
     ):  # fmt: skip
         assert words in found["detail"]
-    assert found["to_do"].startswith("Put a proxy with TLS before it; ") and found["to_do"].endswith("then `make up`.")
+    assert found["to_do"].startswith("Put a TLS proxy in front; ") and found["to_do"].endswith("then `make up`.")
 
 
 # ── the engine and the image ─────────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +150,7 @@ def test_without_an_engine_it_alone_has_failed_and_the_rest_is_looked_at(parked:
     assert "nonexistent.sock does not answer" in checks["engine"]["detail"]
     assert "systemctl start docker" in checks["engine"]["to_do"]
     assert checks["image"]["result"] == checks["sandbox"]["result"] == "warning"
-    assert "Not tried" in checks["sandbox"]["detail"]
+    assert "Skipped" in checks["sandbox"]["detail"]
 
 
 class StandIn(socketserver.ThreadingUnixStreamServer):
@@ -253,8 +253,8 @@ def pid(system: System) -> int:
 LIMITED: list[tuple[dict[str, Any], str, str, str, str]] = [
     ({"ApiVersion": "1.40", "Version": "19.03.1"}, "engine", "failed", "Docker 19.03.1, API 1.40", "Update"),
     ({"MemoryLimit": False, "PidsLimit": False}, "engine", "warning", "memory and processes", "docker info"),
-    ({"Driver": "vfs"}, "engine", "warning", "copies its whole image", "overlay2"),
-    ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "s from ours", "timedatectl"),
+    ({"Driver": "vfs"}, "engine", "warning", "copies the whole image", "overlay2"),
+    ({"SystemTime": "2020-01-01T00:00:00.123456789Z"}, "clock", "warning", "from ours by", "timedatectl"),
 ]
 
 
@@ -350,15 +350,15 @@ def test_what_listens_in_the_place_of_the_gateway_is_told(
     theirs = system_with_gateway
     ports = {"DESKTOP_PORT": str(theirs.desktop_port), "NOTEBOOK_PORT": str(theirs.notebook_port)}
     found = full(make_system(DOCKER_HOST=NOWHERE, **ports).start(), *AWAY, "gateway")["gateway"]
-    assert found["result"] == "failed" and "is another system's" in found["detail"]
+    assert found["result"] == "failed" and "belongs to another system" in found["detail"]
     assert "set another DESKTOP_PORT" in found["to_do"]
     system = make_system(DOCKER_HOST=NOWHERE).start()
     found = full(system, *AWAY)["gateway"]
     assert found["result"] == "warning" and "Nothing listens at" in found["detail"] and "make up" in found["to_do"]
     for answer, words in (
-        (b"HTTP/1.0 404 Not Found\r\n\r\n", "is not the live gateway"),
-        (b"HTTP/1.0 200 OK\r\n\r\n0.0.9\n", "has version 0.0.9, the orchestrator"),
-        (b"220 mail\r\n", "its answer is no HTTP"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "not the live gateway"),
+        (b"HTTP/1.0 200 OK\r\n\r\n0.0.9\n", "has version 0.0.9, but the orchestrator"),
+        (b"220 mail\r\n", "its answer is not HTTP"),
     ):
         with socket.create_server(("127.0.0.1", system.desktop_port)) as other:
             thread = threading.Thread(target=say_once, args=(other, answer))
@@ -380,20 +380,20 @@ def test_a_link_that_is_gone_is_seen_from_inside_a_sandbox_too(make_system: Call
     (system.run_dir / "link" / "link.sock").unlink()
     checks = full(system, "link", "sandbox")
     assert "is gone" in checks["link"]["detail"] and "Start the system again" in checks["link"]["to_do"]
-    assert "has not reached the link" in checks["sandbox"]["detail"] and "RUN_DIR" in checks["sandbox"]["to_do"]
+    assert "did not reach the link" in checks["sandbox"]["detail"] and "RUN_DIR" in checks["sandbox"]["to_do"]
     assert system.containers() == []
 
 
 def test_a_disk_that_gets_short(make_system: Callable[..., System], small_disk: Path) -> None:
     system = make_system(AGENT_OUTPUT_DIR=str(small_disk / "jobs"), DISK_RESERVE="16m", DOCKER_HOST=NOWHERE).start()
-    assert "the record has" in full(system, *AWAY)["disk"]["detail"]
+    assert "The record has" in full(system, *AWAY)["disk"]["detail"]
     (small_disk / "filler").write_bytes(b"x" * 35 * 2**20)
     found = full(system, *AWAY, "disk")["disk"]
-    assert found["result"] == "warning" and "getting tight" in found["detail"]
+    assert found["result"] == "warning" and "is low" in found["detail"]
     (small_disk / "more").write_bytes(b"x" * 15 * 2**20)
     found = full(system, *AWAY, "disk")["disk"]
     assert found["result"] == "failed" and "less than DISK_RESERVE" in found["detail"]
-    assert "Make room" in found["to_do"]
+    assert "Free some disk space" in found["to_do"]
     system.close()
     system.process = None
 
@@ -448,7 +448,7 @@ def test_a_clock_that_was_set_since_the_start_is_seen(tmp_path: Path) -> None:
     finally:
         store.close()
         records.close()
-    assert found.result == "warning" and "was set +3,600 s" in found.detail
+    assert found.result == "warning" and "has been set by +3,600 s" in found.detail
 
 
 # ── make doctor ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -492,7 +492,7 @@ def test_doctor_of_a_machine_on_which_nothing_is_built_yet(checkout: Path) -> No
     (checkout / ".env").write_text(f"PORTT=8000\nAPI_KEY={KEY}\n")
     code, rows = doctor(checkout, AGENT_IMAGE="no-such:image")
     assert rows["engine"].startswith("✓ Docker ") and rows["compose"].startswith("✓")
-    assert "no setting: PORTT" in rows[".env"] and "misspelt" in rows[".env"]
+    assert "unknown settings: PORTT" in rows[".env"] and "spelling" in rows[".env"]
     assert rows["port"].endswith("is free") and "'make up' starts it" in rows["system"]
     assert code == 1 and "✗ no-such:image is not here" in rows["image"] and "'make up' builds it" in rows["image"]
     assert "RESERVE=512m" in rows["disk"] and "base image" in rows and "certificates" in rows
@@ -504,12 +504,12 @@ def test_doctor_of_a_running_system_has_all_that_it_says_of_itself(bold: System,
     port = str(bold.port)
     code, rows = doctor(checkout, PORT=port)
     assert code == 0, rows
-    assert set(ALL) <= set(rows) and "→ Put a proxy" in rows["settings"]
+    assert set(ALL) <= set(rows) and "→ Put a TLS proxy" in rows["settings"]
     assert "all users of this machine can read it" in rows[".env"] and "chmod 600" in rows[".env"]
     assert f"the running system has {ANY}" in rows["port"]
     assert KEY not in json.dumps(rows)
     code, rows = doctor(checkout, PORT=port, API_KEY="another-key")
-    assert code == 1 and "does not take our key" in rows["port"] and "system" not in rows
+    assert code == 1 and "rejects our key" in rows["port"] and "system" not in rows
     (bold.run_dir / "link").chmod(0o700)
     code, rows = doctor(checkout, PORT=port)
     (bold.run_dir / "link").chmod(0o750)
@@ -526,8 +526,8 @@ def test_doctor_says_who_has_the_port_and_what_is_too_little_or_too_old(checkout
         thread.join()
     assert code == 1
     assert f"is taken by process {os.getpid()} (" in rows["port"] and "set another PORT" in rows["port"]
-    assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Make room" in rows["disk"]
-    assert "has version 0.0.9, this checkout has" in rows["image"] and "builds all anew" in rows["image"]
+    assert "less than DISK_RESERVE=100t" in rows["disk"] and "→ Free some space" in rows["disk"]
+    assert "has version 0.0.9, this checkout has" in rows["image"] and "rebuilds all images" in rows["image"]
 
 
 def test_doctor_says_who_has_the_gateways_ports(system_with_gateway: System, checkout: Path) -> None:
@@ -569,7 +569,7 @@ def test_doctor_knows_how_long_a_folder_of_sockets_may_be(checkout: Path) -> Non
     fits = "/é" + "x" * (longest - 3)
     assert "RUN_DIR" not in doctor(checkout, RUN_DIR=fits)[1]
     code, rows = doctor(checkout, RUN_DIR=f"{fits}x")
-    assert code == 1 and f"({longest} bytes at most)" in rows["RUN_DIR"] and "shorter RUN_DIR" in rows["RUN_DIR"]
+    assert code == 1 and f"(at most {longest} bytes)" in rows["RUN_DIR"] and "shorter RUN_DIR" in rows["RUN_DIR"]
 
 
 def test_doctor_without_an_engine_without_docker_and_where_the_engine_hangs(

@@ -102,7 +102,7 @@ def test_before_its_end_a_job_has_always_more_to_tell(parked: System) -> None:
     assert events[-1]["event"] == "cancelled"
     assert stream(parked, job_id, Last_Event_ID=str(len(events) - 1)).status_code == 200
     assert stream(parked, job_id, Last_Event_ID=str(len(events))).status_code == 204
-    problem(parked.http.get(f"/jobs/{job_id}/events", params={"afterwards": 1}), 422, "this call has: after")
+    problem(parked.http.get(f"/jobs/{job_id}/events", params={"afterwards": 1}), 422, "This call accepts: after")
     parked.http.delete(f"/jobs/{job_id}")
     problem(stream(parked, job_id, Last_Event_ID=str(len(events))), 404)
 

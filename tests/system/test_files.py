@@ -196,7 +196,7 @@ def test_files_and_their_names_are_the_same_afterwards(site: System) -> None:
     assert "multipart" in get(site, job, "plain.txt", Range="bytes=0-1,3-4").headers["content-type"]
     assert get(site, job, "plain.txt", If_None_Match=get(site, job, "plain.txt").headers["etag"]).status_code == 304
     problem(get(site, job, "charts"), 409, "is a folder", "under=charts")
-    problem(get(site, job, "passwd"), 409, "is a link", "/etc/passwd")
+    problem(get(site, job, "passwd"), 409, "symlink", "/etc/passwd")
     problem(get(site, job, "secret"), 404)
 
 
@@ -278,7 +278,7 @@ def test_a_zip_that_is_none_of_ours_does_no_harm(parked: System, content: bytes)
     job = parked.shell("true")
     parked.cancel(job)
     (parked.record / job / f"{job}.zip").write_bytes(content)
-    problem(get(parked, job, "a.txt"), 409, "nobody can look", f"/download/{job}")
+    problem(get(parked, job, "a.txt"), 409, "is unreadable", f"/download/{job}")
     assert parked.http.get(f"/jobs/{job}/files").status_code in (200, 409)
 
 
@@ -367,7 +367,7 @@ def test_a_name_that_no_file_has_is_not_found(site: System, job: str, target: st
     ("path", "words"),
     [("charts", "is a folder"), ("passwd", "/etc/passwd"), ("environ", "/proc/self/environ"), ("zero", "/dev/zero"),
      ("to-fifo", "fifo"), ("inside", "plain.txt"), ("etc/passwd", "'/etc'"), ("up/etc/passwd", "'..'"),
-     ("loop", "loop"), ("loop/x", "loop"), ("fifo", "no regular file"), ("socket", "no regular file"),
+     ("loop", "loop"), ("loop/x", "loop"), ("fifo", "Only regular files"), ("socket", "Only regular files"),
      ("secret", "Permission denied"), ("closed/file", "Permission denied")],
 )  # fmt: skip
 def test_what_is_no_readable_file_is_said_to_be_what_it_is(site: System, job: str, path: str, words: str) -> None:
@@ -459,7 +459,7 @@ def test_who_does_not_read_holds_back_what_is_sent_and_others_are_told_to_come_b
     slow = [Slow(site, large, "large") for _ in range(2)]
     assert [one.status for one in slow] == [200, 200]
     answer = get(site, large, "large", Range="bytes=-3")
-    problem(answer, 429, "2 callers at a time")
+    problem(answer, 429, "2 file requests at a time")
     assert int(answer.headers["retry-after"]) > 0
     assert memory(site) - before < 30  # of 120, in the seconds that this caller waited for his turn
     with ThreadPoolExecutor(2) as callers:

@@ -404,7 +404,7 @@ ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
     ),
     "an answer that broke off": ([Turn(finish="malformed")], "plan_failed", "in the middle of its answer"),
     "an empty answer": ([Turn(text="")], "plan_failed", "an empty answer"),
-    "no answer": ([Turn(fault="nothing")], "plan_failed", "no answer at all"),
+    "no answer": ([Turn(fault="nothing")], "plan_failed", "returned no answer"),
     "prose alone": ([Turn(text="I am a teapot.")] * 2, "plan_failed", "It says: I am a teapot."),
     "broken JSON": ([Turn(text='{"steps": [{"kind"')] * 2, "plan_failed", "its JSON does not parse"),
     "another shape": ([Turn({"plan": "do it"})] * 2, "plan_failed", "no file and no command"),
@@ -418,8 +418,8 @@ ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
     "a way out": ([plan(step("file", "x", "../../etc/passwd"))] * 2, "plan_failed", "inside the workspace"),
     "outputs elsewhere": ([plan(shell("true"), outputs=("/etc/passwd",))] * 2, "plan_failed", "inside the workspace"),
     "an empty step": ([plan(shell(""))] * 2, "plan_failed", "at least 1 character"),
-    "100 MB": ([Turn(fault="huge")], "plan_failed", "It was refused."),
-    "a page": ([Turn(fault="page")], "model_unavailable", "is no model's server"),
+    "100 MB": ([Turn(fault="huge")], "plan_failed", "It was rejected."),
+    "a page": ([Turn(fault="page")], "model_unavailable", "is not a model's server"),
     "a wrong key": ([Turn(status=401, words="bad key")], "model_unavailable", "_API_KEY"),
     "no such model": ([Turn(status=404, words="no such model")], "model_unavailable", "_MODEL"),
 }
@@ -598,7 +598,9 @@ def test_a_model_that_is_not_set_any_more_ends_the_job_with_a_sentence(own: Aski
         del system.settings[name]
     system.start()
     found = system.ended(job_id)
-    assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "set any more" in found["detail"]
+    assert (found["status"], found["reason"]) == ("failed", "model_unavailable") and "No model is set" in found[
+        "detail"
+    ]
     problem(system.http.post(f"/jobs/{job_id}/retry"), 422, "none is set any more")
 
 

@@ -574,9 +574,9 @@ def test_a_step_is_a_process_of_its_own_where_nobody_could_tell(
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        ({"kind": "python"}, "code or file is needed"),
-        ({"kind": "python", "code": "1", "file": "a.py"}, "code or file is needed, and not both"),
-        ({"kind": "python", "code": "1", "args": ["x"]}, "args without file"),
+        ({"kind": "python"}, "give code or file, not both"),
+        ({"kind": "python", "code": "1", "file": "a.py"}, "give code or file, not both"),
+        ({"kind": "python", "code": "1", "args": ["x"]}, "args need a file"),
         ({"kind": "python", "file": "../a.py"}, "inside the workspace"),
         ({"kind": "python", "file": "a.py", "args": ["x"] * 101}, "at most 100 items"),
     ],

@@ -36,9 +36,9 @@ def limits(**wanted: Any) -> dict[str, Any]:
 # A body, and words that the answer must have: the field's name above all.
 REFUSED: list[tuple[dict[str, Any], str]] = [
     # nothing to do
-    ({}, "prompt or steps"),
-    ({"labels": {"a": "b"}}, "prompt or steps"),
-    ({"prompt": None, "steps": None}, "prompt or steps"),
+    ({}, "prompt, steps and template"),
+    ({"labels": {"a": "b"}}, "prompt, steps and template"),
+    ({"prompt": None, "steps": None}, "prompt, steps and template"),
     ({"prompt": ""}, "prompt: String should have at least 1 character"),
     ({"prompt": " \n\t "}, "prompt is empty"),
     ({"steps": []}, "steps: "),
@@ -67,7 +67,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     # steps
     ({"steps": [{"script": "true"}]}, "kind"),
     ({"steps": [{"kind": "ruby", "code": "x"}]}, "'ruby'"),
-    ({"steps": [{"kind": "python"}]}, "steps.0.python: code or file is needed"),
+    ({"steps": [{"kind": "python"}]}, "steps.0.python: give code or file, not both"),
     ({"steps": [shell()] * 101}, "steps: List should have at most 100 items"),
     ({"steps": [shell(script="")]}, "steps.0.shell.script: "),
     ({"steps": [shell(script="echo a\0b")]}, "NUL"),
@@ -179,7 +179,7 @@ def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(system: System, 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{'prompt': 'x'}", b"\xff\xfe\x00", b"prompt=x", b"[" * 200_000])
 def test_what_is_no_json_is_said_to_be_no_json(system: System, body: bytes) -> None:
-    problem(system.http.post("/schedule", content=body), 400, "could not be read as JSON")
+    problem(system.http.post("/schedule", content=body), 400, "is not valid JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"3", b'"Hello world"', b"true"])
@@ -231,7 +231,7 @@ def test_a_body_that_comes_too_slowly_is_not_waited_for(slow: dict[str, Future[h
 def test_what_the_api_does_not_have_is_a_problem_too(system: System) -> None:
     problem(system.http.get("/nothing"), 404, "/nothing", "GET /")
     answer = system.http.get("/schedule")
-    problem(answer, 405, "GET is not possible here")
+    problem(answer, 405, "GET is not allowed here")
     assert answer.headers["allow"] == "POST"
 
 

@@ -180,15 +180,15 @@ WRONG: list[tuple[Any, str]] = [
     ({"": TOKEN}, "environment variable"),
     ({"X" * 65: TOKEN}, "environment variable"),
     ({"TOKEN": ""}, "TOKEN has no value"),
-    ({"TOKEN": "ab12 "}, "less than 6 characters"),
+    ({"TOKEN": "ab12 "}, "fewer than 6 characters"),
     ({"TOKEN": "with\0nul"}, "no environment variable"),
-    ({"TOKEN": 1234567}, "must be a text"),
-    ({"TOKEN": None}, "must be a text"),
-    ({"TOKEN": {"a": TOKEN}}, "must be a text"),
+    ({"TOKEN": 1234567}, "must be a string"),
+    ({"TOKEN": None}, "must be a string"),
+    ({"TOKEN": {"a": TOKEN}}, "must be a string"),
     ({"TOKEN": "secret"}, "part of the mark"),
     ({"TOKEN": "x" * 16_385}, "16,384 bytes"),
-    ({f"T{n}": "x" * 16_000 + str(n) for n in range(5)}, "all values together"),
-    ({f"T{n}": TOKEN for n in range(33)}, "32 secrets at most, not 33"),
+    ({f"T{n}": "x" * 16_000 + str(n) for n in range(5)}, "the values together"),
+    ({f"T{n}": TOKEN for n in range(33)}, "at most 32 secrets, not 33"),
     (TOKEN, "JSON object"),
     ([TOKEN], "JSON object"),
 ]
@@ -245,7 +245,7 @@ def test_a_value_that_stands_elsewhere_in_the_request_is_refused(
     steps = [{"kind": "shell", "script": "true"}]
     with nothing_stored(parked):
         answer = parked.http.post("/schedule", json={"steps": steps, **body, "secrets": SECRETS})
-        found = problem(answer, 422, "has the value of", "from its environment")
+        found = problem(answer, 422, "contains the value of", "from the environment")
         assert [error["field"] for error in found["errors"]] == [field] and TOKEN not in answer.text
     assert TOKEN not in parked.log.read_text()
 
@@ -257,7 +257,7 @@ def test_a_file_that_is_called_like_a_value_is_refused(parked: System) -> None:
         ("files", ("hunter2-hunter2.txt", b"a")),
     ]
     with nothing_stored(parked):
-        problem(parked.http.post("/schedule", files=files), 422, "files: has the value of TOKEN")
+        problem(parked.http.post("/schedule", files=files), 422, "files: contains the value of TOKEN")
     assert not list(parked.record.glob("*/uploads"))
 
 
@@ -287,10 +287,10 @@ def test_a_retry_must_give_them_again(system: System) -> None:
         for body, words in (
             (None, "DEPLOY_KEY, TOKEN again"),
             ({}, "DEPLOY_KEY, TOKEN again"),
-            ({"secrets": {"TOKEN": TOKEN}}, "give DEPLOY_KEY again"),
-            ({"secrets": {**SECRETS, "MORE": TOKEN}}, "had no MORE"),
-            ({"secrets": {**SECRETS, "TOKEN": "ab"}}, "less than 6"),
-            ({"secrets": {**SECRETS, "TOKEN": "sha256sum"}}, "steps: has the value of TOKEN"),
+            ({"secrets": {"TOKEN": TOKEN}}, "send DEPLOY_KEY again"),
+            ({"secrets": {**SECRETS, "MORE": TOKEN}}, "had no secret MORE"),
+            ({"secrets": {**SECRETS, "TOKEN": "ab"}}, "fewer than 6"),
+            ({"secrets": {**SECRETS, "TOKEN": "sha256sum"}}, "steps: contains the value of TOKEN"),
             ({"prompt": "another"}, "no such field"),
         ):
             answer = system.http.post(f"/jobs/{job}/retry", json=body)

@@ -272,10 +272,10 @@ def test_the_desktop_outlives_the_orchestrator(watched: System, browser: Browser
         inside_name = watched.containers()[-1]
         assert inside_name
         answer = get(origin(link) + "/", Cookie="view=x")
-        assert answer.status_code == 503 and "The orchestrator is away" in answer.text
+        assert answer.status_code == 503 and "The orchestrator is unavailable" in answer.text
         assert get(f"http://localhost:{watched.desktop_port}/").status_code == 503
         other.goto(link)
-        assert "The orchestrator is away" in other.inner_text("h1")
+        assert "The orchestrator is unavailable" in other.inner_text("h1")
         assert picture.shown(page), "an open desktop stays"
     finally:
         watched.start()

@@ -62,12 +62,12 @@ def test_without_a_good_link_nothing_of_a_job_is_shown_and_the_page_says_why(wat
     tries = {
         place: "A link is needed",
         f"{place}websockify": "A link is needed",
-        f"{place}?link=": "Not a link of ours",
-        f"{place}?link=x": "Not a link of ours",
-        f"{place}?link={token[:-1]}{'A' if token[-1] != 'A' else 'B'}": "Not a link of ours",
-        f"{place}?link={token.replace('.watch.', '.control.')}": "Not a link of ours",
-        f"{place}?link={foreign}": "A link to something else",
-        f"{place}?link={notebook}": "A link to something else",
+        f"{place}?link=": "Invalid link",
+        f"{place}?link=x": "Invalid link",
+        f"{place}?link={token[:-1]}{'A' if token[-1] != 'A' else 'B'}": "Invalid link",
+        f"{place}?link={token.replace('.watch.', '.control.')}": "Invalid link",
+        f"{place}?link={foreign}": "Link to another view",
+        f"{place}?link={notebook}": "Link to another view",
         link(watched, job, until=int(time.time()) - 1): "The link has expired",
     }
     for url, title in tries.items():
@@ -97,7 +97,7 @@ def test_of_a_job_that_is_over_or_unknown_the_page_says_so(watched: System) -> N
 def test_the_page_of_a_job_that_waits_asks_again_until_it_runs(make_system: Callable[..., System]) -> None:
     system = make_system(DOCKER_HOST=NO_ENGINE).start().with_gateway()
     answer = get(link(system, system.shell("true")))
-    assert answer.status_code == 503 and "waits for its turn" in said(answer)
+    assert answer.status_code == 503 and "is waiting to start" in said(answer)
     assert 'http-equiv="refresh"' in answer.text
 
 
@@ -150,7 +150,7 @@ def test_with_a_key_the_lists_ask_for_it_and_links_need_none(make_system: Callab
             url = f"http://localhost:{port}{path}"
             answer = get(url)
             assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic"), url
-            assert job not in answer.text and "Give API_KEY as the password" in said(answer)
+            assert job not in answer.text and "Enter API_KEY as the password" in said(answer)
             assert get(url, Authorization="Bearer wrong").status_code == 401
             assert get(url, Authorization="Bearer the key of the house").status_code in (200, 204)
             basic = "Basic YW55Ym9keTp0aGUga2V5IG9mIHRoZSBob3VzZQ=="

@@ -27,8 +27,8 @@ from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.files.job_files import JobFiles
 from orchestrator.job_secrets.vault import Hiding, Vault
-from orchestrator.jobs.event_feed import PAGE, EventFeed
 from orchestrator.jobs.creation import Creation
+from orchestrator.jobs.event_feed import PAGE, EventFeed
 from orchestrator.jobs.service import JobService
 from orchestrator.link.app import create_link
 from orchestrator.link.pieces import PIECE, pieces

@@ -190,7 +190,7 @@ def test_an_exact_phrase_beats_a_slot_and_more_text_beats_less(known: Templates)
     ],
 )  # fmt: skip
 def test_half_a_phrase_or_a_slot_of_another_type_is_no_match(known: Templates, prompt: str) -> None:
-    with pytest.raises(BadRequest, match="No plan could be made"):
+    with pytest.raises(BadRequest, match="No plan fits the prompt"):
         planned(known, prompt=prompt)
 
 
@@ -249,8 +249,8 @@ def test_inputs_go_along_with_a_phrase_and_must_agree_with_its_slots(known: Temp
         ({"template": "all", "inputs": {"url": "https://x:y@z/"}}, "inputs.url: must be an address such as https"),
         ({"template": "all", "inputs": {"size": 3}}, "inputs.size: the template all has no such input; it has: count,"),
         ({"template": "plain", "inputs": {"a": 1}}, "inputs.a: the template plain has no such input; it has: none."),
-        ({"template": "al"}, "template: there is no template 'al'; there are: all, needs, plain."),
-        ({"prompt": "```bash\ntrue\n```", "inputs": {"a": 1}}, "inputs: only a template has inputs"),
+        ({"template": "al"}, "template: there is no template 'al'; templates: all, needs, plain."),
+        ({"prompt": "```bash\ntrue\n```", "inputs": {"a": 1}}, "inputs: inputs need a template"),
     ],
 )
 def test_a_wrong_input_is_refused_with_its_name_and_bounds(known: Templates, body: Any, words: str) -> None:
@@ -259,16 +259,16 @@ def test_a_wrong_input_is_refused_with_its_name_and_bounds(known: Templates, bod
 
 def test_an_input_without_a_default_is_needed(known: Templates) -> None:
     words = refused(known, ["a.csv"], template="needs")
-    assert words.startswith("inputs.who: the template needs needs it: Who. It must be one line")
+    assert words.startswith("inputs.who: the template needs needs this input: Who. It must be one line")
     assert planned(known, ["a.csv"], template="needs", inputs={"who": "me"}).inputs == {"who": "me"}
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"inputs": {"count": 1}}, "prompt or steps is needed"),
-        ({"template": "fibonacci", "steps": [{"kind": "shell", "script": "true"}]}, "template and steps exclude"),
-        ({"steps": [{"kind": "shell", "script": "true"}], "inputs": {"a": 1}}, "inputs without a template"),
+        ({"inputs": {"count": 1}}, "prompt, steps and template are missing"),
+        ({"template": "fibonacci", "steps": [{"kind": "shell", "script": "true"}]}, "give template or steps"),
+        ({"steps": [{"kind": "shell", "script": "true"}], "inputs": {"a": 1}}, "inputs need a template"),
         ({"template": "fibonacci", "inputs": {"count": [1]}}, "inputs.count: must be a text, a number, true or false."),
         (
             {"template": "fibonacci", "inputs": {"count": None}},
@@ -279,7 +279,7 @@ def test_an_input_without_a_default_is_needed(known: Templates) -> None:
         ({"template": "fibonacci", "inputs": {"count": "x" * 2001}}, "inputs.count: has more than 2000 characters."),
         ({"template": "fibonacci", "inputs": {"count": 1001}}, "inputs.count: must be an integer from 1 to 1000."),
         ({"prompt": "Calculate the first 0 fibonacci numbers"}, "inputs.count: must be an integer from 1 to 1000."),
-        ({"template": "no-such"}, "there is no template 'no-such'; there are: "),
+        ({"template": "no-such"}, "there is no template 'no-such'; templates: "),
     ],
 )
 def test_the_api_refuses_what_no_template_can_take(parked: System, body: dict[str, Any], words: str) -> None:
@@ -411,7 +411,7 @@ def test_a_placeholder_may_be_an_expression_of_python(code: str) -> None:
 
 @pytest.mark.parametrize("code", PYTHON_NOT)
 def test_a_placeholder_that_is_no_expression_is_refused(code: str) -> None:
-    with pytest.raises(ValueError, match=r"placeholder|no Python|none of its inputs"):
+    with pytest.raises(ValueError, match=r"placeholder|not valid Python|not an input of the template"):
         placeholders.check_python(code, {"a", "files"})
 
 
@@ -441,19 +441,19 @@ TEXT = INPUT.replace("integer", "string").replace("1", '"a"')
         (HEAD + TEXT + 'pattern = "("\n' + USED, "pattern: missing )"),
         (HEAD + TEXT + 'pattern = "b"\n' + USED, "the default 'a' must be one line"),
         (HEAD + INPUT.replace("inputs.n", "inputs.N") + USED, "inputs.N"),
-        (HEAD + INPUT.replace("inputs.n", "inputs.files") + STEP, "inputs: the name files is taken"),
-        (HEAD + STEP.replace("true", "echo {{m}}"), "step 1: {{m}} is none of its inputs (it has none)"),
-        (HEAD + STEP.replace("true", "echo {{files}}"), "step 1: {{files}} is none of its inputs"),
+        (HEAD + INPUT.replace("inputs.n", "inputs.files") + STEP, "inputs: the name files is reserved"),
+        (HEAD + STEP.replace("true", "echo {{m}}"), "step 1: {{m}} is not an input of the template (it has none)"),
+        (HEAD + STEP.replace("true", "echo {{files}}"), "step 1: {{files}} is not an input of the template"),
         (HEAD + INPUT + STEP.replace('"true"', "'echo \"{{n}}\"'"), "step 1: {{n}} must stand outside of quotes"),
-        (HEAD + STEP + 'when = "n"', "step 1: n is none of its inputs"),
-        (HEAD.replace("Do it", "Do {it}") + STEP, "the phrase 'Do {it}' has a slot for it, which is none"),
-        (HEAD.replace("Do it", "Do {It}") + STEP, "the phrase 'Do {It}' has a brace that is no slot"),
-        (HEAD.replace("Do it", "{n}") + INPUT + USED, "has nothing but slots"),
-        (HEAD.replace("Do it", "Do {n} and {n}") + INPUT + USED, "has two slots of one name"),
-        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "b.py"', "b.py: there is no such file"),
-        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "../plain/template.toml"', "there is no such file"),
-        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "/etc/passwd"', "there is no such file"),
-        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "link"', "link: there is no such file"),
+        (HEAD + STEP + 'when = "n"', "step 1: n is not an input of the template"),
+        (HEAD.replace("Do it", "Do {it}") + STEP, "the phrase 'Do {it}' has a slot for it, but the template has no"),
+        (HEAD.replace("Do it", "Do {It}") + STEP, "the phrase 'Do {It}' has a brace outside of a slot"),
+        (HEAD.replace("Do it", "{n}") + INPUT + USED, "needs text, and text between"),
+        (HEAD.replace("Do it", "Do {n} and {n}") + INPUT + USED, "has two slots with the same name"),
+        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "b.py"', "b.py: the template's folder has no such file"),
+        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "../plain/template.toml"', "has no such file"),
+        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "/etc/passwd"', "has no such file"),
+        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "link"', "link: the template's folder has no such file"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "a"', "steps.0.file.content: Field required"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "../a"\ncontent = "x"', "must be a path inside the workspace"),
         (HEAD + '[files]\nabout = "x"\naccept = []\n' + STEP, "files.accept: List should have at least 1 item"),
@@ -479,7 +479,7 @@ def test_two_templates_with_one_phrase_stop_the_start(tmp_path: Path, phrase: st
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ("", "sample: without [files] no step takes it in"),
+        ("", "sample: needs [files]"),
         ('[files]\nabout = "x"\naccept = ["*.txt"]\n', "sample: files.accept does not take a.csv"),
         ('[files]\nabout = "x"\naccept = ["*.csv"]\nminimum = 2\n', "sample: has 1 files, but files asks for 2 to"),
     ],
@@ -535,4 +535,4 @@ def test_one_template_is_shown_with_its_steps(parked: System) -> None:
     assert [step["kind"] for step in found["steps"]] == ["file", "shell", "python"]
     assert found["steps"][1]["script"] == "python fibonacci.py {{count}} | tee fibonacci.txt"
     assert found["sample_files"] == []
-    problem(parked.http.get("/templates/no-such"), 404, "There is no template 'no-such'. There are: ", "fibonacci")
+    problem(parked.http.get("/templates/no-such"), 404, "There is no template 'no-such'. Templates: ", "fibonacci")
