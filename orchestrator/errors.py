@@ -103,7 +103,11 @@ class Unavailable(Problem):
 
 
 class EngineError(OrchestratorError):
-    """The engine refused; the message has its own words."""
+    """The engine refused; the message has its own words. ``to_do`` says what a person can do."""
+
+    def __init__(self, detail: str, to_do: str = "") -> None:
+        super().__init__(detail)
+        self.to_do = to_do
 
 
 class EngineDown(EngineError):

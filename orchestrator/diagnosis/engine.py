@@ -9,7 +9,7 @@ import time
 
 from orchestrator.diagnosis.base import Case, Finding, lasting, not_tried
 from orchestrator.engines.base import Exit, Spec
-from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.errors import EngineError, ImageMissing
 from protocol import messages
 
 #: Seconds for a sandbox, and for its end; the bytes of its memory.
@@ -26,23 +26,11 @@ async def engine(case: Case) -> Finding:
         facts = await case.facts()
     except EngineError as error:
         return engine_away(error)
-    detail = f"Docker {facts.version}, API {facts.api}, cgroups {facts.cgroups}, storage {facts.storage}."
-    if facts.old:
-        return Finding("failed", detail, "Update the engine: 20.10 is the oldest that this was seen to work with.")
-    if facts.unlimited:
-        what = " and ".join(facts.unlimited)
-        return Finding(
-            "warning",
-            f"{detail} It cannot limit {what}: a job can use up what the machine has.",
-            "See the warnings of `docker info`; most often the kernel's cgroups must be switched on at boot.",
-        )
-    if facts.storage == "vfs":
-        return Finding(
-            "warning",
-            f"{detail} With vfs each job copies its whole image.",
-            "Use overlay2: put Docker's data on a file system that has it (ext4, xfs), see `docker info`.",
-        )
-    return Finding("ok", detail)
+    detail = " ".join([f"{facts.version}, {facts.detail}", *(concern.detail for concern in facts.concerns)])
+    if not facts.concerns:
+        return Finding("ok", detail)
+    to_do = " ".join(concern.to_do for concern in facts.concerns)
+    return Finding("failed" if any(concern.serious for concern in facts.concerns) else "warning", detail, to_do)
 
 
 async def image(case: Case) -> Finding:
@@ -64,7 +52,7 @@ async def versions(case: Case) -> Finding:
         facts = await case.facts()
     except EngineError:
         return Finding("ok", f"{ours}; the engine's and the agent's cannot be asked.")
-    detail = f"{ours}, agent's image {facts.image_version or 'none'}, Docker {facts.version}."
+    detail = f"{ours}, agent's image {facts.image_version or 'none'}, {facts.version}."
     if facts.image_version not in (messages.VERSION, None):
         return Finding("failed", detail, f"Orchestrator and agent must be of one version. {BUILD}")
     return Finding("ok", detail)
@@ -119,10 +107,4 @@ async def _probe(case: Case, image_id: str) -> Exit | None:
 
 def engine_away(error: EngineError) -> Finding:
     """An engine that cannot be asked, and what to do."""
-    if "Permission denied" in str(error):
-        to_do = "The orchestrator may not use the engine's socket. Start it with `make up`: it gets the socket's group."
-    elif isinstance(error, EngineDown):
-        to_do = "Start it (`sudo systemctl start docker`) and see that `docker info` answers. Jobs wait meanwhile."
-    else:
-        to_do = "See the engine's words, and its log: `journalctl -u docker`."
-    return Finding("failed", str(error), to_do)
+    return Finding("failed", str(error), error.to_do)

@@ -32,14 +32,14 @@ STOP_SECONDS = 10.0
 
 
 class Check(NamedTuple):
-    """Seconds it may take, and what to do where that is too long."""
+    """Seconds it may take, and what to do if that is too long; ``{advice}`` is the engine's."""
 
     look: Callable[[Case], Awaitable[Finding]]
     seconds: float
     hangs: str
 
 
-ENGINE = "The engine is busy or hangs: see `docker info`, `docker ps` and its log (`journalctl -u docker`)."
+ENGINE = "The engine is busy or hangs. {advice}"
 DISK = "The disk of AGENT_OUTPUT_DIR is busy or hangs (a network disk that is away?): see `df` and `dmesg`."
 BUSY = "Is the machine busy? See `top`, and ask again."
 
@@ -123,7 +123,7 @@ class Diagnosis:
         try:
             return await self._going.within(name, work, seconds)
         except TimeoutError:
-            return Finding("failed", f"This took longer than {seconds:g} s.", hangs)
+            return Finding("failed", f"This took longer than {seconds:g} s.", hangs.format(advice=self._engine.advice))
         except Exception as error:
             log.exception("the check of %s went wrong", name)
             return Finding("failed", f"The check went wrong: {error}", "The orchestrator's log says more.")
@@ -142,5 +142,5 @@ class Diagnosis:
         try:
             return await self._going.within(name, ask, ENGINE_SECONDS)
         except TimeoutError:
-            detail = f"The Docker engine at {self._settings.docker_host} does not answer within {ENGINE_SECONDS:g} s."
-            raise EngineDown(detail) from None
+            detail = f"The {self._engine.name} does not answer within {ENGINE_SECONDS:g} s."
+            raise EngineDown(detail, ENGINE.format(advice=self._engine.advice)) from None

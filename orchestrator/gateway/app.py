@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp
 from orchestrator import logs
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
+from orchestrator.engines.base import Engine
 from orchestrator.errors import Gone, NotFound, Problem, Unavailable
 from orchestrator.gateway import callers, urls
 from orchestrator.gateway.callers import Call
@@ -48,16 +48,21 @@ MODULES = (
 )  # fmt: skip
 
 
-def create_gateway(settings: Settings, store: Store, job_service: JobService, signer: Signer) -> ASGIApp:
+def create_gateway(
+    settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+) -> ASGIApp:
     """The application that listens on the gateway's socket."""
-    return Gateway(settings, store, job_service, signer).app
+    return Gateway(settings, store, job_service, engine, signer).app
 
 
 class Gateway:
     """Checks who may see what, has it started, and says where it is."""
 
-    def __init__(self, settings: Settings, store: Store, job_service: JobService, signer: Signer) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+    ) -> None:
         self._settings, self._store, self._job_service, self._signer = settings, store, job_service, signer
+        self._engine = engine
         routes = [
             Route("/health", self.health),
             Route("/authorise", self.authorise),
@@ -84,11 +89,8 @@ class Gateway:
         except Problem:
             return Response(status_code=403)
         assert job.sandbox_id  # noqa: S101 - it runs
-        path = self._settings.live_dir / job.sandbox_id / call.service
-        try:
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                return Response(status_code=403)  # a link would be followed to wherever it leads
-        except OSError:
+        path = self._engine.viewer_socket(job.sandbox_id, call.service)
+        if path is None:
             return Response(status_code=403)
         headers = {"X-View-Socket": str(path), "X-View-Cookies": callers.other_cookies(call)}
         return Response(status_code=204, headers=headers)
