@@ -116,7 +116,7 @@ class DockerEngine:
                 version=f"Docker {version['Version']}",
                 detail=about,
                 concerns=tuple(_concerns(version, info)),
-                storage=f"Docker's data is in {info['DockerRootDir']}; `docker system df` says what takes it.",
+                storage=f"Docker's data is in {info['DockerRootDir']} (see `docker system df`).",
                 free=_free(info["DockerRootDir"]),
                 cpus=info["NCPU"],
                 memory=info["MemTotal"],
