@@ -88,7 +88,9 @@ def create_system(settings: Settings) -> System:
     job_files = JobFiles(settings.agent_output_dir, settings.disk_reserve)
     vault = Vault(job_files)
     store = Store(job_files.database)
-    engine = DockerEngine(settings.docker_host, settings.run_dir, settings.link_dir, settings.live_dir)
+    engine = DockerEngine(
+        settings.docker_host, settings.run_dir, settings.link_dir, settings.live_dir, job_files.folder
+    )
     signer = Signer(job_files.key("views"))
     job_service = JobService(settings, store, engine, job_files, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
@@ -97,7 +99,7 @@ def create_system(settings: Settings) -> System:
 
     users = Access(Guard(create_app(context), settings, engine), "api")
     link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))
-    gateway = Access(create_gateway(settings, store, job_service, signer), "gateway", quiet=("GET", "POST"))
+    gateway = Access(create_gateway(settings, store, job_service, engine, signer), "gateway", quiet=("GET", "POST"))
     return System(users, link, gateway, job_service, context)
 
 

@@ -103,7 +103,11 @@ class Unavailable(Problem):
 
 
 class EngineError(OrchestratorError):
-    """The engine refused. The message is the engine's own."""
+    """The engine refused. The message is the engine's own; ``to_do`` says what a person can do."""
+
+    def __init__(self, detail: str, to_do: str = "") -> None:
+        super().__init__(detail)
+        self.to_do = to_do
 
 
 class EngineDown(EngineError):

@@ -63,7 +63,7 @@ VERIFIED_BY = {
 #: What a scheduled job waits for.
 WAITING_FOR = {
     "slot": "the maximum number of jobs is running",
-    "engine": "the Docker engine does not answer",
+    "engine": "the engine that runs the sandboxes does not answer",
     "image": "the agent's image is missing, or has another version",
     "disk": "the host's disk has less free space than DISK_RESERVE",
     "model": "the model's provider is busy or unreachable, and is asked again (the job runs meanwhile)",

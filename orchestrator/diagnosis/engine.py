@@ -9,7 +9,7 @@ import time
 
 from orchestrator.diagnosis.base import Case, Finding, lasting, not_tried
 from orchestrator.engines.base import Exit, Spec
-from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.errors import EngineError, ImageMissing
 from protocol import messages
 
 #: Seconds for a sandbox's start and for its end, and the bytes of its memory.
@@ -26,23 +26,11 @@ async def engine(case: Case) -> Finding:
         facts = await case.facts()
     except EngineError as error:
         return engine_away(error)
-    detail = f"Docker {facts.version}, API {facts.api}, cgroups {facts.cgroups}, storage {facts.storage}."
-    if facts.old:
-        return Finding("failed", detail, "Update the engine: 20.10 is the oldest tested version.")
-    if facts.unlimited:
-        what = " and ".join(facts.unlimited)
-        return Finding(
-            "warning",
-            f"{detail} It cannot limit {what}: a job can use all that the machine has.",
-            "See the warnings of `docker info`. Usually the kernel's cgroups must be enabled at boot.",
-        )
-    if facts.storage == "vfs":
-        return Finding(
-            "warning",
-            f"{detail} With vfs, each job copies the whole image.",
-            "Use overlay2: put Docker's data on a file system that supports it (ext4, xfs). See `docker info`.",
-        )
-    return Finding("ok", detail)
+    detail = " ".join([f"{facts.version}, {facts.detail}", *(concern.detail for concern in facts.concerns)])
+    if not facts.concerns:
+        return Finding("ok", detail)
+    to_do = " ".join(concern.to_do for concern in facts.concerns)
+    return Finding("failed" if any(concern.serious for concern in facts.concerns) else "warning", detail, to_do)
 
 
 async def image(case: Case) -> Finding:
@@ -64,7 +52,7 @@ async def versions(case: Case) -> Finding:
         facts = await case.facts()
     except EngineError:
         return Finding("ok", f"{ours}. The engine does not answer, so its version and the image's are unknown.")
-    detail = f"{ours}, agent's image {facts.image_version or 'none'}, Docker {facts.version}."
+    detail = f"{ours}, agent's image {facts.image_version or 'none'}, {facts.version}."
     if facts.image_version not in (messages.VERSION, None):
         return Finding("failed", detail, f"Orchestrator and agent must have the same version. {BUILD}")
     return Finding("ok", detail)
@@ -119,12 +107,4 @@ async def _probe(case: Case, image_id: str) -> Exit | None:
 
 def engine_away(error: EngineError) -> Finding:
     """Return a finding for an engine that does not answer."""
-    if "Permission denied" in str(error):
-        to_do = (
-            "The orchestrator may not use the engine's socket. Start it with `make up`, which adds the socket's group."
-        )
-    elif isinstance(error, EngineDown):
-        to_do = "Start it (`sudo systemctl start docker`) and check that `docker info` answers. Jobs wait meanwhile."
-    else:
-        to_do = "See the engine's message and its log: `journalctl -u docker`."
-    return Finding("failed", str(error), to_do)
+    return Finding("failed", str(error), error.to_do)

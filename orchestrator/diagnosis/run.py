@@ -32,14 +32,14 @@ STOP_SECONDS = 10.0
 
 
 class Check(NamedTuple):
-    """A check, its timeout in seconds, and the remedy after a timeout."""
+    """A check, its timeout in seconds, and the remedy after a timeout; ``{advice}`` is the engine's."""
 
     look: Callable[[Case], Awaitable[Finding]]
     seconds: float
     hangs: str
 
 
-ENGINE = "The engine is busy or hangs: see `docker info`, `docker ps` and its log (`journalctl -u docker`)."
+ENGINE = "The engine is busy or hangs. {advice}"
 DISK = "The disk of AGENT_OUTPUT_DIR is busy or hangs (a network disk that is away?): see `df` and `dmesg`."
 BUSY = "The machine may be busy. See `top`, and try again."
 
@@ -123,7 +123,8 @@ class Diagnosis:
         try:
             return await self._going.within(name, work, seconds)
         except TimeoutError:
-            return Finding("failed", f"The check took longer than {seconds:g} s.", hangs)
+            detail = f"The check took longer than {seconds:g} s."
+            return Finding("failed", detail, hangs.format(advice=self._engine.advice))
         except Exception as error:
             log.exception("the check of %s failed unexpectedly", name)
             return Finding("failed", f"The check failed unexpectedly: {error}", "See the orchestrator's log.")
@@ -142,5 +143,5 @@ class Diagnosis:
         try:
             return await self._going.within(name, ask, ENGINE_SECONDS)
         except TimeoutError:
-            detail = f"The Docker engine at {self._settings.docker_host} does not answer within {ENGINE_SECONDS:g} s."
-            raise EngineDown(detail) from None
+            detail = f"The {self._engine.name} does not answer within {ENGINE_SECONDS:g} s."
+            raise EngineDown(detail, ENGINE.format(advice=self._engine.advice)) from None

@@ -1,4 +1,7 @@
-"""The engine's port: a few verbs with exact words. An engine knows nothing of jobs or prompts."""
+"""The engine's port: a few verbs with exact words. An engine knows nothing of jobs or prompts.
+
+Nothing here depends on how an engine makes its sandboxes, or on which machine.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A container of ours, as the engine sees it."""
+    """A sandbox of ours, as the engine sees it."""
 
     id: str
     running: bool
@@ -33,7 +36,7 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a container ended."""
+    """How a sandbox ended."""
 
     code: int
     out_of_memory: bool
@@ -41,25 +44,38 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Concern:
+    """A fault of an engine, as a sentence, and what a person can do about it. Jobs suffer from a ``serious`` one."""
+
+    detail: str
+    to_do: str
+    serious: bool = False
+
+
+@dataclass(frozen=True)
 class Facts:
     """What an engine says of itself, its machine and an image. Sizes are bytes, times seconds since the epoch."""
 
-    version: str
-    old: bool  # older than the oldest that is known to work
-    api: str
-    cgroups: str  # version of the kernel's control groups: 1 or 2
-    storage: str  # the storage driver
-    folder: str  # where it keeps images and containers, as its own machine names it
+    version: str  # its name and version
+    detail: str  # sentences about its kind
+    concerns: tuple[Concern, ...]
+    storage: str  # a sentence: where it keeps sandboxes and images
+    free: int | None  # free space there; None if it cannot be seen from here
     cpus: int
     memory: int
     clock_ahead: float  # seconds that its clock is ahead of ours
-    unlimited: tuple[str, ...]  # of memory, swap, cpus and processes: what it cannot limit
     image_version: str | None  # None where the image, or its label, is not there
     image_made: float | None
 
 
 class Engine(Protocol):
-    """Every verb raises EngineDown where the engine does not answer, EngineError with its words where it refuses."""
+    """Every verb raises EngineDown if the engine does not answer, EngineError with its words if it refuses.
+
+    Both errors say what a person can do.
+    """
+
+    name: str  # the engine and its address, as a sentence names it
+    advice: str  # a sentence: how a person examines an engine that hangs
 
     async def image(self, name: str) -> str:
         """The immutable id of an image; raises ImageMissing where it is not there or of another version."""
@@ -89,14 +105,17 @@ class Engine(Protocol):
     async def sandboxes(self) -> list[Sandbox]:
         """All sandboxes of this orchestrator, running or not."""
 
-    async def written(self, folder: Path) -> dict[str, int]:
-        """Bytes that each sandbox has written, by its id; none if their disk is another one than that of the folder.
+    async def written(self) -> dict[str, int]:
+        """Bytes that each sandbox has written to the record's disk, by its id; none if sandboxes use another disk.
 
         Slow, because the engine looks at every file.
         """
 
     def salvage(self, sandbox_id: str, path: str) -> AbstractAsyncContextManager[Iterator[bytes]]:
         """A tar stream of what is left at a path, to be read on another thread."""
+
+    def viewer_socket(self, sandbox_id: str, service: str) -> Path | None:
+        """The socket on this machine that leads to a live service of a sandbox; None if there is none."""
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
         """The addresses that sandboxes may have."""

@@ -10,6 +10,7 @@ import contextvars
 import ipaddress
 import logging
 import shutil
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +25,7 @@ import requests.exceptions
 from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from orchestrator.engines.base import Exit, Facts, Sandbox, Spec
+from orchestrator.engines.base import Concern, Exit, Facts, Sandbox, Spec
 from orchestrator.errors import EngineDown, EngineError, ImageMissing
 from protocol import messages
 
@@ -37,11 +38,16 @@ SANDBOX_LABEL = "containerized-agent.sandbox"
 #: Whose sandbox it is: two orchestrators on one machine have run folders of their own.
 OWNER_LABEL = "containerized-agent.run-dir"
 
-#: The oldest API of an engine that this was seen to work with: Docker 20.10.
-OLDEST_API = (1, 41)
+#: The oldest engine that this was seen to work with, and its API.
+OLDEST, OLDEST_API = "20.10", (1, 41)
 
 #: What the engine can be unable to limit, by its own words for it.
 LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpus": "CpuCfsQuota", "processes": "PidsLimit"}
+
+#: What a person can do if an engine refuses, cannot be reached, or may not be used.
+SEE_LOG = "See the engine's words, and its log: `journalctl -u docker`."
+START = "Start it (`sudo systemctl start docker`) and see that `docker info` answers. Jobs wait meanwhile."
+ALLOW = "The orchestrator may not use the engine's socket. Start it with `make up`: it gets the socket's group."
 
 #: Seconds for one call to the engine; making a container on a busy machine takes long.
 CALL_SECONDS = 120
@@ -62,8 +68,11 @@ LAST_LINES, LAST_CHARACTERS = 20, 4000
 class DockerEngine:
     """See ``orchestrator.engines.base.Engine``."""
 
-    def __init__(self, docker_host: str, run_dir: Path, link_dir: Path, live_dir: Path) -> None:
-        self._host, self._link_dir, self._live_dir = docker_host, link_dir, live_dir
+    advice = "See `docker info`, `docker ps` and its log (`journalctl -u docker`)."
+
+    def __init__(self, docker_host: str, run_dir: Path, link_dir: Path, live_dir: Path, record: Path) -> None:
+        self.name = f"Docker engine at {docker_host}"
+        self._host, self._link_dir, self._live_dir, self._record = docker_host, link_dir, live_dir, record
         self._owner = str(run_dir)
         self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
         self._pool = ThreadPoolExecutor(THREADS, "docker")
@@ -98,21 +107,20 @@ class DockerEngine:
         def call(client: APIClient) -> Facts:
             asked, info, answered = time.time(), client.info(), time.time()
             version = client.version(api_version=False)
+            about = f"API {version['ApiVersion']}, cgroups {info.get('CgroupVersion', '1')}, storage {info['Driver']}."
             try:
                 found = client.inspect_image(image)
             except ImageNotFound:
                 found = {"Config": {}}
             return Facts(
-                version=version["Version"],
-                old=tuple(int(part) for part in version["ApiVersion"].split(".")) < OLDEST_API,
-                api=version["ApiVersion"],
-                cgroups=info.get("CgroupVersion", "1"),
-                storage=info["Driver"],
-                folder=info["DockerRootDir"],
+                version=f"Docker {version['Version']}",
+                detail=about,
+                concerns=tuple(_concerns(version, info)),
+                storage=f"Docker's data is in {info['DockerRootDir']} (see `docker system df`).",
+                free=_free(info["DockerRootDir"]),
                 cpus=info["NCPU"],
                 memory=info["MemTotal"],
                 clock_ahead=datetime.fromisoformat(info["SystemTime"]).timestamp() - (asked + answered) / 2,
-                unlimited=tuple(name for name, key in LIMITS.items() if info.get(key) is False),
                 image_version=(found["Config"].get("Labels") or {}).get(VERSION_LABEL),
                 image_made=datetime.fromisoformat(found["Created"]).timestamp() if found.get("Created") else None,
             )
@@ -173,9 +181,9 @@ class DockerEngine:
 
         return await self._call(call)
 
-    async def written(self, folder: Path) -> dict[str, int]:
+    async def written(self) -> dict[str, int]:
         def call(client: APIClient) -> dict[str, int]:
-            if not _same_disk(folder, Path(client.info()["DockerRootDir"])):
+            if not _same_disk(self._record, Path(client.info()["DockerRootDir"])):
                 return {}
             filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
             found = client.containers(all=True, size=True, filters=filters)
@@ -190,6 +198,13 @@ class DockerEngine:
             yield stream
         finally:
             stream.close()
+
+    def viewer_socket(self, sandbox_id: str, service: str) -> Path | None:
+        path = self._live_dir / sandbox_id / service
+        with suppress(OSError):
+            if stat.S_ISSOCK(path.lstat().st_mode):  # a link would be followed to wherever it leads
+                return path
+        return None
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
         if self._subnets is None:
@@ -225,11 +240,10 @@ class DockerEngine:
         except EngineError:
             raise
         except APIError as error:
-            raise EngineError(_words(error)) from error
+            raise EngineError(_words(error), SEE_LOG) from error
         except (DockerException, requests.exceptions.RequestException, OSError) as error:
-            raise EngineDown(
-                f"The Docker engine at {self._host} does not answer: {error}. Is it started, and may we use its socket?"
-            ) from error
+            detail = f"The {self.name} does not answer: {error}. Is it started, and may we use its socket?"
+            raise EngineDown(detail, ALLOW if "Permission denied" in str(error) else START) from error
 
     def _connected(self) -> APIClient:
         """The client of all threads.
@@ -329,6 +343,27 @@ class DockerEngine:
             except Exception as error:
                 log.debug("the engine's event stream ended: %s", error)
             self._closed.wait(RECONNECT_SECONDS)
+
+
+def _concerns(version: dict[str, Any], info: dict[str, Any]) -> Iterator[Concern]:
+    if tuple(int(part) for part in version["ApiVersion"].split(".")) < OLDEST_API:
+        yield Concern(f"The oldest that was seen to work is {OLDEST}.", "Update the engine.", serious=True)
+    if unlimited := " and ".join(name for name, key in LIMITS.items() if info.get(key) is False):
+        yield Concern(
+            f"It cannot limit {unlimited}: a job can use up what the machine has.",
+            "See the warnings of `docker info`; most often the kernel's cgroups must be switched on at boot.",
+        )
+    if info["Driver"] == "vfs":
+        yield Concern(
+            "With vfs each job copies its whole image.",
+            "Use overlay2: put Docker's data on a file system that has it (ext4, xfs), see `docker info`.",
+        )
+
+
+def _free(folder: str) -> int | None:
+    with suppress(OSError):  # from inside a container, that folder cannot be seen
+        return shutil.disk_usage(folder).free
+    return None
 
 
 def _same_disk(folder: Path, root: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import stat
 import time
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
@@ -15,10 +15,11 @@ from starlette.types import ASGIApp
 from orchestrator import logs
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
+from orchestrator.engines.base import Engine
 from orchestrator.errors import Gone, NotFound, Problem, Unavailable
 from orchestrator.gateway import callers, urls
 from orchestrator.gateway.callers import Call
-from orchestrator.gateway.pages import Markup, fill, page
+from orchestrator.gateway.pages import page
 from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Grant, Mode, Signer
 from orchestrator.live.viewers import showable
@@ -47,16 +48,21 @@ MODULES = (
 )  # fmt: skip
 
 
-def create_gateway(settings: Settings, store: Store, job_service: JobService, signer: Signer) -> ASGIApp:
+def create_gateway(
+    settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+) -> ASGIApp:
     """Build the application for the gateway's socket."""
-    return Gateway(settings, store, job_service, signer).app
+    return Gateway(settings, store, job_service, engine, signer).app
 
 
 class Gateway:
     """Checks access to views, starts them, and returns their addresses."""
 
-    def __init__(self, settings: Settings, store: Store, job_service: JobService, signer: Signer) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+    ) -> None:
         self._settings, self._store, self._job_service, self._signer = settings, store, job_service, signer
+        self._engine = engine
         routes = [
             Route("/health", self.health),
             Route("/authorise", self.authorise),
@@ -83,11 +89,8 @@ class Gateway:
         except Problem:
             return Response(status_code=403)
         assert job.sandbox_id  # noqa: S101 - it runs
-        path = self._settings.live_dir / job.sandbox_id / call.service
-        try:
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                return Response(status_code=403)  # otherwise nginx would follow the symlink
-        except OSError:
+        path = self._engine.viewer_socket(job.sandbox_id, call.service)
+        if path is None:
             return Response(status_code=403)
         headers = {"X-View-Socket": str(path), "X-View-Cookies": callers.other_cookies(call)}
         return Response(status_code=204, headers=headers)
@@ -147,15 +150,13 @@ class Gateway:
     def _desktop(self, job: Job, grant: Grant, newest: str) -> HTMLResponse:
         assert job.sandbox_id  # noqa: S101 - it runs
         self._job_service.viewers.want(job.id, "desktop")
-        preload = "".join(f'<link rel="modulepreload" href="/novnc/core/{name}.js">\n' for name in MODULES)
         return page(
             "desktop",
             _title(job),
             password=self._signer.password(job.sandbox_id, grant.mode),
             mode=grant.mode,
-            words="you may type" if grant.mode == "control" else "you are watching",
             newest=newest,
-            preload=Markup(preload),
+            modules=MODULES,
         )
 
     # ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,11 +173,9 @@ class Gateway:
             url = urls.link(self._settings, self._signer, job, call.service, mode, follow=True)
             return JSONResponse({"url": url}, headers={"Cache-Control": "no-store"})
         if call.path == "/newest":
-            ended = await self._store.job(after)
-            before = Markup("")
-            if ended is not None:  # the page reloads until the job has ended
-                before = self._zip(ended) if ended.status in FINAL else fill("again")
-            return page("newest", "Waiting for the next job", after=after, service=call.service, before=before)
+            before = await self._store.job(after)
+            more = self._more(before, again=before is not None and before.status not in FINAL)
+            return page("newest", "Waiting for the next job", after=after, service=call.service, **more)
         raise NotFound(404, "nothing-here", "Nothing here", "The list of running jobs is at /.")
 
     async def _list(self, call: Call) -> Response:
@@ -185,29 +184,27 @@ class Gateway:
         return page(
             "list",
             "Running jobs",
-            jobs=Markup("".join(self._item(job, call) for job in running)),
-            count=f"{len(running)} running" if running else "Nothing runs now",
+            jobs=[self._item(job, call) for job in running],
             elsewhere=urls.gateway(self._settings, other),
-            other=f"their {other}s",
+            other=other,
             api=urls.api(self._settings),
         )
 
-    def _item(self, job: Job, call: Call) -> Markup:
+    def _item(self, job: Job, call: Call) -> dict[str, Any]:
+        """What the list says of a job."""
         modes: dict[Mode, str] = {"control": "open"}
         if call.service == "desktop":
             modes = {"watch": "watch", "control": "take control"}
-        links = [
-            fill("link", url=urls.link(self._settings, self._signer, job, call.service, mode), words=words)
-            for mode, words in modes.items()
-        ]
-        return fill(
-            "job",
-            prompt=_title(job),
-            id=job.id,
-            phase=job.phase or "",
-            since=iso(job.started_at) or "",
-            links=Markup("".join(links)),
-        )
+        links = {
+            words: urls.link(self._settings, self._signer, job, call.service, mode) for mode, words in modes.items()
+        }
+        return {
+            "title": _title(job),
+            "id": job.id,
+            "phase": job.phase or "",
+            "since": iso(job.started_at) or "",
+            "links": links,
+        }
 
     async def _newest(self) -> Job | None:
         """Return the running job with a view that was started last."""
@@ -218,21 +215,16 @@ class Gateway:
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)  # noqa: S101 - registered for it alone
-        more = Markup("")
-        if error.type == "ended" and (job := await self._store.job(self._job_id(request))):
-            more = self._zip(job)
-        if error.type in PASSING:
-            more = fill("again")
-        return page("problem", error.title, error.status, error.headers, detail=error.detail, more=more)
+        ended = await self._store.job(self._job_id(request)) if error.type == "ended" else None
+        more = self._more(ended, again=error.type in PASSING)
+        return page("problem", error.title, error.status, error.headers, detail=error.detail, **more)
 
     def _job_id(self, request: Request) -> str:
         return callers.understand(request.headers, self._settings).job_id or ""
 
-    def _zip(self, job: Job) -> Markup:
-        api = urls.api(self._settings)
-        return fill(
-            "zip", id=job.id, status=job.status, download=f"{api}/download/{job.id}", about=f"{api}/status/{job.id}"
-        )
+    def _more(self, job: Job | None, again: bool) -> dict[str, Any]:
+        """What ``more.html`` takes: it asks again, or it leads to the results of a job, if there is one."""
+        return {"again": again, "ended": None if again else job, "api": urls.api(self._settings)}
 
 
 def _title(job: Job) -> str:

@@ -1,16 +1,12 @@
-"""The pages of the live gateway. Text from jobs and clients is escaped when it is inserted."""
+"""The pages of the live gateway. Jinja2 escapes all text from jobs and clients."""
 
 from __future__ import annotations
 
-from functools import cache
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
-
-FOLDER = Path(__file__).parent / "pages"
 
 #: Scripts and styles come only from the gateway's own files. Inserted text can neither run nor load anything.
 HEADERS = {
@@ -23,25 +19,18 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-
-class Markup(str):
-    """Text that is HTML already."""
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+)
 
 
 def page(
     name: str, title: str, status: int = 200, headers: dict[str, str] | None = None, /, **values: Any
 ) -> HTMLResponse:
     """Render a file in ``pages/`` inside the common frame."""
-    content = fill(name, title=title, **values)
-    return HTMLResponse(fill("frame", title=title, content=content), status, {**HEADERS, **(headers or {})})
-
-
-def fill(name: str, /, **values: Any) -> Markup:
-    """Insert values into a file in ``pages/``."""
-    texts = {key: value if isinstance(value, Markup) else escape(str(value)) for key, value in values.items()}
-    return Markup(_template(name).substitute(texts))
-
-
-@cache
-def _template(name: str) -> Template:
-    return Template((FOLDER / f"{name}.html").read_text())
+    content = _TEMPLATES.get_template(f"{name}.html").render(title=title, **values)
+    return HTMLResponse(content, status, {**HEADERS, **(headers or {})})

@@ -130,8 +130,7 @@ class Dispatcher:
         try:
             return await self._going.within("image", self._image, ENGINE_SECONDS), None
         except TimeoutError:
-            host = self._settings.docker_host
-            return "", ("engine", f"The Docker engine at {host} does not answer within {ENGINE_SECONDS:g} s.")
+            return "", ("engine", f"The {self._engine.name} does not answer within {ENGINE_SECONDS:g} s.")
         except ImageMissing as error:
             return "", ("image", str(error))
         except EngineError as error:

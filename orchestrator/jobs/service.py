@@ -360,8 +360,7 @@ class JobService:
         Returns False if one of them is being packed: it gives its room back soon, and by itself.
         """
         try:
-            ask = partial(self._engine.written, self._job_files.folder)
-            written = await self._going.within("written", ask, WRITTEN_SECONDS)
+            written = await self._going.within("written", self._engine.written, WRITTEN_SECONDS)
         except (EngineError, TimeoutError) as error:
             log.warning("the disk is short, and what jobs have written is not known: %s", error or "no answer in time")
             return True
