@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.db.models import Step
-from orchestrator.planning.steps import FileStep, PythonStep, ShellStep
+from orchestrator.planning.kinds import FileStep, PythonStep, ShellStep
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.answer_parser import read
 from orchestrator.reasoning.error_hints import hints

@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.planning.steps import CHECK_CHARACTERS, FileStep, PythonStep, ShellStep
+from orchestrator.planning.fields import CHECK_CHARACTERS
+from orchestrator.planning.kinds import KINDS, BaseStep
 
 #: Characters of a step's title, of the thought, and of what a model says it needs.
 TITLE, THOUGHT, NEEDS = 120, 8_000, 4_000
 
+#: The words by which a model names a kind, with the kind of each; ``node`` is JavaScript, which becomes a file.
 LANGUAGES = {
-    "python": "python", "py": "python", "python3": "python", "ipython": "python", "ipython3": "python",
-    "bash": "shell", "sh": "shell", "shell": "shell", "zsh": "shell", "console": "shell", "terminal": "shell",
-    "shell-session": "shell", "shellsession": "shell", "bash-session": "shell",
+    **{word: name for name, kind in KINDS.items() for word in (*kind.FENCES, *kind.ALIASES)},
     "js": "node", "javascript": "node", "node": "node", "nodejs": "node", "mjs": "node", "cjs": "node",
 }  # fmt: skip
 
@@ -46,7 +46,7 @@ class Reading:
     """What an answer says. ``done`` is None if it does not say; ``notes`` tell what was not taken literally."""
 
     thought: str = ""
-    steps: list[ShellStep | PythonStep | FileStep] = field(default_factory=list)
+    steps: list[BaseStep] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     check: str = ""
     needs: str = ""

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.planning.kinds import KINDS
 from orchestrator.reasoning.answer import (
     LANGUAGES,
     NEEDS,
@@ -23,8 +24,8 @@ from orchestrator.reasoning.answer import (
 from orchestrator.reasoning.code_blocks import is_file
 from orchestrator.reasoning.markdown import Document
 
-#: The kinds of a step in JSON.
-KINDS = ("shell", "python", "node", "file")
+#: What a step in JSON may be.
+NAMES = (*KINDS, "node")
 
 _JSON = re.compile(r"\{(?=\s*[\"}])")
 
@@ -96,21 +97,20 @@ def _step(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     path, title = inside(_text(item.get("path") or item.get("file") or "")), one_line(_text(item.get("title") or ""))
     background = item.get("background") is True
     kind = kind or ("file" if path else "shell")
-    if kind not in KINDS:
-        raise Unusable(f"the kind {kind[:40]!r} is not one of {', '.join(KINDS)}")
-    if kind == "python" and path.endswith(".py"):
+    if kind not in NAMES:
+        raise Unusable(f"the kind {kind[:40]!r} is not one of {', '.join(NAMES)}")
+    known = KINDS.get(kind)
+    if known and known.WRITES:
+        yield {"kind": kind, "path": path, known.SOURCE: source, "title": title}
+    elif known and path.endswith(tuple(f".{suffix}" for suffix in known.SUFFIXES)):
         if source:
             yield {"kind": "file", "path": path, "content": source, "title": title}
-        yield {"kind": "shell", "script": f"python {shlex.quote(path)}\n", "background": background}
-    elif kind == "file":
-        yield {"kind": "file", "path": path, "content": source, "title": title}
-    elif kind == "python":
-        yield {"kind": "python", "code": source, "title": title, "background": background}
-    elif kind == "node":
+        yield {"kind": "shell", "script": f"{known.PROGRAM} {shlex.quote(path)}\n", "background": background}
+    elif known:
+        yield {"kind": kind, known.SOURCE: source, "title": title, "background": background}
+    else:
         yield {"kind": "file", "path": path or "script.js", "content": source, "title": title}
         yield {"kind": "shell", "script": f"node {shlex.quote(path or 'script.js')}\n", "background": background}
-    else:
-        yield {"kind": "shell", "script": source, "title": title, "background": background}
 
 
 def _text(value: Any) -> str:
