@@ -24,11 +24,14 @@ class NotebookFeed:
 
     ``agent.children.lab_server`` reads it.
 
+    ``cell_of`` gives a step as a cell that does the same.
+
     Any thread adds; who tells reads on from a position. Where it becomes too much, what came first goes: the cell then
     says so, in the notebook of who watches already and of who comes later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cell_of: Callable[[messages.PlannedStep], str]) -> None:
+        self._cell_of = cell_of
         self._lock = threading.Lock()
         self._lines: list[bytes] = []  # of what has gone, nothing is left
         self._outputs: dict[int, list[int]] = {}  # the positions of each step's outputs; who has been cut last is last
@@ -42,7 +45,7 @@ class NotebookFeed:
         title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
         with self._lock:
             self._add_line(title)
-            self._add_line({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
+            self._add_line({"cell": _cell(step.number), "kind": "code", "source": self._cell_of(step), "tags": ["job"]})
         self.on_change()
 
     def on_event(self, event: messages.AgentEvent) -> None:
@@ -99,12 +102,3 @@ class NotebookFeed:
 
 def _cell(number: int) -> str:
     return f"step-{number}"
-
-
-def source_of(step: messages.PlannedStep) -> str:
-    """A step as a cell that does the same."""
-    if step.kind == "shell":
-        return f"%%bash\n{step.source}"
-    if step.kind == "file":
-        return f"%%writefile {step.path}\n{step.source}"
-    return f"!{step.source}" if step.path else step.source
