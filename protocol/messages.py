@@ -74,7 +74,7 @@ SERVICE_SECONDS = 30.0
 
 #: What can be seen of a running job: its desktop, and Jupyter Lab on its workspace.
 Service = Literal["desktop", "notebook"]
-StepKind = Literal["shell", "python", "file"]
+StepKind = Literal["shell", "python", "node", "file"]
 Phase = Literal["starting", "analyze"] | StepKind | Literal["check", "review", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
 OutcomeStatus = Literal["completed", "failed", "cancelled"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.nodes.file import FileStep
+from agent.nodes.node import NodeStep
 from agent.nodes.python import PythonStep
 from agent.nodes.shell import ShellStep
 from agent.nodes.steps import StepNode
@@ -12,7 +13,12 @@ from agent.workspace.source_check import StepSource
 from protocol import messages
 
 #: Every kind, by its name.
-KINDS: dict[messages.StepKind, type[StepNode]] = {"shell": ShellStep, "python": PythonStep, "file": FileStep}
+KINDS: dict[messages.StepKind, type[StepNode]] = {
+    "shell": ShellStep,
+    "python": PythonStep,
+    "node": NodeStep,
+    "file": FileStep,
+}
 
 
 def cell(step: messages.PlannedStep) -> str:

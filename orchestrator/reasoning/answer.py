@@ -12,11 +12,8 @@ from orchestrator.planning.kinds import KINDS, BaseStep
 #: Characters of a step's title, of the thought, and of what a model says it needs.
 TITLE, THOUGHT, NEEDS = 120, 8_000, 4_000
 
-#: The words by which a model names a kind, with the kind of each; ``node`` is JavaScript, which becomes a file.
-LANGUAGES = {
-    **{word: name for name, kind in KINDS.items() for word in (*kind.FENCES, *kind.ALIASES)},
-    "js": "node", "javascript": "node", "node": "node", "nodejs": "node", "mjs": "node", "cjs": "node",
-}  # fmt: skip
+#: The words by which a model names a kind, with the kind of each.
+LANGUAGES = {word: name for name, kind in KINDS.items() for word in (*kind.FENCES, *kind.ALIASES)}
 
 #: What models write where there is nothing to say; as a check, also what always succeeds or only copies our words.
 NOTHING = {

@@ -188,5 +188,5 @@ def _main(files: list[str], steps: list[dict[str, Any]]) -> str:
             continue
         waits = r"\binput\(|sys\.argv|argparse|serve_forever|\.listen\(|app\.run|readline|process\.argv|\$1\b"
         if not re.search(waits, content[path]):
-            return f"{PROGRAMS.get(path.rsplit('.', 1)[-1], 'node')} {shlex.quote(path)}"
+            return f"{PROGRAMS[path.rsplit('.', 1)[-1]]} {shlex.quote(path)}"
     return ""

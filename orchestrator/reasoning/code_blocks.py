@@ -17,7 +17,7 @@ SHOWN = {"", "text", "txt", "plaintext", "plain", "output", "log", "none", "diff
 #: The suffix of an unnamed block's file, where the prompt names one file of that kind.
 SUFFIX = {
     **{name: kind.SUFFIXES for name, kind in KINDS.items() if kind.SUFFIXES},
-    "node": ("js", "mjs", "cjs"), "html": ("html", "htm"), "css": ("css",),
+    "html": ("html", "htm"), "css": ("css",),
     "json": ("json",), "csv": ("csv",), "markdown": ("md",), "md": ("md",), "sql": ("sql",), "xml": ("xml",),
     "svg": ("svg",), "yaml": ("yaml", "yml"), "toml": ("toml",), "c": ("c",), "cpp": ("cpp",), "java": ("java",),
     "go": ("go",), "rust": ("rs",), "ruby": ("rb",), "typescript": ("ts",), "ts": ("ts",),
@@ -68,7 +68,6 @@ _SHELL = re.compile(r"\s*(?:(?:python3?|node|bash|sh|npm|npx|pip3?|cat|ls|mkdir|
 #: The suffixes of files in a language, and of texts that may hold it.
 CODE = {
     **{name: (*kind.SUFFIXES, *kind.MIXED_SUFFIXES) for name, kind in KINDS.items() if kind.SUFFIXES},
-    "node": ("js", "mjs", "cjs", "jsx", "ts", "tsx", "json", "html", "md", "txt"),
 }
 
 #: Files that hold data, and the lines by which a copy of one is known.
@@ -151,10 +150,6 @@ class Named:
         elif self.kind in KINDS:
             source = {KINDS[self.kind].SOURCE: text}
             yield {"kind": self.kind, **source, "title": title, "background": self.background}
-        elif self.kind == "node":
-            name = "script.mjs" if re.search(r"^\s*(import|export)\s", text, re.M) else "script.js"
-            yield {"kind": "file", "path": name, "content": text}
-            yield {"kind": "shell", "script": f"node {name}\n", "title": title, "background": self.background}
         elif not self.language and self.runs:
             yield {"kind": "shell", "script": self._script(text), "title": title, "background": self.background}
         elif self.language in SHOWN or (self.language == "json" and not self.title):

@@ -24,9 +24,6 @@ from orchestrator.reasoning.answer import (
 from orchestrator.reasoning.code_blocks import is_file
 from orchestrator.reasoning.markdown import Document
 
-#: What a step in JSON may be.
-NAMES = (*KINDS, "node")
-
 _JSON = re.compile(r"\{(?=\s*[\"}])")
 
 
@@ -97,20 +94,17 @@ def _step(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     path, title = inside(_text(item.get("path") or item.get("file") or "")), one_line(_text(item.get("title") or ""))
     background = item.get("background") is True
     kind = kind or ("file" if path else "shell")
-    if kind not in NAMES:
-        raise Unusable(f"the kind {kind[:40]!r} is not one of {', '.join(NAMES)}")
-    known = KINDS.get(kind)
-    if known and known.WRITES:
+    if kind not in KINDS:
+        raise Unusable(f"the kind {kind[:40]!r} is not one of {', '.join(KINDS)}")
+    known = KINDS[kind]
+    if known.WRITES:
         yield {"kind": kind, "path": path, known.SOURCE: source, "title": title}
-    elif known and path.endswith(tuple(f".{suffix}" for suffix in known.SUFFIXES)):
+    elif path.endswith(tuple(f".{suffix}" for suffix in known.SUFFIXES)):
         if source:
             yield {"kind": "file", "path": path, "content": source, "title": title}
         yield {"kind": "shell", "script": f"{known.PROGRAM} {shlex.quote(path)}\n", "background": background}
-    elif known:
-        yield {"kind": kind, known.SOURCE: source, "title": title, "background": background}
     else:
-        yield {"kind": "file", "path": path or "script.js", "content": source, "title": title}
-        yield {"kind": "shell", "script": f"node {shlex.quote(path or 'script.js')}\n", "background": background}
+        yield {"kind": kind, known.SOURCE: source, "title": title, "background": background}
 
 
 def _text(value: Any) -> str:

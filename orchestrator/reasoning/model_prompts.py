@@ -222,10 +222,7 @@ def only_programs(job: Job) -> bool:
 
 
 #: The language that a fence names, by the suffix of its file.
-FENCES = {
-    **{suffix: kind.LANGUAGE for kind in KINDS.values() for suffix in kind.SUFFIXES},
-    "js": "javascript", "mjs": "javascript", "cjs": "javascript",
-}  # fmt: skip
+FENCES = {suffix: kind.LANGUAGE for kind in KINDS.values() for suffix in kind.SUFFIXES}
 
 
 def _language(names: Sequence[str]) -> str:

@@ -9,14 +9,31 @@ from pydantic import Field
 from orchestrator.db.models import Step as Row
 from orchestrator.planning.kinds.base import BaseStep
 from orchestrator.planning.kinds.file import FileStep
+from orchestrator.planning.kinds.node import NodeStep
 from orchestrator.planning.kinds.python import PythonStep
 from orchestrator.planning.kinds.shell import ShellStep
 from protocol import messages
 
-__all__ = ["FENCES", "KINDS", "BaseStep", "FileStep", "PythonStep", "ShellStep", "Step", "kind_of", "writes"]
+__all__ = [
+    "FENCES",
+    "KINDS",
+    "BaseStep",
+    "FileStep",
+    "NodeStep",
+    "PythonStep",
+    "ShellStep",
+    "Step",
+    "kind_of",
+    "writes",
+]
 
 #: Every kind, by its name.
-KINDS: dict[str, type[BaseStep]] = {"shell": ShellStep, "python": PythonStep, "file": FileStep}
+KINDS: dict[str, type[BaseStep]] = {
+    "shell": ShellStep,
+    "python": PythonStep,
+    "node": NodeStep,
+    "file": FileStep,
+}
 
 #: The words after which a prompt fences a block to run, with the kind of each.
 FENCES: dict[str, str] = {word: name for name, kind in KINDS.items() for word in kind.FENCES}
