@@ -16,6 +16,7 @@ from agent.live.file_requests import FileRequestHandler
 from agent.live.notebook_feed import NotebookFeed
 from agent.live.transcript import Transcript
 from agent.live.viewers import ViewerServices
+from agent.nodes import kinds
 from agent.runtime import seccomp
 from agent.runtime.processes import Processes, environment, kill_all
 from protocol import messages
@@ -56,7 +57,7 @@ def work(link: Link) -> None:
         processes.stop("lost")
 
     # all threads start before the first step, see Processes
-    needles, transcript, session = Needles(order.secrets), Transcript(), NotebookFeed()
+    needles, transcript, session = Needles(order.secrets), Transcript(), NotebookFeed(kinds.cell)
     outbox = Outbox(link, lost, needles, [transcript, session])
     job = Job(order, link, outbox, processes, remaining=[], transcript=transcript, needles=needles)
     looks, views = FileRequestHandler(link, processes, order), ViewerServices(link, processes, transcript, session)

@@ -4,7 +4,7 @@
         ▼        ┌──────────────┐                                              │
     analyze ──┬──▶ shell        │                                              │
               ├──▶ python       ├─┬─▶ check ─┬─▶ judge ─┬─▶ review ─┬─▶ package ─▶ end
-              ├──▶ file         │ │          │    ▲     │          │     ▲
+              ├──▶ other kinds  │ │          │    ▲     │          │     ▲
               │  └──▲──▲────────┘ └──────────┼────┘     └──────────┼─────┤
               │     │  └─────────────────────┼─────────────────────┘     │
               │     one after the other      └── no model planned it ────┤
@@ -21,10 +21,9 @@ from pocketflow import BaseNode, Flow, Node
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
 from agent.nodes.judge import Judge
+from agent.nodes.kinds import KINDS
 from agent.nodes.package import END, Package
-from agent.nodes.python import PythonStep
 from agent.nodes.review import Review
-from agent.nodes.steps import FileStep, ShellStep, StepNode
 
 
 class MissingEdge(Exception):
@@ -47,7 +46,7 @@ class StrictFlow(Flow):
 def build() -> StrictFlow:
     """Build the graph of a job."""
     analyze, check, judge, review, package = Analyze(), Check(), Judge(), Review(), Package()
-    steps: dict[str, StepNode] = {"shell": ShellStep(), "python": PythonStep(), "file": FileStep()}
+    steps = {kind: step() for kind, step in KINDS.items()}
     node: Node
     for node in (analyze, review, *steps.values()):
         for kind, step in steps.items():

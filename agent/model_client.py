@@ -58,13 +58,12 @@ def ask(
             return messages.Answered("failed", reason="timed_out", detail=detail)
 
 
-def follow(job: Job, purpose: messages.Purpose, answer: messages.Answered) -> None:
-    """Apply an answer to the job."""
+def follow(job: Job, purpose: messages.Purpose, answer: messages.Answered, written: set[str]) -> None:
+    """Take an answer over into the job; ``written`` are the files that its steps write."""
     if answer.state == "planned":
         job.trouble, job.disputed, job.doubt = None, False, ""
         job.remaining, job.done, job.best.changed = answer.steps, answer.done, True
         job.order.outputs, job.order.check = answer.outputs, answer.check
-        written = {step.path for step in answer.steps if step.kind == "file"}
         job.known.update(job.order.uploads, written)
         job.rewritten |= written & set(job.order.uploads)
         if not answer.steps:

@@ -20,6 +20,10 @@ JUNK = frozenset(
     }
 )  # fmt: skip
 
+#: The script of a step that runs in the workspace. It is there while the step runs.
+STEP_SCRIPT = ".step-{number}.{suffix}"
+_STEP_SCRIPT = re.compile(r"\.step-\d+\.\w+")
+
 VENV_MARK = "pyvenv.cfg"  # the file that makes a folder a virtual environment
 
 LONGEST_NAME = 3_800  # bytes: `unzip` and others stop at PATH_MAX (4,096), including the target folder
@@ -65,9 +69,10 @@ class Names:
 
 
 class Junk:
-    """The rule for folders that the ZIP leaves out. The packer, the list of files and salvage use it.
+    """The rule for what the ZIP leaves out. The packer, the list of files and salvage use it.
 
-    A folder is junk because of its name or because of an entry in it. What a declared output names is no junk.
+    A folder is junk because of its name or because of an entry in it, and a file because it is the script of a step.
+    What a declared output names is no junk.
     """
 
     def __init__(self, outputs: Iterable[str]) -> None:
@@ -80,6 +85,11 @@ class Junk:
     def by_entry(self, folder: str, entry: str) -> str | None:
         """Return the reason to leave out a folder of this name that has this entry; None if there is none."""
         return "junk: a virtual environment" if entry == VENV_MARK and folder not in self._named else None
+
+    def by_path(self, file: str) -> str | None:
+        """Return the reason to leave out a file with this path in the workspace; None if there is none."""
+        junk = _STEP_SCRIPT.fullmatch(file) and file not in self._named
+        return "junk: the script of a step that was ended" if junk else None
 
 
 def parts_of(outputs: Iterable[str]) -> set[str]:

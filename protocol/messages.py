@@ -75,8 +75,8 @@ SERVICE_SECONDS = 30.0
 
 #: Services of a running job: its desktop, and Jupyter Lab on its workspace.
 Service = Literal["desktop", "notebook"]
-StepKind = Literal["shell", "python", "file"]
-Phase = Literal["starting", "analyze", "shell", "python", "file", "check", "review", "package"]
+StepKind = Literal["shell", "python", "node", "file"]
+Phase = Literal["starting", "analyze"] | StepKind | Literal["check", "review", "package"]
 StepStatus = Literal["completed", "failed", "cancelled"]
 OutcomeStatus = Literal["completed", "failed", "cancelled"]
 

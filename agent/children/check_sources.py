@@ -5,7 +5,7 @@
 It runs in the users' environment, which has IPython, and cannot import the agent's package. It executes no part of a
 source. It parses a large Python source in a child of its own (``alone``), because the parser may crash on it.
 
-stdin:  JSON: [{"number": int, "kind": "shell", "python" or "file", "path": text, "source": text,
+stdin:  JSON: [{"number": int, "language": "shell", "cell" or the suffix of a file, "source": text,
         "before": source of the cells before this one in a fresh kernel, or null}]
 stdout: JSON: [{"number": int, "line": int, 0 if unknown, "message": text, "text": the line at fault}], at most one for
         each step. A source that cannot be checked in time counts as correct.
@@ -24,7 +24,6 @@ import sys
 import time
 import warnings
 from contextlib import suppress
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 #: Seconds for all sources, and for one of them.
@@ -92,23 +91,21 @@ def _late(*_: object) -> None:
 
 def check(step: dict[str, Any], alone: bool) -> dict[str, Any] | None:
     """Return the first problem of a step's source."""
-    source, kind = step["source"], step["kind"]
-    if kind == "file":
-        kind = PurePosixPath(step["path"]).suffix.lower()
+    source, language = step["source"], step["language"]
     problem: Problem | None = None
-    if kind in ("python", ".py"):
+    if language in ("cell", ".py"):
         if len(source) > SMALL and not alone:
             return check_alone(step)
-        problem = cell(source) if kind == "python" else script(source)
-        if problem is None and kind == ".py":
+        problem = cell(source) if language == "cell" else script(source)
+        if problem is None and language == ".py":
             problem = undefined(source)
         elif problem is None and step.get("before") is not None:
             problem = undefined(source, step["before"], KERNEL_NAMES)
-    elif kind == "shell" or (kind in (".sh", ".bash") and (source[:2] != "#!" or BASH_SHEBANG.match(source))):
+    elif language == "shell" or (language in (".sh", ".bash") and (source[:2] != "#!" or BASH_SHEBANG.match(source))):
         problem = bash(source) or inline(source)
-    elif kind in (".js", ".mjs", ".cjs"):
-        problem = javascript(source, kind)
-    elif kind == ".json":
+    elif language in (".js", ".mjs", ".cjs"):
+        problem = javascript(source, language)
+    elif language == ".json":
         problem = document(source)
     if problem is None:
         return None

@@ -85,6 +85,8 @@ def walk(
                     leave_out(path, TOO_LONG)
                 else:
                     folders.append(Found(path, "folder", status))
+            elif stat.S_ISREG(status.st_mode) and (why := junk.by_path(path)):
+                leave_out(path, why, junk=True)
             elif stat.S_ISREG(status.st_mode):
                 found.append(Found(path, "file", status))
             elif stat.S_ISLNK(status.st_mode):

@@ -24,11 +24,14 @@ class NotebookFeed:
 
     ``agent.children.lab_server`` reads it.
 
+    ``cell_of`` returns a cell that does the same as a step.
+
     Any thread adds content; readers continue from a position. If there is too much, the oldest content is dropped. The
     cell then says so, for present and later viewers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cell_of: Callable[[messages.PlannedStep], str]) -> None:
+        self._cell_of = cell_of
         self._lock = threading.Lock()
         self._lines: list[bytes] = []  # dropped lines are empty
         self._outputs: dict[int, list[int]] = {}  # the positions of each step's outputs; the last one cut is last
@@ -42,7 +45,7 @@ class NotebookFeed:
         title = {"cell": f"{_cell(step.number)}-title", "kind": "markdown", "source": f"## {name}", "tags": ["job"]}
         with self._lock:
             self._add_line(title)
-            self._add_line({"cell": _cell(step.number), "kind": "code", "source": source_of(step), "tags": ["job"]})
+            self._add_line({"cell": _cell(step.number), "kind": "code", "source": self._cell_of(step), "tags": ["job"]})
         self.on_change()
 
     def on_event(self, event: messages.AgentEvent) -> None:
@@ -99,12 +102,3 @@ class NotebookFeed:
 
 def _cell(number: int) -> str:
     return f"step-{number}"
-
-
-def source_of(step: messages.PlannedStep) -> str:
-    """Return a cell that does the same as a step."""
-    if step.kind == "shell":
-        return f"%%bash\n{step.source}"
-    if step.kind == "file":
-        return f"%%writefile {step.path}\n{step.source}"
-    return f"!{step.source}" if step.path else step.source

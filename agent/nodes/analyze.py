@@ -8,6 +8,7 @@ from pocketflow import Node
 
 from agent import model_client
 from agent.job import Job
+from agent.nodes import kinds
 from agent.runtime.processes import Stopped
 from agent.workspace import inspection, snapshots, source_check
 from protocol import messages
@@ -54,9 +55,10 @@ class Analyze(Node):
 
     def post(self, shared: Job, prep_res: Job, exec_res: tuple[messages.Purpose, messages.Answered]) -> str:
         purpose, answer = exec_res
-        model_client.follow(shared, purpose, answer)
+        written = kinds.written(answer.steps)
+        model_client.follow(shared, purpose, answer, written)
         if shared.order.thinks and shared.order.uploads:
-            _keep_uploads(shared, answer.steps)
+            _keep_uploads(shared, written & set(shared.order.uploads))
         return shared.next_action()
 
 
@@ -69,7 +71,7 @@ def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
         if answer.state != "planned" or job.processes.stopped:
             return answer
         _drop_check(job, answer)
-        problems = source_check.problems(job, answer.steps)
+        problems = source_check.problems(job, kinds.sources(answer.steps))
         if not problems:
             return answer
         again = model_client.ask(job, "syntax", problems=problems)
@@ -84,14 +86,13 @@ def _drop_check(job: Job, answer: messages.Answered) -> None:
     """Drop a model's own check that does not parse."""
     if answer.check and not job.order.check_given:
         check = messages.PlannedStep(messages.CHECK, "shell", "The check", answer.check, 0.0)
-        if found := source_check.problems(job, [check]):
+        if found := source_check.problems(job, kinds.sources([check])):
             answer.check, job.check_dropped = "", f"It does not parse: {found[0].message}"
 
 
-def _keep_uploads(job: Job, steps: list[messages.PlannedStep]) -> None:
+def _keep_uploads(job: Job, written: set[str]) -> None:
     """Copy an upload that a plan overwrites, and note it."""
-    written = [step.path for step in steps if step.kind == "file" and step.path in job.order.uploads]
-    for name, kept in snapshots.set_aside(job, written) if written else ():
+    for name, kept in snapshots.set_aside(job, sorted(written)) if written else ():
         said = f"The upload {name} is kept as {kept}, because the plan wrote a file of that name."
         job.note = f"{job.note} {said}".strip()
 

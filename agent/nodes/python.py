@@ -39,6 +39,8 @@ OF_A_KERNEL = {"display", "get_ipython", "In", "Out"}
 class PythonStep(StepNode):
     """Code for the kernel, or a script in the workspace."""
 
+    language = "cell"
+
     def exec(self, prep_res: tuple[Job, messages.PlannedStep]) -> StepOutcome | None:
         job, step = prep_res
         if step.background or step.path or is_script(job, step):
@@ -50,6 +52,9 @@ class PythonStep(StepNode):
         if step.path:
             return ["python", f"./{step.path}", *step.args], ""
         return ["python", save_source(step, "py")], ""
+
+    def cell(self, step: messages.PlannedStep) -> str:
+        return f"!{step.source}" if step.path else step.source
 
 
 def is_script(job: Job, step: messages.PlannedStep) -> bool:

@@ -6,6 +6,7 @@ from pocketflow import Node
 
 from agent import model_client
 from agent.job import Job
+from agent.nodes import kinds
 from agent.workspace import inspection
 from protocol import messages
 
@@ -22,5 +23,5 @@ class Review(Node):
         return model_client.ask(prep_res, "review", facts=prep_res.facts, pictures=pictures)
 
     def post(self, shared: Job, prep_res: Job, exec_res: messages.Answered) -> str:
-        model_client.follow(shared, "review", exec_res)
+        model_client.follow(shared, "review", exec_res, kinds.written(exec_res.steps))
         return shared.next_action() if exec_res.state == "planned" else "package"

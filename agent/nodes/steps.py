@@ -1,4 +1,4 @@
-"""Steps: each runs a command as the job's user and records how it ended."""
+"""The base of all kinds of steps: each runs one command as the job's user and records how it ended."""
 
 from __future__ import annotations
 
@@ -27,9 +27,6 @@ NO_NAME = re.compile(
 #: Signs in a source that it reads files beside itself, and the messages if they are missing.
 BESIDE_ITSELF = re.compile(r"__file__|BASH_SOURCE|\$\{0%|(dirname|realpath|readlink)\b[^\n]{0,80}\$\{?0\b")
 NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
-
-#: Writes its standard input to a file.
-SAVE = 'mkdir -p -- "${1%/*}" && cat > "$1" || exit 126'
 
 #: Hint for a step that reached its time limit.
 SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
@@ -165,7 +162,13 @@ def _with_last_lines(sentence: str, output: StepOutput) -> str:
 
 
 class StepNode(Node):
-    """Runs the first remaining step."""
+    """Runs the first of the remaining steps. Each kind of step is a subclass, with a row in ``nodes/kinds.py``."""
+
+    #: Whether it only writes the file at the step's path.
+    writes = False
+
+    #: The language that its source is checked in before a plan runs, see ``language_of``.
+    language = ""
 
     def prep(self, shared: Job) -> tuple[Job, messages.PlannedStep]:
         step = shared.remaining.pop(0)
@@ -192,19 +195,13 @@ class StepNode(Node):
         """Return a step's command and standard input. Raises OSError."""
         raise NotImplementedError
 
+    def cell(self, step: messages.PlannedStep) -> str:
+        """Return a step as a cell of the live notebook that does the same."""
+        raise NotImplementedError
 
-class ShellStep(StepNode):
-    """A bash script that ends at its first failing command."""
-
-    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
-        return ["bash", "--noprofile", "--norc", "-eo", "pipefail", save_source(step, "sh")], ""
-
-
-class FileStep(StepNode):
-    """A file in the workspace with the given content."""
-
-    def command(self, step: messages.PlannedStep) -> tuple[list[str], str]:
-        return ["/bin/sh", "-c", SAVE, "sh", f"./{step.path}"], step.source
+    def language_of(self, step: messages.PlannedStep) -> str:
+        """Return a word of ``children/check_sources.py``: shell, cell, or the suffix of a file."""
+        return self.language
 
 
 def save_source(step: messages.PlannedStep, suffix: str) -> str:

@@ -7,8 +7,8 @@ import os
 import select
 import subprocess
 import time
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.runtime.processes import Stopped, end
 from protocol import messages
@@ -18,27 +18,34 @@ if TYPE_CHECKING:
 
 COMMAND = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/check_sources.py")]
 
-#: Files to check, by suffix. Other files may contain anything.
-SUFFIXES = frozenset({".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
+#: What is checked. Files with another suffix may contain anything.
+LANGUAGES = frozenset({"shell", "cell", ".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
 
 #: Seconds until the child is killed, and maximum bytes of its answer.
 CHECK_SECONDS, CHECK_BYTES = 10.0, 256 * 1024
 
 
-def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.SourceProblem]:
-    """Return the steps whose source does not parse, in order, each with its first problem.
+class StepSource(NamedTuple):
+    """The source of a step, in a language of the child: shell, cell, or the suffix of a file."""
+
+    number: int
+    language: str
+    source: str
+
+
+def problems(job: Job, sources: list[StepSource]) -> list[messages.SourceProblem]:
+    """The steps whose source does not parse, in their order, each with its first problem.
 
     A source that could not be checked counts as correct.
     """
     asked = []
     cells: str | None = None if job.kernel or job.kernel_lost else ""
-    for step in steps:
-        if step.source and (step.kind != "file" or PurePosixPath(step.path).suffix.lower() in SUFFIXES):
-            before = cells if step.kind == "python" else None
-            one = {"number": step.number, "kind": step.kind, "path": step.path, "source": step.source, "before": before}
-            asked.append(one)
-        if step.kind == "python" and cells is not None and step.source:
-            cells += f"{step.source}\n"
+    for number, language, source in sources:
+        if source and language in LANGUAGES:
+            before = cells if language == "cell" else None
+            asked.append({"number": number, "language": language, "source": source, "before": before})
+        if language == "cell" and cells is not None and source:
+            cells += f"{source}\n"
     if not asked:
         return []
     try:
@@ -49,7 +56,7 @@ def problems(job: Job, steps: list[messages.PlannedStep]) -> list[messages.Sourc
         told = _read(child)
     finally:
         end(child)
-    return _checked(told, [step.number for step in steps])
+    return _checked(told, [number for number, *_ in sources])
 
 
 def _read(child: subprocess.Popen[bytes]) -> bytes:

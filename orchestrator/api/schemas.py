@@ -8,7 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from orchestrator.db.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
 from orchestrator.job_secrets.validation import Secrets
-from orchestrator.planning.steps import LABELS, Command, LabelName, LabelValue, Limits, Model, Outputs, Prompt, Steps
+from orchestrator.planning.fields import Command, LabelName, LabelValue, Model, Prompt
+from orchestrator.planning.kinds import KINDS
+from orchestrator.planning.steps import LABELS, Limits, Outputs, Steps
 from orchestrator.planning.template_inputs import VALUE_CHARACTERS
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reports.documents import first_of_last_plan, iso, limits, thinking, timings, usage
@@ -218,7 +220,7 @@ class StatusView(BaseModel):
     job_id: str
     status: Status = Field(description=_list(STATES))
     phase: str | None = Field(
-        description="Phase of a running job: starting, analyze, shell, python, file, check, review or package."
+        description=f"Phase of a running job: starting, analyze, {', '.join(KINDS)}, check, review or package."
     )
     reason: str | None = Field(description=f"Reason of a failure, as a fixed word.\n\n{_list(REASONS)}")
     verified_by: Literal["your check", "facts", "review", "nothing but exit codes"] | None = Field(

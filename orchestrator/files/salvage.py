@@ -176,7 +176,9 @@ def _copy(artifact: Artifact, stream: BinaryIO, junk: Junk) -> None:
             path = "/".join(parts)
             if not path or ".." in parts or folders.skips(parts, folder=member.isdir()):
                 continue
-            if member.islnk():
+            if member.isreg() and (why := junk.by_path(path)):
+                artifact.leave_out(path, why, junk=True)
+            elif member.islnk():
                 artifact.leave_out(path, f"a second name of {member.linkname}, which the engine's copy has once")
             elif not (member.isreg() or member.issym() or member.isdir()):
                 artifact.leave_out(path, "not a regular file")

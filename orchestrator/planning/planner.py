@@ -12,23 +12,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.db.models import MODEL
 from orchestrator.errors import BadRequest
-from orchestrator.planning.steps import STEPS, FileStep, PythonStep, ShellStep, Steps
+from orchestrator.planning.kinds import FENCES, KINDS, BaseStep
+from orchestrator.planning.steps import STEPS, Steps
 from orchestrator.planning.template_inputs import Value
 from orchestrator.planning.templates import Files, Template, Templates
-
-#: Info string of a fenced code block → kind of the step.
-LANGUAGES = {
-    "bash": "shell", "sh": "shell", "shell": "shell",
-    "python": "python", "python3": "python", "py": "python",
-}  # fmt: skip
 
 #: A line that opens or closes a block (CommonMark 0.31, 4.5). Inside a list it may have more indent.
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 
+#: How a block to run begins, by one example of each kind.
+BEGINNINGS = [f"```{kind.FENCES[0]}" for kind in KINDS.values() if kind.FENCES]
 
-Planned = list[ShellStep | PythonStep | FileStep]
+Planned = list[BaseStep]
 
 
 class Wanted(Protocol):
@@ -152,20 +149,20 @@ def fenced_steps(prompt: str) -> Planned:
     Raises BadRequest for a block that cannot run, instead of skipping it.
     """
     found: list[dict[str, str]] = []
-    fence, indent, kind, begin, lines = "", 0, "", 0, list[str]()
+    fence, indent, language, begin, lines = "", 0, "", 0, list[str]()
     for number, line in enumerate(LINE_END.split(prompt), 1):
         mark = FENCE.match(line)
         if not fence and mark:
             fence, indent, begin, lines = mark[2], len(mark[1]), number, []
             language = mark[3].split()[0].lower() if mark[3].strip() else ""
-            if language not in LANGUAGES:
+            if language not in FENCES:
                 raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
-            kind = LANGUAGES[language]
         elif fence and mark and not mark[3].strip() and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
             source = "\n".join(lines) + "\n"
             if not source.strip():
                 raise _bad_block(begin, "is empty")
-            found.append({"kind": kind, "script" if kind == "shell" else "code": source})
+            kind = FENCES[language]
+            found.append({"kind": kind, KINDS[kind].SOURCE: source})
             fence = ""
         elif fence:
             lines.append(re.sub(rf"^[ \t]{{0,{indent}}}", "", line))
@@ -184,7 +181,8 @@ def _bad_block(line: int, what: str) -> BadRequest:
         422,
         "no-plan",
         "No plan",
-        f"The code block at line {line} of the prompt {what}. Blocks begin with ```bash or ```python and end with ```.",
+        f"The code block at line {line} of the prompt {what}. Blocks begin with "
+        f"{', '.join(BEGINNINGS[:-1])} or {BEGINNINGS[-1]} and end with ```.",
     )
 
 
@@ -196,8 +194,8 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         "no-plan",
         "No plan",
         "No plan fits the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
-        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks (```bash, ```python) "
-        f"into the prompt, or use the phrase of a template as the whole prompt.{meant} "
+        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks "
+        f"({', '.join(BEGINNINGS)}) into the prompt, or use the phrase of a template as the whole prompt.{meant} "
         f"Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from orchestrator.db.models import Job, Step
-from orchestrator.planning.steps import FileStep, PythonStep, ShellStep, default_title
+from orchestrator.planning.kinds import BaseStep
 from protocol import messages
 
 
-def rows_of(job: Job, steps: Sequence[ShellStep | PythonStep | FileStep], first: int) -> list[Step]:
+def rows_of(job: Job, steps: Sequence[BaseStep], first: int) -> list[Step]:
     """Return the rows of a plan from this step number on. The job's acceptance command comes last."""
     rows = [_row(job, number, step) for number, step in enumerate(steps, first)]
     return [*rows, *([check_row(job, job.check_command)] if job.check_command else [])]
@@ -30,26 +29,13 @@ def planned_step(row: Step) -> messages.PlannedStep:
     )
 
 
-def source_of(step: ShellStep | PythonStep | FileStep) -> str:
-    """Return the source of a step of any kind."""
-    if isinstance(step, FileStep):
-        return step.content
-    if isinstance(step, ShellStep):
-        return step.script
-    return step.code or shlex.join(["python", step.file or "", *step.args])
-
-
-def _row(job: Job, number: int, step: ShellStep | PythonStep | FileStep) -> Step:
-    script = isinstance(step, PythonStep) and step.file
+def _row(job: Job, number: int, step: BaseStep) -> Step:
     return Step(
         job_id=job.id,
         number=number,
         kind=step.kind,
-        title=step.title or default_title(step),
-        source=source_of(step),
-        path=step.path if isinstance(step, FileStep) else script or "",
-        args=step.args if isinstance(step, PythonStep) else [],
-        background=False if isinstance(step, FileStep) else step.background,
+        title=step.title or step.default_title(),
         seconds=step.seconds or job.seconds,
         seconds_given=step.seconds is not None,
+        **step.columns(),
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.planning.steps import Line, Model, one_line
+from orchestrator.planning.fields import Line, Model, one_line
 
 #: Maximum characters of a value in any template.
 VALUE_CHARACTERS = 2000

@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.errors import SettingsError
 from orchestrator.planning import placeholders
+from orchestrator.planning.fields import Line, Model
+from orchestrator.planning.kinds import KINDS, BaseStep
 from orchestrator.planning.phrases import CHARACTERS, Phrase, nearest, tidy
-from orchestrator.planning.steps import FileStep, Line, Model, Outputs, PythonStep, ShellStep, Steps
+from orchestrator.planning.steps import Outputs, Steps
 from orchestrator.planning.template_inputs import Input, InputName, Value
 
 FOLDER = Path(__file__).resolve().parents[2] / "templates"
@@ -64,12 +66,12 @@ class Template(Model):
     conditions: list[Condition] = Field(default_factory=list, exclude=True)
     sample: list[Path] = Field(default_factory=list, exclude=True)
 
-    def plan(self, values: Mapping[str, Value], files: Sequence[str]) -> list[ShellStep | PythonStep | FileStep]:
+    def plan(self, values: Mapping[str, Value], files: Sequence[str]) -> list[BaseStep]:
         """Return the steps with the values and the file names filled in."""
-        found: list[ShellStep | PythonStep | FileStep] = []
+        found: list[BaseStep] = []
         for step, condition in zip(self.steps, self.conditions, strict=True):
             if condition.holds(values):
-                found.append(_filled(step, values, files))
+                found.append(step.filled(values, files))
         return found
 
     def network_for(self, values: Mapping[str, Value]) -> str | None:
@@ -81,7 +83,7 @@ class Template(Model):
 
     def makes(self, name: str) -> bool:
         """Return whether the template itself writes a file or folder of this name."""
-        paths = [step.path for step in self.steps if isinstance(step, FileStep)]
+        paths = [step.writes for step in self.steps if step.writes]
         return any(Path(path).parts[0].lower() == name.lower() for path in [*paths, *self.outputs])
 
     @model_validator(mode="after")
@@ -92,7 +94,7 @@ class Template(Model):
             raise ValueError("inputs: the name files is reserved")
         for number, (step, condition) in enumerate(zip(self.steps, self.conditions, strict=True), 1):
             try:
-                used |= _check(step, known) | _check_condition(condition, self.inputs)
+                used |= step.used_inputs(known) | _check_condition(condition, self.inputs)
             except ValueError as error:
                 raise ValueError(f"step {number}: {error}") from None
         if unused := sorted(set(self.inputs) - used):
@@ -151,8 +153,9 @@ def _read(file: Path) -> Template:
         if isinstance(step, dict):
             condition = {name: step.pop(name) for name in ("when", "unless") if name in step}
             data.setdefault("conditions", []).append(condition)
-            if step.get("kind") == "file" and "file" in step and "content" not in step:
-                step["content"] = _inside(file.parent, step.pop("file")).read_text("utf-8")
+            kind = KINDS.get(str(step.get("kind")))
+            if kind and kind.WRITES and "file" in step and kind.SOURCE not in step:
+                step[kind.SOURCE] = _inside(file.parent, step.pop("file")).read_text("utf-8")
     folder = file.parent / "sample"
     data["sample"] = sorted(_inside(file.parent, f"sample/{path.name}") for path in folder.glob("*"))
     return Template.model_validate(data)
@@ -164,19 +167,6 @@ def _inside(folder: Path, name: Any) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
         raise ValueError(f"{name}: the template's folder has no such file")
     return path
-
-
-def _check(step: ShellStep | PythonStep | FileStep, known: set[str]) -> set[str]:
-    """Return the inputs that a step uses. Raises ValueError for a misplaced placeholder."""
-    if isinstance(step, ShellStep):
-        placeholders.check_shell(step.script, known)
-        return placeholders.names(step.script)
-    if isinstance(step, PythonStep):
-        if any(placeholders.names(argument) for argument in step.args):
-            raise ValueError("args: placeholders are not allowed; run the script in a shell step instead")
-        placeholders.check_python(step.code or "", known)
-        return placeholders.names(step.code or "")
-    return set()
 
 
 def _check_condition(condition: Condition, inputs: Mapping[str, Input]) -> set[str]:
@@ -194,16 +184,6 @@ def _check_sample(files: Files | None, sample: list[Path]) -> None:
     for path in sample:
         if files and not files.accepts(path.name):
             raise ValueError(f"sample: files.accept does not take {path.name}")
-
-
-def _filled(
-    step: ShellStep | PythonStep | FileStep, values: Mapping[str, Value], files: Sequence[str]
-) -> ShellStep | PythonStep | FileStep:
-    if isinstance(step, ShellStep):
-        return step.model_copy(update={"script": placeholders.fill_shell(step.script, values, files)})
-    if isinstance(step, PythonStep) and step.code:
-        return step.model_copy(update={"code": placeholders.fill_python(step.code, values, files)})
-    return step
 
 
 def _sentence(error: Exception) -> str:

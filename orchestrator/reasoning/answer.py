@@ -6,17 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.planning.steps import CHECK_CHARACTERS, FileStep, PythonStep, ShellStep
+from orchestrator.planning.fields import CHECK_CHARACTERS
+from orchestrator.planning.kinds import KINDS, BaseStep
 
 #: Maximum characters of a step's title, of the thought, and of the model's request for missing things.
 TITLE, THOUGHT, NEEDS = 120, 8_000, 4_000
 
-LANGUAGES = {
-    "python": "python", "py": "python", "python3": "python", "ipython": "python", "ipython3": "python",
-    "bash": "shell", "sh": "shell", "shell": "shell", "zsh": "shell", "console": "shell", "terminal": "shell",
-    "shell-session": "shell", "shellsession": "shell", "bash-session": "shell",
-    "js": "node", "javascript": "node", "node": "node", "nodejs": "node", "mjs": "node", "cjs": "node",
-}  # fmt: skip
+#: The words by which a model names a kind, with the kind of each.
+LANGUAGES = {word: name for name, kind in KINDS.items() for word in (*kind.FENCES, *kind.ALIASES)}
 
 #: Words that models write for "nothing". As a check, also commands that always succeed or only repeat our words.
 NOTHING = {
@@ -46,7 +43,7 @@ class Reading:
     """A parsed answer. ``done`` is None if the answer does not say. ``notes`` list what was not taken literally."""
 
     thought: str = ""
-    steps: list[ShellStep | PythonStep | FileStep] = field(default_factory=list)
+    steps: list[BaseStep] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     check: str = ""
     needs: str = ""

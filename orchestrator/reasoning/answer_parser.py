@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.planning.kinds import KINDS
 from orchestrator.planning.steps import OUTPUTS, STEPS, Outputs, Steps
 from orchestrator.reasoning.answer import (
     NEEDS,
@@ -37,6 +38,9 @@ _LINE = re.compile(
 )
 _BULLET = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+(?P<rest>.+)$")
 
+
+#: The programs that run files, by the suffix.
+PROGRAMS = {suffix: kind.PROGRAM for kind in KINDS.values() for suffix in kind.SUFFIXES}
 
 #: Maximum characters of a line with a statement, such as the outputs.
 LONG = 5_000
@@ -139,13 +143,13 @@ def _completed(raw: list[dict[str, Any]], reading: Reading, given: Given) -> lis
     """Drop earlier drafts of files. If no step runs the program that makes the results, add one."""
     kept = list[dict[str, Any]]()
     for step in raw:
-        if step["kind"] == "file":
+        if "path" in step:
             since = len(kept)
-            while since and kept[since - 1]["kind"] == "file":
+            while since and "path" in kept[since - 1]:
                 since -= 1
             kept[since:] = [one for one in kept[since:] if one["path"] != step["path"]]
         kept.append(step)
-    files = [step["path"] for step in kept if step["kind"] == "file"]
+    files = [step["path"] for step in kept if "path" in step]
     if given.planning and files and not reading.needs:
         for command in _owed(files, kept, given):
             kept.append({"kind": "shell", "script": f"{command}\n", "title": ""})
@@ -178,12 +182,11 @@ def _test(path: str, steps: list[dict[str, Any]]) -> str:
 
 def _main(files: list[str], steps: list[dict[str, Any]]) -> str:
     """Return the command for the plan's program. It is empty if the program reads input, takes arguments or serves."""
-    content = {step["path"]: step["content"] for step in steps if step["kind"] == "file"}
+    content = {step["path"]: step["content"] for step in steps if "path" in step}
     for path in reversed(files):
         if not path.endswith((".py", ".js", ".mjs", ".sh")) or "test" in path.rsplit("/", 1)[-1]:
             continue
         waits = r"\binput\(|sys\.argv|argparse|serve_forever|\.listen\(|app\.run|readline|process\.argv|\$1\b"
         if not re.search(waits, content[path]):
-            runner = {"py": "python", "sh": "bash"}.get(path.rsplit(".", 1)[-1], "node")
-            return f"{runner} {shlex.quote(path)}"
+            return f"{PROGRAMS[path.rsplit('.', 1)[-1]]} {shlex.quote(path)}"
     return ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.planning.kinds import KINDS
 from orchestrator.reasoning.answer import LANGUAGES, Given, Reading, one_line
 from orchestrator.reasoning.markdown import LINE, Block, unescaped
 from orchestrator.reasoning.named_files import SUFFIXES
@@ -15,7 +16,8 @@ SHOWN = {"", "text", "txt", "plaintext", "plain", "output", "log", "none", "diff
 
 #: The suffix of an unnamed block's file, if the prompt names one file of that kind.
 SUFFIX = {
-    "python": ("py",), "node": ("js", "mjs", "cjs"), "shell": ("sh", "bash"), "html": ("html", "htm"), "css": ("css",),
+    **{name: kind.SUFFIXES for name, kind in KINDS.items() if kind.SUFFIXES},
+    "html": ("html", "htm"), "css": ("css",),
     "json": ("json",), "csv": ("csv",), "markdown": ("md",), "md": ("md",), "sql": ("sql",), "xml": ("xml",),
     "svg": ("svg",), "yaml": ("yaml", "yml"), "toml": ("toml",), "c": ("c",), "cpp": ("cpp",), "java": ("java",),
     "go": ("go",), "rust": ("rs",), "ruby": ("rb",), "typescript": ("ts",), "ts": ("ts",),
@@ -65,9 +67,7 @@ _SHELL = re.compile(r"\s*(?:(?:python3?|node|bash|sh|npm|npx|pip3?|cat|ls|mkdir|
 
 #: Suffixes of files in a language, and of texts that may contain it.
 CODE = {
-    "shell": ("sh", "bash", "zsh", "md", "txt", "env", "conf", "cfg"),
-    "python": ("py", "pyw", "pyi", "ipynb", "md", "txt"),
-    "node": ("js", "mjs", "cjs", "jsx", "ts", "tsx", "json", "html", "md", "txt"),
+    **{name: (*kind.SUFFIXES, *kind.MIXED_SUFFIXES) for name, kind in KINDS.items() if kind.SUFFIXES},
 }
 
 #: Data files, and the lines that identify a copy of one.
@@ -147,12 +147,9 @@ class Named:
                 reading.notes.append(f"Left out, because the job has no network: {one_line(script)}")
                 return
             yield {"kind": "shell", "script": script, "title": title, "background": self.background}
-        elif self.kind == "python":
-            yield {"kind": "python", "code": text, "title": title, "background": self.background}
-        elif self.kind == "node":
-            name = "script.mjs" if re.search(r"^\s*(import|export)\s", text, re.M) else "script.js"
-            yield {"kind": "file", "path": name, "content": text}
-            yield {"kind": "shell", "script": f"node {name}\n", "title": title, "background": self.background}
+        elif self.kind in KINDS:
+            source = {KINDS[self.kind].SOURCE: text}
+            yield {"kind": self.kind, **source, "title": title, "background": self.background}
         elif not self.language and self.runs:
             yield {"kind": "shell", "script": self._script(text), "title": title, "background": self.background}
         elif self.language in SHOWN or (self.language == "json" and not self.title):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from orchestrator.db.models import Step
+from orchestrator.planning.kinds import writes
 
 #: Names removed from the image's libraries: words in the library's error message, and the replacement.
 GONE = (
@@ -52,7 +53,7 @@ def _hints(printed: str, steps: Sequence[Step]) -> Iterator[str]:
                 yield f"{names[found[1]]}."
     for name in _NAME.findall(printed):
         for step in steps:
-            if step.kind == "file" and re.search(rf"^(?:def|class) {name}\b", step.source, re.MULTILINE):
+            if writes(step) and re.search(rf"^(?:def|class) {name}\b", step.source, re.MULTILINE):
                 module = step.path.removesuffix(".py").replace("/", ".")
                 yield f"{name} is defined in {step.path}: write `from {module} import {name}`."
                 break

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.planning.kinds import KINDS
 from orchestrator.reasoning.answer import (
     LANGUAGES,
     NEEDS,
@@ -22,9 +23,6 @@ from orchestrator.reasoning.answer import (
 )  # fmt: skip
 from orchestrator.reasoning.code_blocks import is_file
 from orchestrator.reasoning.markdown import Document
-
-#: Kinds of a step in JSON.
-KINDS = ("shell", "python", "node", "file")
 
 _JSON = re.compile(r"\{(?=\s*[\"}])")
 
@@ -98,19 +96,15 @@ def _step(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     kind = kind or ("file" if path else "shell")
     if kind not in KINDS:
         raise Unusable(f"the kind {kind[:40]!r} is not one of {', '.join(KINDS)}")
-    if kind == "python" and path.endswith(".py"):
+    known = KINDS[kind]
+    if known.WRITES:
+        yield {"kind": kind, "path": path, known.SOURCE: source, "title": title}
+    elif path.endswith(tuple(f".{suffix}" for suffix in known.SUFFIXES)):
         if source:
             yield {"kind": "file", "path": path, "content": source, "title": title}
-        yield {"kind": "shell", "script": f"python {shlex.quote(path)}\n", "background": background}
-    elif kind == "file":
-        yield {"kind": "file", "path": path, "content": source, "title": title}
-    elif kind == "python":
-        yield {"kind": "python", "code": source, "title": title, "background": background}
-    elif kind == "node":
-        yield {"kind": "file", "path": path or "script.js", "content": source, "title": title}
-        yield {"kind": "shell", "script": f"node {shlex.quote(path or 'script.js')}\n", "background": background}
+        yield {"kind": "shell", "script": f"{known.PROGRAM} {shlex.quote(path)}\n", "background": background}
     else:
-        yield {"kind": "shell", "script": source, "title": title, "background": background}
+        yield {"kind": kind, known.SOURCE: source, "title": title, "background": background}
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from orchestrator.db.models import Step
+from orchestrator.planning.kinds import writes
 from protocol import messages
 
 _MODULES = (
@@ -66,8 +67,8 @@ def missing(problem: messages.SourceProblem, rows: Sequence[Step]) -> list[str]:
 def _from_a_file(name: str, number: int, rows: Sequence[Step]) -> str:
     defines = re.compile(rf"^(?:async def|def|class) {re.escape(name)}\b", re.MULTILINE)
     for row in rows:
-        module = row.path.removesuffix(".py")
-        other = row.kind == "file" and row.number != number and module != row.path
+        module = writes(row).removesuffix(".py")
+        other = row.number != number and module != writes(row)
         if other and module.isidentifier() and defines.search(row.source):
             return f"from {module} import {name}"
     return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.db.models import Job, Step
 from orchestrator.db.store import Printed
+from orchestrator.planning.kinds import KINDS, kind_of
 from orchestrator.reasoning.error_hints import hints
 from orchestrator.reasoning.named_files import (
     about_a_screen,
@@ -221,7 +222,7 @@ def only_programs(job: Job) -> bool:
 
 
 #: The language that a fence names, by the suffix of its file.
-FENCES = {"py": "python", "js": "javascript", "mjs": "javascript", "cjs": "javascript", "sh": "bash"}
+FENCES = {suffix: kind.LANGUAGE for kind in KINDS.values() for suffix in kind.SUFFIXES}
 
 
 def _language(names: Sequence[str]) -> str:
@@ -265,12 +266,13 @@ def _name(step: Step) -> str:
     """A step as the model knows it."""
     if step.number == messages.CHECK:
         return f"the command `{cut(step.source.strip(), 500)}`"
-    if step.kind == "file":
-        return f"the file {step.path}"
+    kind = kind_of(step)
+    if kind.WRITES:
+        return kind.named(step)
     lines = [line for line in step.source.splitlines() if line.strip()]
     first = lines[0].strip() if lines else ""
     more = "" if len(lines) <= 1 else f" … ({len(lines)} lines)"
-    return f"the {'bash' if step.kind == 'shell' else step.kind} block `{cut(first, 200)}`{more}"
+    return f"{kind.named(step)} `{cut(first, 200)}`{more}"
 
 
 def _failed(step: Step, printed: str, steps: Sequence[Step]) -> str:

@@ -38,8 +38,9 @@ from orchestrator.errors import (
 from orchestrator.job_secrets.vault import Hiding
 from orchestrator.llm import Models
 from orchestrator.llm.base import Answer, Model, Part, Picture, Question
+from orchestrator.planning.kinds import FileStep
 from orchestrator.planning.step_rows import check_row, planned_step, rows_of
-from orchestrator.planning.steps import STEPS, FileStep
+from orchestrator.planning.steps import STEPS
 from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.answer_parser import read

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.db.models import Step
-from orchestrator.planning.step_rows import source_of
-from orchestrator.planning.steps import FileStep, PythonStep, ShellStep
+from orchestrator.planning.kinds import BaseStep, kind_of, writes
 from orchestrator.reasoning.model_prompts import last_failed
 from protocol import messages
 
-Planned = list[ShellStep | PythonStep | FileStep]
+Planned = list[BaseStep]
 
 
 def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -> Planned:
@@ -19,7 +18,7 @@ def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -
     An answer with commands is the complete plan. An answer with only files changes these files; then the failed step
     and the remaining steps run. After ``syntax`` no step has run, so files that the answer omits stay.
     """
-    commands = any(not isinstance(step, FileStep) for step in answered)
+    commands = any(not step.writes for step in answered)
     mine = [row for row in rows if row.number != messages.CHECK]
     waiting = [row for row in mine if row.status == "waiting"]
     if purpose == "syntax":
@@ -30,29 +29,29 @@ def merged(purpose: messages.Purpose, rows: Sequence[Step], answered: Planned) -
         pending = [*again, *waiting]
     else:
         return answered
-    paths = {step.path for step in answered if isinstance(step, FileStep)}
-    kept = [row for row in pending if not (row.kind == "file" and row.path in paths)]
+    paths = {step.writes for step in answered if step.writes}
+    kept = [row for row in pending if writes(row) not in paths]
     if commands:
         if purpose == "repair":
             return answered
-        return [*(as_step(row) for row in kept if row.kind == "file"), *answered]
+        return [*(as_step(row) for row in kept if writes(row)), *answered]
     if purpose == "syntax":  # old order, each file at its old place
         found: Planned = []
-        new = {step.path: step for step in answered if isinstance(step, FileStep)}
+        new = {step.writes: step for step in answered}
         for row in pending:
-            found.append(new.pop(row.path) if row.kind == "file" and row.path in new else as_step(row))
+            found.append(new.pop(writes(row)) if writes(row) in new else as_step(row))
         return [*new.values(), *found]
     return [*answered, *(as_step(row) for row in kept)]
 
 
 def repeats(purpose: messages.Purpose, rows: Sequence[Step], planned: Planned) -> str:
     """Return which part of a plan has just run (or failed to parse) and would run again unchanged. Empty if none."""
-    after = [_same(step.kind, source_of(step), getattr(step, "path", ""), step) for step in planned]
+    after = [_same(step.kind, **step.columns()) for step in planned]
     if purpose == "syntax":
-        waiting = [_same(row.kind, row.source, row.path, row) for row in rows if row.status == "waiting" and row.number]
+        waiting = [_same_row(row) for row in rows if row.status == "waiting" and row.number]
         return "the blocks that do not parse" if after == waiting else ""
     ran = [row for row in rows if row.number != messages.CHECK and row.ended_at is not None]
-    before = [_same(row.kind, row.source, row.path, row) for row in ran]
+    before = [_same_row(row) for row in ran]
     if ran and ran[-1].status == "failed" and before[-1] in after:
         count = after.index(before[-1]) + 1
         if before[-count:] == after[:count]:
@@ -62,15 +61,17 @@ def repeats(purpose: messages.Purpose, rows: Sequence[Step], planned: Planned) -
     return ""
 
 
-def _same(kind: str, source: str, path: str, step: object) -> tuple[str, str, str, bool]:
-    """Return a key that is equal for equal steps."""
-    return kind, source.strip(), path, bool(getattr(step, "background", False))
+def _same_row(row: Step) -> tuple[str, str, str, list[str], bool]:
+    return _same(row.kind, row.source, row.path, row.args, row.background)
 
 
-def as_step(row: Step) -> ShellStep | PythonStep | FileStep:
-    """Convert a row to a step of a plan."""
-    if row.kind == "file":
-        return FileStep(kind="file", path=row.path, content=row.source, title=row.title)
-    if row.kind == "shell":
-        return ShellStep(kind="shell", script=row.source, title=row.title, background=row.background)
-    return PythonStep(kind="python", code=row.source, title=row.title, background=row.background)
+def _same(
+    kind: str, source: str, path: str = "", args: Sequence[str] = (), background: bool = False
+) -> tuple[str, str, str, list[str], bool]:
+    """What makes two steps the same."""
+    return kind, source.strip(), path, [*args], background
+
+
+def as_step(row: Step) -> BaseStep:
+    """A step as a plan has it, from its row."""
+    return kind_of(row).from_row(row)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.db.models import VERIFIED_BY, Event, Job, Step, at_the_end
 from orchestrator.db.store import Printed
+from orchestrator.planning.kinds import kind_of
 from orchestrator.reports.notebook import Shown, drawn, in_words, notebook
 from orchestrator.sizes import show_size
 from protocol import messages
@@ -372,16 +373,7 @@ def _with_sentence(outcome: dict[str, Any], wrong: dict[str, Exception]) -> dict
 
 
 def _planned(step: Step) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": step.kind, "title": step.title}
-    match step.kind:
-        case "shell":
-            found["script"] = step.source
-        case "python" if step.path:
-            found |= {"file": step.path, "args": step.args}
-        case "python":
-            found["code"] = step.source
-        case _:
-            found |= {"path": step.path, "content": step.source}
+    found: dict[str, Any] = {"kind": step.kind, "title": step.title, **kind_of(step).fields_of(step)}
     if step.background:
         found["background"] = True
     if step.seconds_given:

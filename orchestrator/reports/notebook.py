@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.db.models import Job, Step, at_the_end
 from orchestrator.db.store import Printed
+from orchestrator.planning.kinds import kind_of
 from protocol import messages
 
 #: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
@@ -74,9 +75,6 @@ like_scripts(get_ipython())
 sys.argv, __file__, exit, quit = ["session.ipynb"], "session.ipynb", sys.exit, sys.exit
 if os.path.isdir("workspace"):
     os.chdir("workspace")"""
-
-#: Languages of fenced blocks.
-FENCES = {"shell": "bash", "python": "python", "check": "bash"}
 
 
 class Shown:
@@ -150,7 +148,7 @@ def in_words(result: dict[str, Any]) -> str:
 
 def _is_cell(step: Step) -> bool:
     """Whether a step is code of the notebook: a script of its own is not, nor is what did not run."""
-    return step.kind == "python" and not step.path and not step.background and step.started_at is not None
+    return kind_of(step).is_cell(step) and step.started_at is not None
 
 
 class _Outputs:
@@ -247,9 +245,10 @@ def _plain(title: str) -> str:
 def _story(step: Step, status: str, outputs: Sequence[dict[str, Any]]) -> str:
     """A step that is no code of the notebook."""
     parts = [_title(step, status)]
-    if step.kind == "file":
-        parts.append(f"The file `{step.path}`:")
-    parts.append(_fenced(step.source, FENCES.get(step.kind, "")))
+    kind = kind_of(step)
+    if heading := kind.heading(step):
+        parts.append(heading)
+    parts.append(_fenced(step.source, kind.LANGUAGE))
     printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
     if printed.strip():
         parts += ["It printed:", _fenced(printed, "")]

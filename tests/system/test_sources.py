@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.nodes.kinds import KINDS
+from protocol import messages
 from tests.support.steps import python
 from tests.support.system import IMAGE, System
 
@@ -142,10 +144,15 @@ def test_a_kernel_outlives_every_source_that_does_not_parse() -> None:
 # ── what is found before a plan runs ─────────────────────────────────────────────────────────────────────────────────
 
 
+def language(kind: str, path: str) -> str:
+    """The language in which the agent has the source of a step checked."""
+    return KINDS[kind]().language_of(messages.PlannedStep(1, kind, "", "", 1, path))  # type: ignore[index, arg-type]
+
+
 def check(*steps: tuple[str, str, str]) -> list[dict[str, Any]]:
     """What the child finds in steps, each a kind, a path and a source."""
     asked = [
-        {"number": number, "kind": kind, "path": path, "source": source}
+        {"number": number, "language": language(kind, path), "source": source}
         for number, (kind, path, source) in enumerate(steps, 1)
     ]
     program = "/opt/agent/site-packages/agent/children/check_sources.py"
@@ -235,7 +242,7 @@ def test_a_name_that_a_file_does_not_define_is_a_problem(source: str, names: str
 def test_a_name_that_no_cell_defines_is_a_problem_in_a_fresh_kernel(
     before: str | None, source: str, lines: list[int]
 ) -> None:
-    asked = [{"number": 1, "kind": "python", "path": "", "source": source, "before": before}]
+    asked = [{"number": 1, "language": "cell", "source": source, "before": before}]
     program = ["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"]
     assert [one["line"] for one in json.loads(in_image(program, json.dumps(asked), *AS_USER))] == lines
 
@@ -328,7 +335,7 @@ print(os.path.exists("/tmp/proof"))
         ("file", "a.js", f"{touch}\n"),
         ("file", "a.mjs", f"import fs from 'fs';\n{touch}\n"),
     ]
-    asked = [{"number": n, "kind": k, "path": p, "source": s} for n, (k, p, s) in enumerate(sources, 1)]
+    asked = [{"number": n, "language": language(k, p), "source": s} for n, (k, p, s) in enumerate(sources, 1)]
     program = program.replace("TOUCH", repr(touch))
     *_, last = in_image(["python", "-c", program], json.dumps(asked), *AS_USER).splitlines()
     assert last.endswith("False")
@@ -342,7 +349,7 @@ begun = time.monotonic()
 subprocess.run(["python", "-I", "/opt/agent/site-packages/agent/children/check_sources.py"], check=True)
 print("", time.monotonic() - begun)
 """
-    asked = [{"number": n, "kind": "python", "path": "", "source": slow} for n in range(1, 30)]
+    asked = [{"number": n, "language": "cell", "source": slow} for n in range(1, 30)]
     told, _, seconds = in_image(["python", "-uc", program], json.dumps(asked), *AS_USER).rpartition(" ")
     assert float(seconds) < 30
     assert isinstance(json.loads(told), list)
@@ -351,6 +358,7 @@ print("", time.monotonic() - begun)
 #: Asks for the problems of steps as the agent does: as root, with the real child or another in its place.
 AGENT = """
 import json, sys
+from agent.nodes import kinds
 from agent.workspace import source_check
 from protocol import messages
 from agent.job import Job
@@ -363,7 +371,8 @@ if stopped:
     job.processes.stop("cancelled")
 planned = messages.PlannedStep
 steps = [planned(number, kind, "", source, 1, path) for number, (kind, path, source) in enumerate(sources, 3)]
-print(json.dumps([[one.number, one.line, one.message, one.text] for one in source_check.problems(job, steps)]))
+found = source_check.problems(job, kinds.sources(steps))
+print(json.dumps([[one.number, one.line, one.message, one.text] for one in found]))
 """
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pocketflow import Node
 
 from agent.flow import MissingEdge, StrictFlow, build
 from agent.nodes.analyze import Analyze
 from agent.nodes.check import Check
+from agent.nodes.kinds import KINDS
 from agent.nodes.package import END, Package
+from protocol import messages
 
 
 class Says(Node):
@@ -45,10 +49,10 @@ def test_only_the_end_ends_a_flow() -> None:
 
 
 def test_every_node_has_an_edge_for_everything_it_may_say() -> None:
-    kinds = {"shell", "python", "file"}
+    kinds = set(get_args(messages.StepKind))
     flow = build()
     nodes = {type(node).__name__: node for node in _reachable(flow.start_node)}
-    assert set(nodes) == {"Analyze", "ShellStep", "PythonStep", "FileStep", "Check", "Judge", "Review", "Package"}
+    assert set(nodes) == {"Analyze", "Check", "Judge", "Review", "Package", *(kind.__name__ for kind in KINDS.values())}
     for name, node in nodes.items():
         edges = set(node.successors)
         match name:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.db.models import Step
-from orchestrator.planning.steps import FileStep, PythonStep, ShellStep
+from orchestrator.planning.kinds import FileStep, NodeStep, PythonStep, ShellStep
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.answer_parser import read
 from orchestrator.reasoning.error_hints import hints
@@ -37,8 +37,8 @@ def steps(reading: Reading) -> list[tuple[str, str, str]]:
         elif isinstance(step, ShellStep):
             found.append(("shell", "background" if step.background else "", step.script))
         else:
-            assert isinstance(step, PythonStep)
-            found.append(("python", "background" if step.background else "", step.code or ""))
+            assert isinstance(step, PythonStep | NodeStep)
+            found.append((step.kind, "background" if step.background else "", step.code or ""))
     return found
 
 
@@ -117,9 +117,10 @@ def test_python_without_a_name_is_a_cell_or_the_one_file_that_the_prompt_names()
     assert steps(answer(uses, named=["solution.py"]))[0][0] == "python"
 
 
-def test_javascript_is_a_file_that_node_runs() -> None:
-    found = steps(answer("@@@js\nconsole.log(1)\n@@@"))
-    assert found == [("file", "script.js", "console.log(1)\n"), ("shell", "", "node script.js\n")]
+def test_javascript_without_a_name_is_a_node_step_or_the_one_file_that_the_prompt_names() -> None:
+    text = "@@@js\nconsole.log(1)\n@@@"
+    assert steps(answer(text)) == [("node", "", "console.log(1)\n")]
+    assert steps(answer(text, named=["stats.js"]))[0] == ("file", "stats.js", "console.log(1)\n")
 
 
 def test_commands_of_a_shell_in_a_python_block_run_in_the_shell() -> None:

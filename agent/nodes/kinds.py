@@ -1,0 +1,36 @@
+"""The kinds of steps. A kind is one node here and one class in ``orchestrator/planning/kinds/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.nodes.file import FileStep
+from agent.nodes.node import NodeStep
+from agent.nodes.python import PythonStep
+from agent.nodes.shell import ShellStep
+from agent.nodes.steps import StepNode
+from agent.workspace.source_check import StepSource
+from protocol import messages
+
+#: Every kind, by its name.
+KINDS: dict[messages.StepKind, type[StepNode]] = {
+    "shell": ShellStep,
+    "python": PythonStep,
+    "node": NodeStep,
+    "file": FileStep,
+}
+
+
+def cell(step: messages.PlannedStep) -> str:
+    """Return a step, or the check, as a cell of the live notebook that does the same."""
+    return KINDS[step.kind]().cell(step)
+
+
+def written(steps: Sequence[messages.PlannedStep]) -> set[str]:
+    """Return the paths of the files that steps write, beside what they run."""
+    return {step.path for step in steps if KINDS[step.kind].writes}
+
+
+def sources(steps: Sequence[messages.PlannedStep]) -> list[StepSource]:
+    """Return the sources of steps for ``source_check``."""
+    return [StepSource(step.number, KINDS[step.kind]().language_of(step), step.source) for step in steps]
