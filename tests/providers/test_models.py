@@ -553,7 +553,7 @@ def test_a_server_that_never_comes_to_an_end_is_left_in_time(asker: Callable[...
 
 def test_an_answer_of_100_megabytes_is_refused_while_it_comes_in(asker: Callable[..., Asker]) -> None:
     one = asker(Turn(fault="huge"))
-    one.fails(errors.ModelBroken, "more than 4 MiB")
+    one.fails(errors.ModelBroken, "larger than 4 MiB")
     until(one.server.asked[0].hung_up.is_set, "the connection is closed", 10)
     assert one.server.asked[0].sent < 30 * 2**20  # what the sockets hold comes on top of what was read
     assert len(one.server.asked) == 1

@@ -324,7 +324,7 @@ def test_folders_of_views_that_others_may_enter_or_that_are_gone(parked: System)
     path.with_name("away").rename(path)
     (parked.run_dir / "live").rename(parked.run_dir / "away")
     found = full(parked, *AWAY, "views")["views"]
-    assert f"{parked.run_dir}/live: No such file or directory" in found["detail"]
+    assert f"{parked.run_dir}/live of the views cannot be read: No such file or directory" in found["detail"]
     (parked.run_dir / "away").rename(parked.run_dir / "live")
     size = len(f"{parked.run_dir}/live/012345678901/notebook")
     assert f"{size} of 107 bytes" in full(parked, *AWAY)["views"]["detail"]
