@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
-from conftest import ROOT, System
-from providers import OpenAIServer, Turn
 from pydantic import TypeAdapter
 
 from agent.flow import build
@@ -31,6 +29,8 @@ from orchestrator.reports.notebook import Shown, notebook
 from protocol import messages
 from protocol.artifact import Artifact
 from protocol.file_names import STEP_SCRIPT, Junk
+from tests.support.providers import OpenAIServer, Turn
+from tests.support.system import ROOT, System
 
 #: Steps of each kind, as a plan has them. A new kind needs one here.
 EXAMPLES: dict[str, list[dict[str, Any]]] = {

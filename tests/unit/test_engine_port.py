@@ -11,7 +11,6 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from orchestrator.db.store import Store
 from orchestrator.diagnosis.base import Finding
@@ -24,6 +23,7 @@ from orchestrator.live.grants import Signer
 from orchestrator.llm import choose
 from orchestrator.settings import Settings
 from protocol import messages
+from tests.support.system import ROOT
 
 #: Docker's words and one host's. ``docker compose`` builds and starts this system itself, with any engine.
 WORDS = re.compile(
