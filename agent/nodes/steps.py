@@ -156,8 +156,15 @@ def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, li
     return StepOutcome("failed", code, detail, size, "step_failed")
 
 
+#: The end of a JavaScript error, which would hide its message.
+STACK = re.compile(r"(\s+at .+|Node\.js v[\d.]+|)$")
+
+
 def _with_last_lines(sentence: str, output: StepOutput) -> str:
-    lines = output.last_lines(5)
+    printed = output.last_lines(40).splitlines()
+    while printed and STACK.match(printed[-1]) and len(printed) > 1:
+        printed.pop()
+    lines = "\n".join(printed[-5:])
     return f"{sentence}. It last printed:\n{lines}" if lines else f"{sentence} and printed nothing."
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-#: Characters of a prompt, of a step's source, and of an acceptance command.
+#: Maximum characters of a prompt, a step's source, and an acceptance command.
 PROMPT_CHARACTERS, SOURCE_CHARACTERS, CHECK_CHARACTERS = 100_000, 500_000, 10_000
 
-#: Arguments of a script.
+#: Maximum number of a script's arguments.
 ARGUMENTS = 100
 
-#: Seconds that a job or a step may ask for.
+#: Maximum seconds of a job or a step.
 MOST_SECONDS = 86_400
 
 
@@ -38,11 +38,11 @@ def _inside_workspace(value: str) -> str:
     return str(path)
 
 
-#: What the OpenAPI document says of the same.
+#: The same rules for the OpenAPI document.
 TEXT: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
 ONE_LINE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 
-# lengths stand first, so that an error speaks of characters
+# the length is checked first, so that its error counts characters
 Source = Annotated[
     str, Field(min_length=1, max_length=SOURCE_CHARACTERS, json_schema_extra=TEXT), AfterValidator(_text)
 ]

@@ -53,7 +53,7 @@ class PythonStep(BaseStep):
 
     def used_inputs(self, known: Collection[str]) -> set[str]:
         if any(placeholders.names(argument) for argument in self.args):
-            raise ValueError("args: no placeholder can stand there; a shell step can run the script with it")
+            raise ValueError("args: placeholders are not allowed; run the script in a shell step instead")
         placeholders.check_python(self.code or "", known)
         return placeholders.names(self.code or "")
 
@@ -65,9 +65,9 @@ class PythonStep(BaseStep):
     @model_validator(mode="after")
     def _one_of_both(self) -> PythonStep:
         if (self.code is None) == (self.file is None):
-            raise ValueError("code or file is needed, and not both")
+            raise ValueError("give code or file, not both")
         if self.args and self.file is None:
-            raise ValueError("args without file: only a script has arguments")
+            raise ValueError("args need a file: only a script has arguments")
         return self
 
     model_config = ConfigDict(
