@@ -72,7 +72,7 @@ class Junk:
     """The rule for what the ZIP leaves out. The packer, the list of files and salvage use it.
 
     A folder is junk because of its name or because of an entry in it, and a file because it is the script of a step.
-    What a declared output names is no junk.
+    A file that matches a declared output is not junk.
     """
 
     def __init__(self, outputs: Iterable[str]) -> None:

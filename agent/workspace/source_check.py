@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/check_sources.py")]
 
-#: What is checked. Files with another suffix may contain anything.
+#: The languages that are checked. Files with another suffix may contain anything.
 LANGUAGES = frozenset({"shell", "cell", ".py", ".sh", ".bash", ".js", ".mjs", ".cjs", ".json"})
 
 #: Seconds until the child is killed, and maximum bytes of its answer.
@@ -34,7 +34,7 @@ class StepSource(NamedTuple):
 
 
 def problems(job: Job, sources: list[StepSource]) -> list[messages.SourceProblem]:
-    """The steps whose source does not parse, in their order, each with its first problem.
+    """Return the steps whose source does not parse, in order, each with its first problem.
 
     A source that could not be checked counts as correct.
     """

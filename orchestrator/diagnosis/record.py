@@ -43,7 +43,7 @@ async def disk(case: Case) -> Finding:
 
 
 def writer(case: Case) -> Finding | None:
-    """What is wrong with the thread that writes the record; None if nothing is."""
+    """Return a finding if the thread that writes the record has ended."""
     if not case.store.closed:
         return None
     return Finding("failed", case.store.closed, "Restart the orchestrator: `make down`, `make up`. Its log says more.")

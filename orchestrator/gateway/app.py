@@ -191,7 +191,7 @@ class Gateway:
         )
 
     def _item(self, job: Job, call: Call) -> dict[str, Any]:
-        """What the list says of a job."""
+        """Return the entry of a job in the list."""
         modes: dict[Mode, str] = {"control": "open"}
         if call.service == "desktop":
             modes = {"watch": "watch", "control": "take control"}
@@ -223,7 +223,7 @@ class Gateway:
         return callers.understand(request.headers, self._settings).job_id or ""
 
     def _more(self, job: Job | None, again: bool) -> dict[str, Any]:
-        """What ``more.html`` takes: it asks again, or it leads to the results of a job, if there is one."""
+        """Return the values for ``more.html``, which reloads the page or links to the results of a job."""
         return {"again": again, "ended": None if again else job, "api": urls.api(self._settings)}
 
 

@@ -68,7 +68,7 @@ def _same_row(row: Step) -> tuple[str, str, str, list[str], bool]:
 def _same(
     kind: str, source: str, path: str = "", args: Sequence[str] = (), background: bool = False
 ) -> tuple[str, str, str, list[str], bool]:
-    """What makes two steps the same."""
+    """Return a key that is equal for equal steps."""
     return kind, source.strip(), path, [*args], background
 
 

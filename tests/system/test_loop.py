@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.answers import problem
+from tests.support.link import Caller
 from tests.support.plans import accept, plan, shell, step
 from tests.support.providers import AnthropicServer, Asked, GeminiServer, OpenAIServer, Server, Turn
 from tests.support.system import ROOT, System, docker, until
@@ -717,8 +718,6 @@ def test_health_says_which_model_and_whether_it_answered_last_time(ask: Asking) 
 
 
 def test_a_job_without_a_model_cannot_ask(system: System) -> None:
-    from test_link import Caller
-
     job_id = system.shell("echo ready; sleep 600")
     system.says(job_id, "ready")
     caller = Caller(system, job_id)

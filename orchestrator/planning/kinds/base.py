@@ -1,4 +1,4 @@
-"""What a kind of step must tell. Each kind is a class in a file of its own, with a row in ``KINDS``.
+"""The base of all kinds of steps. Each kind is a class in a file of its own, with a row in ``KINDS``.
 
 A kind is at first the model of a step as a plan has it. Its methods make the step's row in the record. Its class
 methods and attributes say how the row is read back, and how the documents and a model speak of it. How a step runs is
@@ -60,7 +60,7 @@ class BaseStep(Model, ABC):
 
     @property
     def source(self) -> str:
-        """What it does, in one text."""
+        """Return the whole source as one text."""
         return str(self.columns()["source"])
 
     @property
@@ -96,7 +96,7 @@ class BaseStep(Model, ABC):
         return f"the {cls.LANGUAGE} block"
 
     def used_inputs(self, known: Collection[str]) -> set[str]:
-        """Return the inputs of a template that the step uses; raise ValueError for one that it cannot use."""
+        """Return the inputs of a template that the step uses. Raises ValueError for a misplaced input."""
         return set()
 
     def filled(self, values: Mapping[str, Value], files: Sequence[str]) -> Self:
