@@ -347,16 +347,16 @@ class DockerEngine:
 
 def _concerns(version: dict[str, Any], info: dict[str, Any]) -> Iterator[Concern]:
     if tuple(int(part) for part in version["ApiVersion"].split(".")) < OLDEST_API:
-        yield Concern(f"The oldest that was seen to work is {OLDEST}.", "Update the engine.", serious=True)
+        yield Concern(f"{OLDEST} is the oldest tested version.", "Update the engine.", serious=True)
     if unlimited := " and ".join(name for name, key in LIMITS.items() if info.get(key) is False):
         yield Concern(
-            f"It cannot limit {unlimited}: a job can use up what the machine has.",
-            "See the warnings of `docker info`; most often the kernel's cgroups must be switched on at boot.",
+            f"It cannot limit {unlimited}: a job can use all that the machine has.",
+            "See the warnings of `docker info`. Usually the kernel's cgroups must be enabled at boot.",
         )
     if info["Driver"] == "vfs":
         yield Concern(
-            "With vfs each job copies its whole image.",
-            "Use overlay2: put Docker's data on a file system that has it (ext4, xfs), see `docker info`.",
+            "With vfs, each job copies the whole image.",
+            "Use overlay2: put Docker's data on a file system that supports it (ext4, xfs). See `docker info`.",
         )
 
 

@@ -273,7 +273,7 @@ def test_the_words_of_an_error_that_a_check_met_have_no_key(monkeypatch: pytest.
     nothing: Any = None
     diagnosis = run.Diagnosis(Settings(api_key=SecretStr("the-api-key")), *[nothing] * 5)
     found = asyncio.run(diagnosis.full())
-    assert found["model"].detail == "The check went wrong: the server said: bad key [secret API_KEY]"
+    assert found["model"].detail == "The check failed unexpectedly: the server said: bad key [secret API_KEY]"
 
 
 def test_each_setting_says_what_it_is_for() -> None:
