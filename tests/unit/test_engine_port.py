@@ -152,7 +152,7 @@ def test_all_concerns_of_an_engine_are_told_and_a_serious_one_fails_the_check(jo
 
 def test_an_engine_without_room_is_told_with_the_disk(job_files: JobFiles) -> None:
     found = diagnosed(Elsewhere(free=2**19), job_files)["disk"]
-    assert found.result == "warning" and "in the north. There, 512.0 KiB are free" in found.detail
+    assert found.result == "warning" and "in the north. It has 512.0 KiB free" in found.detail
     assert diagnosed(Elsewhere(free=2**30), job_files)["disk"].result == "ok"
 
 
@@ -169,9 +169,9 @@ def test_of_an_engine_that_is_away_or_hangs_its_own_advice_is_told(job_files: Jo
 @pytest.mark.parametrize(
     ("version", "info", "serious", "words"),
     [
-        ({"ApiVersion": "1.40"}, {}, True, "The oldest that was seen to work is 20.10."),
+        ({"ApiVersion": "1.40"}, {}, True, "20.10 is the oldest tested version."),
         ({}, {"MemoryLimit": False, "PidsLimit": False}, False, "It cannot limit memory and processes:"),
-        ({}, {"Driver": "vfs"}, False, "each job copies its whole image"),
+        ({}, {"Driver": "vfs"}, False, "each job copies the whole image"),
     ],
 )
 def test_docker_names_its_own_faults(
