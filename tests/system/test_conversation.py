@@ -26,7 +26,7 @@ DONE = says("All is there: the numbers are right.\n\nDone: yes\n")
 @pytest.fixture(scope="module")
 def shared(engine: None) -> Iterator[tuple[System, OpenAIServer]]:
     with OpenAIServer(()) as server:
-        system = System(**server.settings, MODEL_STEP_SECONDS="3", AGENT_LOOP="loop")
+        system = System(**server.settings, MODEL_STEP_SECONDS="8", AGENT_LOOP="loop")
         try:
             yield system.start(), server
         finally:
@@ -271,7 +271,7 @@ def test_a_step_that_never_ends_is_repaired_with_a_hint(one: System, talk: Any) 
                        run("until curl -sf localhost:8123 > page.txt; do sleep 0.1; done")))  # fmt: skip
     found = one.completed(submit(one, "Serve this folder and save the page as page.txt"))
     assert purposes(found) == ["plan", "repair"]
-    assert "time limit of 3 s" in server.asked[1].last and "must run in the background" in server.asked[1].last
+    assert "time limit of 8 s" in server.asked[1].last and "must run in the background" in server.asked[1].last
 
 
 def test_a_cell_that_never_ends_is_repaired_too(one: System, talk: Any) -> None:
