@@ -1,1 +1,1 @@
-"""Background tasks, and a notifier that wakes up waiting tasks."""
+"""Background tasks, and a notifier that wakes waiting tasks."""

@@ -1,4 +1,4 @@
-"""Tasks that go on by themselves: held until they are done, and never failing in silence."""
+"""Background tasks. Each is kept referenced until it is done, and its failure is logged."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ class Tasks:
         self._named: dict[str, asyncio.Task[None]] = {}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        context = contextvars.copy_context()  # of the task and of its end, so that both log about the same job
+        context = contextvars.copy_context()  # shared by the task and its callback, so both log about the same job
         task = asyncio.create_task(work, context=context)
         self._running.add(task)
         task.add_done_callback(self._done, context=context)
         return task
 
     def spawn_once(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Begin work unless the work of this name still goes on; return its task. What a clock begins may hang."""
+        """Start work unless work of this name still runs, and return its task.
+
+        Use it for work that a clock starts, because such work may hang.
+        """
         task = self._named.get(name)
         if task is None:
             task = self._named[name] = self.spawn(work())
@@ -36,7 +39,7 @@ class Tasks:
         return task
 
     async def cancel(self) -> None:
-        """End all of them."""
+        """Cancel all running tasks and wait for their end."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -48,17 +51,18 @@ class Tasks:
 
 
 class Going:
-    """Work that may hang, by name: what goes on is waited for, and never begun a second time beside it."""
+    """Named work that may hang. While work of a name runs, callers wait for it, and no second run starts."""
 
     def __init__(self) -> None:
         self._going: dict[str, asyncio.Task[Any]] = {}
 
     async def within(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-        """What work gives; raises TimeoutError where that takes longer. It goes on then."""
+        """Return the result of work. Raises TimeoutError if it takes longer than the seconds; the work goes on."""
         task = self._going.get(name)
         if task is None or task.done():
             task = self._going[name] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # asked for, whoever still waits
+            # asyncio complains about an exception that no caller has read
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         await self.wait(name, seconds)
         if not task.done():
             raise TimeoutError
@@ -66,6 +70,6 @@ class Going:
         return result
 
     async def wait(self, name: str, seconds: float) -> None:
-        """Return when the work of this name is done, or is none, or the time is over."""
+        """Wait until the work of this name is done or the time is over. Without such work, return at once."""
         if task := self._going.get(name):
             await asyncio.wait({task}, timeout=seconds)

@@ -1,4 +1,4 @@
-"""Tells those who wait that something has changed; they look for themselves what it is."""
+"""Wakes waiting tasks when a job has changed. The tasks then look up the change themselves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Notifier:
-    """Rings per job. Who listens before looking misses nothing."""
+    """Rings for each job. A task that listens before it looks misses no change."""
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._rings: Counter[str] = Counter()  # of those that somebody listens to
+        self._rings: Counter[str] = Counter()  # only of jobs with listeners
         self.closed = False
 
     def ring(self, job_id: str) -> None:
@@ -27,18 +27,21 @@ class Notifier:
                 heard.set()
 
     def rings(self, job_id: str) -> int:
-        """How often it has rung since somebody listens without a break: where that is the same, nothing is new."""
+        """Return how often a job has rung since it has had listeners without a break.
+
+        While the number is the same, nothing is new.
+        """
         return self._rings[job_id]
 
     def close(self) -> None:
-        """Wake all who listen, for good: the system stops."""
+        """Wake all listeners for good, because the system stops."""
         self.closed = True
         for job_id in self._listeners:
             self.ring(job_id)
 
     @contextmanager
     def listening(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set at each ring; clear it, look, then wait for it."""
+        """Give an event that each ring sets. Clear it, look, then wait for it."""
         heard = asyncio.Event()
         self._listeners[job_id].add(heard)
         try:
@@ -53,7 +56,7 @@ class Notifier:
 async def wait_until(
     notifier: Notifier, job_id: str, condition: Callable[[], Awaitable[T]], deadline: float | None = None
 ) -> T | None:
-    """Return what a condition gives as soon as that is true. It is asked now and after each ring of a job's notifier.
+    """Return the result of a condition as soon as it is true. Check it now and after each ring for the job.
 
     Returns None if the deadline (a time of ``time.monotonic()``) passes first, or the system stops.
     """
@@ -69,7 +72,7 @@ async def wait_until(
 
 
 async def heard_within(heard: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for a ring, at most so long."""
+    """Wait for a ring, at most this many seconds, and return whether it came. None waits without a limit."""
     try:
         async with asyncio.timeout(seconds):
             await heard.wait()

@@ -1,1 +1,1 @@
-"""Where containers run: ``base`` says what an engine does, and each kind has a file."""
+"""Engines, which run the containers. ``base`` defines the interface, and each kind of engine has a file."""

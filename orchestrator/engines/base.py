@@ -1,4 +1,4 @@
-"""The engine's port: a few verbs with exact words. An engine knows nothing of jobs or prompts.
+"""The interface of an engine: a few verbs with exact meanings. An engine knows nothing of jobs or prompts.
 
 Nothing here depends on how an engine makes its sandboxes, or on which machine.
 """
@@ -28,7 +28,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A sandbox of ours, as the engine sees it."""
+    """A sandbox of this orchestrator, as the engine sees it."""
 
     id: str
     running: bool
@@ -45,7 +45,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class Concern:
-    """A fault of an engine, as a sentence, and what a person can do about it. Jobs suffer from a ``serious`` one."""
+    """A fault of an engine, as a sentence, and the action that mends it. A ``serious`` fault harms jobs."""
 
     detail: str
     to_do: str
@@ -54,71 +54,71 @@ class Concern:
 
 @dataclass(frozen=True)
 class Facts:
-    """What an engine says of itself, its machine and an image. Sizes are bytes, times seconds since the epoch."""
+    """Facts about an engine, its machine and an image. Sizes are bytes, times are seconds since the epoch."""
 
-    version: str  # its name and version
-    detail: str  # sentences about its kind
+    version: str  # the engine's name and version
+    detail: str  # sentences about the kind of engine
     concerns: tuple[Concern, ...]
-    storage: str  # a sentence: where it keeps sandboxes and images
-    free: int | None  # free space there; None if it cannot be seen from here
+    storage: str  # a sentence: where the engine keeps sandboxes and images
+    free: int | None  # free space there; None if this process cannot see it
     cpus: int
     memory: int
-    clock_ahead: float  # seconds that its clock is ahead of ours
-    image_version: str | None  # None where the image, or its label, is not there
+    clock_ahead: float  # seconds that the engine's clock is ahead of ours
+    image_version: str | None  # None if the image or its label is missing
     image_made: float | None
 
 
 class Engine(Protocol):
-    """Every verb raises EngineDown if the engine does not answer, EngineError with its words if it refuses.
+    """An engine. Each verb raises EngineDown if the engine does not answer, and EngineError if it refuses.
 
-    Both errors say what a person can do.
+    EngineError has the engine's words. Both errors say what a person can do.
     """
 
-    name: str  # the engine and its address, as a sentence names it
+    name: str  # the engine and its address, worded for a sentence
     advice: str  # a sentence: how a person examines an engine that hangs
 
     async def image(self, name: str) -> str:
-        """The immutable id of an image; raises ImageMissing where it is not there or of another version."""
+        """Return the immutable ID of an image. Raises ImageMissing if it is missing or has another version."""
 
     async def facts(self, image: str) -> Facts:
-        """What is to be known where something does not work."""
+        """Return facts that help to find a fault."""
 
     async def start(self, spec: Spec) -> Sandbox:
-        """Start a sandbox and return when it runs; a leftover of the same name is removed first."""
+        """Start a sandbox and return when it runs. Remove a leftover of the same name first."""
 
     def ended(self) -> AsyncIterator[str]:
-        """The ids of sandboxes that ended, or are gone, as it happens.
+        """Yield the IDs of sandboxes as they end or disappear.
 
-        One reader of the engine's own stream for all. The empty string says that the reader connected (again), and
-        that ends may have been missed.
+        One reader of the engine's event stream serves all sandboxes. An empty string means that the reader has
+        connected or reconnected, and may have missed ends.
         """
 
     async def exit(self, sandbox_id: str) -> Exit | None:
-        """How a sandbox ended; None where it runs. One that is gone ended with code -1."""
+        """Return how a sandbox ended, or None if it runs. A missing sandbox ended with code -1."""
 
     async def kill(self, sandbox_id: str) -> None:
-        """End every process of a sandbox at once and keep its files; of one that is gone: nothing."""
+        """Kill every process of a sandbox at once and keep its files. A missing sandbox is no error."""
 
     async def stop(self, sandbox_id: str) -> None:
-        """End and remove a sandbox; of one that is gone: nothing."""
+        """Kill and remove a sandbox. A missing sandbox is no error."""
 
     async def sandboxes(self) -> list[Sandbox]:
-        """All sandboxes of this orchestrator, running or not."""
+        """Return all sandboxes of this orchestrator, running or not."""
 
     async def written(self) -> dict[str, int]:
-        """Bytes that each sandbox has written to the record's disk, by its id; none if sandboxes use another disk.
+        """Return the bytes that each sandbox has written to the record's disk, by sandbox ID.
 
-        Slow, because the engine looks at every file.
+        If sandboxes use another disk, the result is empty. Slow, because the engine looks at every file.
         """
 
     def salvage(self, sandbox_id: str, path: str) -> AbstractAsyncContextManager[Iterator[bytes]]:
-        """A tar stream of what is left at a path, to be read on another thread."""
+        """Give a tar stream of the files that are left at a path. Read it on another thread."""
 
     def viewer_socket(self, sandbox_id: str, service: str) -> Path | None:
-        """The socket on this machine that leads to a live service of a sandbox; None if there is none."""
+        """Return the socket on this machine of a sandbox's live service, or None if there is none."""
 
     async def networks(self) -> list[IPv4Network | IPv6Network]:
-        """The addresses that sandboxes may have."""
+        """Return the subnets that sandboxes may have addresses in."""
 
     async def close(self) -> None:
-        """Let go of the engine, and of what was made for all sandboxes."""
+        """Disconnect from the engine, and remove the resources that all sandboxes share."""

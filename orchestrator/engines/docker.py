@@ -1,6 +1,6 @@
 """Sandboxes on a Docker engine (20.10 or newer), through Docker's own Python client.
 
-The client is synchronous: its calls run on a pool of threads of their own, never on the event loop.
+The client is synchronous, so its calls run on a thread pool of their own, never on the event loop.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ log = logging.getLogger(__name__)
 
 VERSION_LABEL = "containerized-agent.version"
 SANDBOX_LABEL = "containerized-agent.sandbox"
-#: Whose sandbox it is: two orchestrators on one machine have run folders of their own.
+#: Label of the sandbox's owner. Two orchestrators on one machine have different run folders.
 OWNER_LABEL = "containerized-agent.run-dir"
 
-#: The oldest engine that this was seen to work with, and its API.
+#: The oldest tested engine, and its API version.
 OLDEST, OLDEST_API = "20.10", (1, 41)
 
-#: What the engine can be unable to limit, by its own words for it.
+#: Limits that an engine may not support, each with the engine's name for it.
 LIMITS = {"memory": "MemoryLimit", "swap": "SwapLimit", "cpus": "CpuCfsQuota", "processes": "PidsLimit"}
 
-#: What a person can do if an engine refuses, cannot be reached, or may not be used.
+#: Advice for an engine that refuses, that does not answer, or that the orchestrator may not use.
 SEE_LOG = "See the engine's words, and its log: `journalctl -u docker`."
 START = "Start it (`sudo systemctl start docker`) and see that `docker info` answers. Jobs wait meanwhile."
 ALLOW = "The orchestrator may not use the engine's socket. Start it with `make up`: it gets the socket's group."
 
-#: Seconds for one call to the engine; making a container on a busy machine takes long.
+#: Timeout of one call to the engine, in seconds. On a busy machine, making a container takes long.
 CALL_SECONDS = 120
 
-#: Seconds for a removal that somebody else has begun, or a start that is under way; and between two looks at it.
+#: Seconds to wait for a removal or a start that is already under way, and seconds between two looks at it.
 REMOVAL_SECONDS, LOOK_SECONDS = 10, 0.05
 
-#: Calls to the engine at the same time.
+#: Maximum calls to the engine at the same time.
 THREADS = 32
 
-#: Seconds until a lost stream of the engine's events is opened again.
+#: Seconds until the orchestrator reopens a lost stream of the engine's events.
 RECONNECT_SECONDS = 1.0
 
-#: Lines of a dead container's log that an error carries, and their length together.
+#: Maximum lines of a dead container's log in an error, and their maximum characters together.
 LAST_LINES, LAST_CHARACTERS = 20, 4000
 
 
@@ -76,11 +76,11 @@ class DockerEngine:
         self._owner = str(run_dir)
         self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
         self._pool = ThreadPoolExecutor(THREADS, "docker")
-        self._network_lock = asyncio.Lock()  # those that wait for it take no thread of the pool
+        self._network_lock = asyncio.Lock()  # on the event loop, so that waiting takes no thread of the pool
         self._client: APIClient | None = None
         self._closed = threading.Event()
         self._stream: Any = None
-        self._subnets: list[IPv4Network | IPv6Network] | None = None  # until the engine was asked
+        self._subnets: list[IPv4Network | IPv6Network] | None = None  # None until the engine has answered
 
     # ── the port ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,7 +171,7 @@ class DockerEngine:
     async def sandboxes(self) -> list[Sandbox]:
         def call(client: APIClient) -> list[Sandbox]:
             filters = {"label": [SANDBOX_LABEL, f"{OWNER_LABEL}={self._owner}"]}
-            # first: a sandbox's folder is there before it is
+            # list the folders first, because a sandbox's folder exists before its container
             folders = {folder.name for folder in self._live_dir.glob("*")}
             found = {
                 found["Labels"][SANDBOX_LABEL]: found["State"] == "running"
@@ -202,7 +202,7 @@ class DockerEngine:
     def viewer_socket(self, sandbox_id: str, service: str) -> Path | None:
         path = self._live_dir / sandbox_id / service
         with suppress(OSError):
-            if stat.S_ISSOCK(path.lstat().st_mode):  # a link would be followed to wherever it leads
+            if stat.S_ISSOCK(path.lstat().st_mode):  # not stat(): it would follow a symlink anywhere
                 return path
         return None
 
@@ -231,7 +231,7 @@ class DockerEngine:
     # ── on a thread of the pool ──────────────────────────────────────────────────────────────────────────────────
 
     async def _call(self, work: Callable[[APIClient], T]) -> T:
-        context = contextvars.copy_context()  # what is logged on the thread is about what this task is about
+        context = contextvars.copy_context()  # so that the thread logs about this task's job
         return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, self._guarded, work)
 
     def _guarded(self, work: Callable[[APIClient], T]) -> T:
@@ -246,10 +246,10 @@ class DockerEngine:
             raise EngineDown(detail, ALLOW if "Permission denied" in str(error) else START) from error
 
     def _connected(self) -> APIClient:
-        """The client of all threads.
+        """Return the client that all threads share, and make it if it does not exist yet.
 
-        Making one asks the engine for its version. No lock is held meanwhile: else each call that waits for it would
-        wait for the timeouts of all those before it. Two threads may make one; either will do.
+        Making a client asks the engine for its version. No lock is held meanwhile, because each waiting call would
+        then wait for the timeouts of all calls before it. If two threads make a client, either will do.
         """
         if self._client is None:
             self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS)
@@ -303,14 +303,20 @@ class DockerEngine:
         return config
 
     def _make_live_folder(self, sandbox_id: str) -> None:
-        """Where the agent, and nobody else in the sandbox, makes the sockets of its services: it has our group."""
+        """Make the folder for the sockets of the agent's services.
+
+        In the sandbox, only the agent can write there, because it has our group.
+        """
         folder = self._live_dir / sandbox_id
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         folder.chmod(0o770)
 
     def _ensure_network(self, client: APIClient) -> None:
-        """A bridge on which sandboxes cannot reach each other. Only one thread at a time may make it."""
+        """Make sure that the bridge exists on which sandboxes cannot reach each other.
+
+        Only one thread at a time may call this.
+        """
         if self._look_for_network(client):
             return
         client.create_network(
@@ -323,7 +329,7 @@ class DockerEngine:
         self._look_for_network(client)
 
     def _look_for_network(self, client: APIClient) -> list[IPv4Network | IPv6Network]:
-        """The subnets of the sandboxes' bridge, if it is there; remembered from then on."""
+        """Find, remember and return the subnets of the sandboxes' bridge. Without a bridge, there are none."""
         self._subnets = [
             ipaddress.ip_network(config["Subnet"])
             for network in client.networks(names=[self._network_name])
@@ -361,15 +367,15 @@ def _concerns(version: dict[str, Any], info: dict[str, Any]) -> Iterator[Concern
 
 
 def _free(folder: str) -> int | None:
-    with suppress(OSError):  # from inside a container, that folder cannot be seen
+    with suppress(OSError):  # a process in a container cannot see that folder
         return shutil.disk_usage(folder).free
     return None
 
 
 def _same_disk(folder: Path, root: Path) -> bool:
-    """Whether a folder is on the disk of the engine's root folder.
+    """Return whether a folder is on the same disk as the engine's root folder.
 
-    A container cannot see that folder, but the engine mounts one of its files as /etc/hostname.
+    A process in a container cannot see the root folder, but the engine mounts one of its files as /etc/hostname.
     """
     for place in (root, Path("/etc/hostname")):
         with suppress(OSError):
@@ -390,7 +396,7 @@ def _kill(client: APIClient, name: str) -> None:
                 client.wait(name, timeout=CALL_SECONDS)
                 return
             except APIError as error:
-                if error.status_code != 409:  # 409: it does not run any more, or not yet
+                if error.status_code != 409:  # 409: the container has stopped, or has not started yet
                     raise
             if client.inspect_container(name)["State"]["Status"] not in ("created", "running"):
                 return
@@ -405,7 +411,8 @@ def _remove(client: APIClient, name: str) -> None:
     except APIError as error:
         if error.status_code != 409:
             raise
-        # 409: its removal is under way, and gone is what it must be. The engine's own wait for "removed" can miss it.
+        # 409: a removal is under way, and the container must be gone when this returns. The engine's own wait for
+        # "removed" can miss it.
         until = time.monotonic() + REMOVAL_SECONDS
         with suppress(NotFound):
             while time.monotonic() < until:
