@@ -57,7 +57,7 @@ class Going:
         self._going: dict[str, asyncio.Task[Any]] = {}
 
     async def within(self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-        """Return the result of work. Raises TimeoutError if it takes longer than the seconds; the work goes on."""
+        """Return the result of work. Raises TimeoutError if it takes longer; the work then goes on."""
         task = self._going.get(name)
         if task is None or task.done():
             task = self._going[name] = asyncio.create_task(work())

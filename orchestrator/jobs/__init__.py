@@ -1,1 +1,1 @@
-"""The life of a job: queue, start, supervision, end."""
+"""The life of a job: queue, start, supervision and end."""

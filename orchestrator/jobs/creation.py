@@ -1,7 +1,7 @@
-"""The one way to make a job. POST /schedule and retries use it, and so does whatever else makes jobs.
+"""The only way to make a job. POST /schedule, retries and all other makers of jobs use it.
 
-What a job is asked to do are its columns ``ASKED``. A column that is missing here fails every submission, and a retry
-keeps all of them.
+The columns ``ASKED`` of a job hold its request. If a column is missing here, every submission fails. A retry keeps all
+of these columns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from protocol import messages
 
 
 class Request(Wanted, Protocol):
-    """What is asked for: these parts of a ``ScheduleRequest``."""
+    """The parts of a ``ScheduleRequest`` that define a job."""
 
     @property
     def model(self) -> str | None: ...
@@ -59,7 +59,7 @@ def new_id() -> str:
 
 
 class Creation:
-    """Makes jobs. If it raises, nothing of the new job is left on disk."""
+    """Makes jobs. If a method raises, nothing of the new job is left on disk."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Creation:
         self._job_files, self._templates, self._models = job_files, templates, models
 
     async def create(self, request: Request, job_id: str, uploads: list[dict[str, Any]]) -> Job:
-        """Make a job of a request and of the files that are stored under its id. Raises BadRequest and Unavailable."""
+        """Make a job from a request and the uploads stored under its ID. Raises BadRequest and Unavailable."""
         planned: Plan | None = None
 
         def stored() -> bool:
@@ -116,9 +116,9 @@ class Creation:
             return await self._submit(job_id, asked, lambda job: rows_of(job, planned.steps, 1), given)
 
     async def repeat(self, job: Job, given: Mapping[str, str]) -> Job:
-        """Make a job that does what another one did; ``given`` are its secrets. Raises Problem.
+        """Make a job that repeats another job; ``given`` are its secrets. Raises Problem.
 
-        If a model made the plan, it makes a new one.
+        If a model made the plan, the model makes a new plan.
         """
         if job.status not in FINAL:
             raise Conflict(
@@ -160,16 +160,16 @@ class Creation:
 
     @asynccontextmanager
     async def _all_or_nothing(self, job_id: str, stored: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
-        """Remove the job's folder if it cannot be made; ``stored`` says whether there may be one."""
+        """Remove the job's folder if the job cannot be made; ``stored`` says whether there may be a folder."""
         try:
             yield
         except BaseException:
-            if stored():  # else the answer does not wait for the disk
+            if stored():  # without a folder, the response need not wait for the disk
                 await asyncio.to_thread(self._job_files.remove, job_id)
             raise
 
     def _full_name(self, model: str) -> str:
-        """Raise BadRequest if there is no such model."""
+        """Return the full name of a model. Raises BadRequest if there is no such model."""
         try:
             return self._models.full_name(model)
         except SettingsError as error:
@@ -191,7 +191,7 @@ def _again(step: Step, job: Job) -> Step:
 
 
 def _content(asked: Mapping[str, Any], steps: list[Step]) -> dict[str, Any]:
-    """What is kept of a request, by its fields."""
+    """Return the stored content of a request, by field."""
     return {
         **{name: asked[name] for name in ("prompt", "outputs", "labels", "inputs")},
         "check": asked["check_command"],

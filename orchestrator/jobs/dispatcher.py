@@ -1,4 +1,4 @@
-"""From waiting to running: each job gets its sandbox when its turn comes and nothing stands in the way."""
+"""The step from waiting to running. A job gets its sandbox when its turn comes and no obstacle prevents the start."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a waiting job's obstacle is looked at again.
+#: Seconds until the dispatcher checks again for an obstacle that jobs wait for.
 OBSTACLE_SECONDS = 2.0
 
-#: Seconds for the engine to say whether the image is there, and for the disk to say what room it has; then jobs are
-#: told to wait for it.
+#: Timeouts, in seconds, for asking the engine for the image and the disk for its free space. After a timeout, jobs wait
+#: for the engine or the disk.
 ENGINE_SECONDS, DISK_SECONDS = 5.0, 5.0
 
-#: Seconds to wait for room that is being made; then jobs are told that there is none.
+#: Timeout, in seconds, for making room on the disk. After a timeout, jobs wait for the disk.
 ROOM_SECONDS = 5.0
 
-#: Seconds until the queue is looked at again where nothing has rung.
+#: Seconds until the dispatcher looks at the queue again if nothing calls ``look``.
 IDLE_SECONDS = 60.0
 
 
@@ -56,18 +56,18 @@ class Dispatcher:
         self._work = asyncio.Event()
         self._starting: set[str] = set()
         self._going = Going()
-        self._obstacle = True  # as it may have been before a restart
+        self._obstacle = True  # jobs may have waited for an obstacle before a restart
         self.stopped = False
 
     def look(self) -> None:
-        """There may be something to start."""
+        """Make the dispatcher look at the queue, because a job may be able to start."""
         self._work.set()
 
     def is_starting(self, job_id: str) -> bool:
         return job_id in self._starting
 
     async def run(self) -> None:
-        """Start jobs, one after the other, for as long as the system runs."""
+        """Start jobs, one after the other, while the system runs."""
         again = logs.Again(log)
         while True:
             self._work.clear()
@@ -82,8 +82,8 @@ class Dispatcher:
             await heard_within(self._work, pause)
 
     async def _start_waiting(self) -> float:
-        """Start jobs while there are slots; returns the seconds until the next look."""
-        for job in await self._store.to_cancel():  # asked for before a restart
+        """Start jobs while there are free slots, and return the seconds until the next look."""
+        for job in await self._store.to_cancel():  # requested before a restart
             self._finalizer.begin(job, "cancelled", None, "The job was cancelled before it started.")
         while not self.stopped and await self._store.first_scheduled():
             image_id, obstacle = await self._look_for_obstacle()
@@ -116,11 +116,11 @@ class Dispatcher:
             self._notifier.ring(job_id)
 
     async def _look_for_obstacle(self) -> tuple[str, tuple[str, str] | None]:
-        """The image's id, and what no job can start without and a sentence about it."""
+        """Return the image's ID, and the obstacle that keeps jobs from starting, if any, with a sentence about it."""
         try:
             short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
             if short:
-                with contextlib.suppress(TimeoutError):  # it goes on, and this is asked again
+                with contextlib.suppress(TimeoutError):  # making room goes on, and the next look asks again
                     await self._going.within("room", self._hooks.room_needed.emit, ROOM_SECONDS)
                 short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
         except TimeoutError:
@@ -175,7 +175,7 @@ class Dispatcher:
         return job is None or job.status in FINAL or job.settled_at is not None
 
     async def again(self, job: Job) -> None:
-        """The agent never took the job, so nothing of it was done: a sandbox is started anew."""
+        """Start a sandbox again for a job that its agent never took. No work of such a job has begun."""
         token = f"{job.sandbox_id}.{secrets.token_urlsafe(32)}"
         again = await self._store.renew_token(job.id, digest(token))
         if again:
@@ -183,10 +183,10 @@ class Dispatcher:
 
 
 def _new_token() -> str:
-    """A new sandbox's id, a dot, and its secret."""
+    """Return a new token: the ID of a new sandbox, a dot, and the sandbox's secret."""
     return f"{secrets.token_hex(6)}.{secrets.token_urlsafe(32)}"
 
 
 def digest(token: str) -> str:
-    """What is kept of a token."""
+    """Return the hash that is stored in place of a token."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Following jobs: those who wait for the same events of a job share what is read of the store, and made of it.
+"""Event streams of jobs. All followers of a job share the rows read from the store and the JSON made from them.
 
-Each event wakes all who follow its job. If each of them read it for himself, a hundred would keep the machine busy with
-reading the same rows, and everybody else would wait behind them.
+Each event wakes all followers of its job. If each follower read it by itself, a hundred followers would read the same
+rows a hundred times. The machine would be busy, and all other requests would wait.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from orchestrator.db.store import Store
 from orchestrator.reports.documents import iso
 from protocol import messages
 
-#: Events read from the store at once; and such pages of one job that are kept for those who come for the same.
+#: Maximum events in a page, which is one read from the store. Maximum pages of a job that are kept for other followers.
 PAGE, PAGES = 200, 4
 
 
 class Told(NamedTuple):
-    """An event as it is told; ``data`` is JSON."""
+    """An event as followers get it; ``data`` is JSON."""
 
     number: int
     kind: str
@@ -31,17 +31,17 @@ class Told(NamedTuple):
 
 
 class EventFeed:
-    """Tells the events of jobs to those who follow them."""
+    """Sends the events of jobs to their followers."""
 
     def __init__(self, store: Store, notifier: Notifier) -> None:
         self._store, self._notifier = store, notifier
-        self._feeds: WeakValueDictionary[str, _Feed] = WeakValueDictionary()  # who follows has his job's
+        self._feeds: WeakValueDictionary[str, _Feed] = WeakValueDictionary()  # each follower holds its job's feed
 
     async def follow(self, job_id: str, last: int) -> AsyncGenerator[Told]:
-        """A job's events after a number, each as it happens; ends after the final one, or where the system stops."""
-        with self._notifier.listening(job_id):  # without a break: the rings are counted for the feed
+        """Yield a job's events after a number as they happen. Ends after the final event, or when the system stops."""
+        with self._notifier.listening(job_id):  # without a break, because the feed relies on the count of rings
             feed = self._feeds.setdefault(job_id, _Feed(job_id, self._store, self._notifier))
-            all_told = -1  # rings after which nothing more was there
+            all_told = -1  # the count of rings at which the store had no more events
 
             async def more() -> tuple[list[Told], bool] | None:
                 nonlocal all_told
@@ -60,11 +60,11 @@ class EventFeed:
                     last = event.number
                 if over:
                     return
-            # the system stops: the follower comes back with Last-Event-ID
+            # the system stops: the follower reconnects with Last-Event-ID
 
 
 class _Feed:
-    """What was read of a job's events since its notifier rang last."""
+    """The events of a job that were read since its notifier last rang."""
 
     def __init__(self, job_id: str, store: Store, notifier: Notifier) -> None:
         self._job_id, self._store, self._notifier = job_id, store, notifier
@@ -72,9 +72,9 @@ class _Feed:
         self._pages: dict[int, asyncio.Task[tuple[list[Told], bool]]] = {}
 
     async def after(self, last: int) -> tuple[list[Told], bool]:
-        """The events after a number, and whether none will ever come after them."""
+        """Return the events after a number, and whether the job's events end with them."""
         rings = self._notifier.rings(self._job_id)
-        if rings != self._rings:  # where it has not rung, they are as they were
+        if rings != self._rings:  # without a new ring, the pages are still current
             self._rings = rings
             self._pages.clear()
         page = self._pages.get(last)
@@ -94,7 +94,7 @@ def _all_told(events: list[Event]) -> list[Told]:
 
 
 def _told(event: Event) -> dict[str, Any]:
-    """What a follower gets of an event: all but pictures."""
+    """Return the data of an event that a follower gets: everything except pictures."""
     if event.kind == "result":
         return {**event.data, "data": _texts(event.data.get("data", {}))}
     if event.kind == "viewer_cell":

@@ -1,7 +1,7 @@
 """The end of a job: a ZIP on disk first, then the final state, then the sandbox is removed.
 
-The agent makes the ZIP where it can (``settle_from_agent``, ``receive``); where it cannot, it is made here of what the
-engine still has (``close``).
+Normally the agent makes the ZIP (``settle_from_agent``, ``receive``). If the agent cannot, the finalizer makes it from
+the files that the engine still has (``close``).
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from protocol.redaction import Needles
 
 log = logging.getLogger(__name__)
 
-#: A job, its steps, and what the model did.
+#: A job, its steps, and the events of its model.
 Rows = tuple[Job, list[Step], list[Event]]
 
 #: The user's folder in a sandbox.
 WORKSPACE = "/workspace"
 
-#: Bytes that a ZIP may have beyond its workspace part: manifest, report and output.
+#: Maximum bytes of a ZIP beyond its workspace part, for manifest, report and output.
 DOCUMENTS_BYTES = 128 * 2**20
 
-#: Why a ZIP has no more of a workspace.
+#: The reason why a ZIP has only a part of a workspace, or nothing of it.
 DISK_IS_FULL = "the host's disk is full"
 
-#: How often a job is closed until it ends without a new ZIP.
+#: Failed attempts to close a job, after which the job ends without a new ZIP.
 ATTEMPTS = 3
 
-#: Seconds until an engine that is away is asked again.
+#: Seconds until the finalizer retries an engine that does not answer.
 ENGINE_RETRY_SECONDS = 2.0
 
 
 class Finalizer:
-    """Brings jobs to their final state, each once."""
+    """Brings each job to its final state, once."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class Finalizer:
         self._api = documents.Api(settings.port, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
-        self._failures: defaultdict[str, list[str]] = defaultdict(list)  # what attempts to close a job failed with
+        self._failures: defaultdict[str, list[str]] = defaultdict(list)  # the errors of attempts to close a job
         self._removing: dict[str, asyncio.Task[None]] = {}  # by sandbox
 
     # ── the agent makes the ZIP ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle_from_agent(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
-        """Decide how a job ends and give the documents for its ZIP; None where it has ended meanwhile."""
+        """Decide how a job ends, and return the documents for its ZIP. Returns None if it has ended meanwhile."""
         hidden = await self._hiding.of(job)
         await self._hooks.job_settling.emit(job.id)
         told = asdict(await asyncio.to_thread(hidden.structure, outcome))
@@ -90,12 +90,12 @@ class Finalizer:
         self._notifier.ring(job.id)
         decided = settled.outcome
         ending, manifest, texts = await self._documents(settled)
-        if ending != decided:  # not all documents could be made, and it says so
+        if ending != decided:  # some documents could not be made, and the new outcome says so
             await self._store.decide_outcome(job.id, ending, replace=True)
         return messages.Settled(ending["status"], ending["reason"], ending["detail"], manifest, texts)
 
     async def _judged(self, job_id: str, outcome: messages.Outcome) -> dict[str, Any]:
-        """What else changes where a job is completed: how that was judged, and what the model had guessed wrongly."""
+        """Return further fields of a completed job: how it was verified, and the model's wrong guesses corrected."""
         job = await self._store.job(job_id)
         if job is None or outcome.status != "completed":
             return {}
@@ -117,7 +117,10 @@ class Finalizer:
         return {**found, "verified_by": "nothing but exit codes"}
 
     async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
-        """Store the agent's ZIP and finish the job; None where it has ended meanwhile. Raises TooBig, DiskFull."""
+        """Store the agent's ZIP and finish the job. Raises TooBig and DiskFull.
+
+        Returns None if the job has ended meanwhile.
+        """
         try:
             part = await self._job_files.receive(job.id, chunks, job.zip_bytes + DOCUMENTS_BYTES)
         except DiskFull as error:
@@ -133,7 +136,7 @@ class Finalizer:
             return messages.Stored(part.size, part.sha256)
 
     async def finish_stored(self, job: Job) -> bool:
-        """Finish a job whose ZIP was on disk before we were stopped; False where it is not."""
+        """Finish a job whose ZIP was on disk before the orchestrator stopped. Returns False without such a ZIP."""
         try:
             facts = await asyncio.to_thread(self._facts, job)
         except Exception:
@@ -151,26 +154,33 @@ class Finalizer:
         return job_id in self._closing
 
     def begin(self, job: Job, status: str, reason: str | None, detail: str) -> asyncio.Task[None]:
-        """Start to close a job; where that was begun already, that one goes on."""
+        """Start to close a job, and return the task. If the job is closing already, that task goes on."""
         task = self._closing.get(job.id)
         if task is None:
-            context = contextvars.copy_context()  # of the task and of its end, so that both log about the job
+            context = contextvars.copy_context()  # shared by the task and its callback, so both log about the job
             work = self._close(job, status, reason, detail)
             task = self._closing[job.id] = asyncio.create_task(work, context=context)
             task.add_done_callback(partial(self._closed, job.id), context=context)
         return task
 
     async def close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
-        """End a job from outside: its processes, its ZIP of what is left, its state, its sandbox."""
+        """End a job from outside.
+
+        This kills the job's processes, makes a ZIP of the files that are left, sets the final state, and removes the
+        sandbox.
+        """
         await asyncio.shield(self.begin(job, status, reason, detail))
 
     async def wait(self) -> None:
-        """Return when what was begun is done."""
+        """Wait until all closings and removals that have begun are done."""
         while tasks := [*self._closing.values(), *self._removing.values()]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close(self, job: Job, status: str, reason: str | None, detail: str) -> None:
-        """Close a job; an attempt that fails is repeated when the clock finds the job running, but not for ever."""
+        """Close a job. A failed attempt is repeated when the clock finds the job still running.
+
+        After ``ATTEMPTS`` failures, the job ends without a new ZIP.
+        """
         logs.concerns(job.id, job.sandbox_id)
         async with self._locks[job.id]:
             now = await self._store.job(job.id)
@@ -179,7 +189,7 @@ class Finalizer:
             if len(self._failures[job.id]) < ATTEMPTS:
                 try:
                     return await self._close_with_zip(now, status, reason, detail)
-                except RecordFull:  # nothing at all can be stored until there is room
+                except RecordFull:  # not counted, because no result can be stored until there is room
                     raise
                 except Exception as error:
                     self._failures[job.id].append(f"{type(error).__name__}: {error}"[:200])
@@ -190,10 +200,11 @@ class Finalizer:
 
     async def _close_with_zip(self, now: Job, status: str, reason: str | None, detail: str) -> None:
         await self._hooks.job_settling.emit(now.id)
-        detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last words
+        detail = (await self._hiding.of(now)).text(detail)  # it may have an agent's last output
         settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
         unpacked = _unpacked(reason, detail)
-        # from here on no agent takes it: one that has not done so has nothing of it, and its engine may hang
+        # From here on, no agent can take the job. If none has, its sandbox has nothing of the job. Killing that sandbox
+        # could wait for an engine that hangs.
         if settled.sandbox_id and settled.taken_at is not None:
             await self._kill(settled.sandbox_id)
         facts: dict[str, Any] | None
@@ -206,7 +217,7 @@ class Finalizer:
         await self._finish(settled, facts)
 
     async def _close_without_zip(self, now: Job, status: str, reason: str | None, detail: str) -> None:
-        """End a job with the ZIP that an attempt left on disk, or without one, and say why."""
+        """End a job with the ZIP that an attempt left on disk. If there is none, the job's detail says why."""
         hidden = await self._hiding.of(now)
         detail = hidden.text(detail)
         settled = await self._settle_here(now, {"status": status, "reason": reason, "detail": detail})
@@ -222,7 +233,7 @@ class Finalizer:
         await self._finish(settled, facts)
 
     async def _kill(self, sandbox_id: str) -> None:
-        """End the sandbox's processes. An engine that is away is waited for, as long as packaging may take."""
+        """Kill the sandbox's processes. If the engine does not answer, retry for as long as packaging may take."""
         end = time.monotonic() + self._settings.package_seconds
         while True:
             try:
@@ -237,7 +248,10 @@ class Finalizer:
                 return
 
     async def _settle_here(self, job: Job, outcome: dict[str, Any]) -> Job:
-        """What the agent settled before stays, but what it told of a ZIP does not: that one has not come."""
+        """Decide how a job ends, unless its agent has settled that before.
+
+        The agent's outcome stays, but without its facts about a ZIP, because that ZIP has not come.
+        """
         if job.outcome is not None:
             log.warning("it ended before its ZIP had come: %s", outcome["detail"])
             outcome = {name: told for name, told in job.outcome.items() if name != "packed"}
@@ -245,7 +259,10 @@ class Finalizer:
         return settled or job
 
     async def _salvage(self, job: Job, unpacked: dict[str, Any], with_workspace: bool) -> dict[str, Any]:
-        """Make the ZIP of what is left. A completed job stays so where all of it is; else it has ended ``unpacked``."""
+        """Make the ZIP of the files that are left.
+
+        If all files are left, a completed job stays completed. If not, its outcome becomes ``unpacked``.
+        """
         rows = await self._rows(job)
         hidden, secrets = await self._hiding.of(job), await self._hiding.secrets_of(job)
 
@@ -280,8 +297,8 @@ class Finalizer:
 
     async def _finish(self, job: Job, artifact: dict[str, Any] | None) -> None:
         ending = job.outcome
-        assert ending is not None  # noqa: S101 - both ways here have settled it
-        await self._hiding.forget(job)  # the ZIP is there: nothing needs them any more, also after a restart
+        assert ending is not None  # noqa: S101 - all callers have settled the job
+        await self._hiding.forget(job)  # the ZIP is done, so nothing needs the secrets, not even after a restart
         fields = {"phase": None, "reason": ending["reason"], "detail": ending["detail"]}
         ended = await self._store.finish(job.id, ending["status"], {**fields, "outcome": ending, "artifact": artifact})
         if ended is None:
@@ -294,7 +311,7 @@ class Finalizer:
             self.remove(job.sandbox_id)
 
     def remove(self, sandbox_id: str) -> None:
-        """Begin to remove a sandbox, unless that goes on already."""
+        """Begin to remove a sandbox, unless its removal is already under way."""
         if sandbox_id not in self._removing:
             task = self._removing[sandbox_id] = asyncio.create_task(self._remove(sandbox_id))
             task.add_done_callback(lambda _: self._removing.pop(sandbox_id))
@@ -302,7 +319,7 @@ class Finalizer:
     async def _remove(self, sandbox_id: str) -> None:
         try:
             await self._engine.stop(sandbox_id)
-        except EngineError as error:  # the next comparison with the engine finds it
+        except EngineError as error:  # the next comparison with the engine finds the sandbox
             log.warning("the sandbox %s could not be removed yet: %s", sandbox_id, error)
 
     async def _documents(self, job: Job) -> documents.Made:
@@ -311,24 +328,27 @@ class Finalizer:
         return await asyncio.to_thread(self._made, hidden, rows, found)
 
     async def _rows(self, job: Job) -> Rows:
-        """What the documents are made of."""
+        """Read the rows from which the documents are made."""
         store = self._store
         return job, await store.steps(job.id), await store.thoughts(job.id)
 
     def _made(self, hidden: Needles, rows: Rows, found: list[dict[str, Any]]) -> documents.Made:
-        """Make the documents for the ZIP, of what may be seen. Blocks."""
+        """Make the documents for the ZIP, with secrets hidden. Blocks."""
         job, steps, thoughts = hidden.structure(rows)
         outputs: Iterator[Printed] = map(hidden.structure, self._store.outputs(job.id))
         return documents.all_of(job, steps, outputs, thoughts, found, self._api)
 
     def _facts(self, job: Job) -> dict[str, Any] | None:
-        """What the status tells of a ZIP that is there; with one of ours, the job ends as that one says."""
+        """Return the facts about a stored ZIP that the status shows, or None without a ZIP.
+
+        If the orchestrator made the ZIP, the job takes its outcome from the ZIP's manifest.
+        """
         measured, outcome = self._job_files.measure(job.id), job.outcome
         if measured is None or outcome is None:
             return None
         size = {"bytes": measured[0], "sha256": measured[1]}
         if "packed" in outcome:
-            return {**size, **_told(outcome)}  # the agent's ZIP, which may be anything: it is not opened
+            return {**size, **_told(outcome)}  # never open the agent's ZIP: it is untrusted
         with zipfile.ZipFile(self._job_files.artifact(job.id)) as archive:
             manifest = json.loads(archive.read("manifest.json"))
         job.outcome = {name: manifest[name] for name in ("status", "reason", "detail")}
@@ -356,20 +376,20 @@ def _is_completed(job: Job) -> bool:
 
 
 def _say_without_zip(job: Job, unpacked: dict[str, Any], why: str) -> None:
-    """Change the outcome of a job that has no ZIP. A completed job is none without its ZIP."""
+    """Add the reason to the outcome of a job without a ZIP. Without its ZIP, a job does not count as completed."""
     ending = unpacked if _is_completed(job) else job.outcome
     if ending is not None:
         job.outcome = {**ending, "detail": f"{ending['detail']} {why}".strip()}
 
 
 def _unpacked(reason: str | None, detail: str) -> dict[str, Any]:
-    """How a completed job ends whose ZIP is not whole: it is none without that."""
+    """Return the outcome of a job that completed its steps, but whose ZIP is not whole. It counts as failed."""
     detail = f"The steps were completed, but their ZIP was not: {detail}"
     return {"status": "failed", "reason": reason or "agent_lost", "detail": detail}
 
 
 def _told(outcome: dict[str, Any]) -> dict[str, Any]:
-    """What an agent has told of its ZIP."""
+    """Return the facts that an agent has reported about its ZIP."""
     packed = outcome["packed"]
     partial = packed["partial"] or outcome["status"] != "completed"
     return {**{name: packed.get(name, 0) for name in ("files", "left_out", "with_secrets")}, "partial": partial}

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Hook(Generic[P]):
     """One event. Subscribers are called in the order in which they subscribed.
 
-    The work that emits the event waits for each of them, so a subscriber with long work starts a task of its own. If
-    one fails, the log says so, and the others are called all the same.
+    The work that emits the event waits for each subscriber, so a subscriber with long work starts a task of its own.
+    If a subscriber fails, its error is logged, and the others are still called.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,10 +38,10 @@ class Hook(Generic[P]):
 
 
 class Hooks:
-    """All events. The comment says when each is emitted."""
+    """All events. The comment beside each event says when it is emitted."""
 
     def __init__(self) -> None:
         self.room_needed = Hook[[]]("room_needed")  # the disk is short, and a job is about to start
-        self.sandbox_started = Hook[[str]]("sandbox_started")  # by its id; also where the start failed
-        self.job_settling = Hook[[str]]("job_settling")  # by its id, before it is decided how the job ends
+        self.sandbox_started = Hook[[str]]("sandbox_started")  # with the sandbox's ID; also after a failed start
+        self.job_settling = Hook[[str]]("job_settling")  # with the job's ID, before its outcome is decided
         self.job_ended = Hook[[Job]]("job_ended")  # the job has its final state, and its slot is free

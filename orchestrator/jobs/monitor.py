@@ -1,7 +1,7 @@
-"""Running jobs, seen from outside: sandboxes that end, clocks that run out, and what a restart finds.
+"""Supervision of running jobs from outside: sandboxes that end, limits that run out, and jobs found after a restart.
 
-Nothing here lives in memory alone: ``reconcile`` brings the engine and the record together at every start, at every
-reconnection to the engine, and on a clock; all times are in the store.
+No state lives in memory alone, and all times are in the store. ``reconcile`` brings the engine and the record together
+at every start, at every reconnection to the engine, and on a clock.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a cancelled agent that has not ended the job's processes is ended from outside.
+#: Seconds that a cancelled agent has to end the job's processes. After that, the monitor ends the job from outside.
 CANCEL_SECONDS = 1.0
 
-#: Seconds beyond a limit that an agent keeps itself, until it is ended from outside.
+#: Seconds after a limit that the agent should keep itself. After that, the monitor ends the job from outside.
 LATE_SECONDS = 5.0
 
 #: Seconds between two comparisons with the engine.
 RECONCILE_SECONDS = 30.0
 
-#: The exit code of a container whose agent was ended by SIGKILL, as the kernel does where memory ends.
+#: The exit code of a container whose agent got SIGKILL. The kernel sends it when the memory is used up.
 KILLED = 137
 
 
 class Monitor:
-    """Ends what must be ended from outside."""
+    """Ends jobs from outside if their agents do not."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Monitor:
         self._settings, self._store, self._engine = settings, store, engine
         self._finalizer, self._dispatcher, self._tasks = finalizer, dispatcher, tasks
         self._started_at = time.time()
-        self._early: set[str] = set()  # sandboxes that ended before their start was through
-        self._connected = asyncio.Event()  # to the engine, again: ends may have been missed
+        self._early: set[str] = set()  # sandboxes that ended before their start was done
+        self._connected = asyncio.Event()  # set at each connection to the engine: ends may have been missed
         hooks.sandbox_started.subscribe(self._look_if_early)
 
     async def run(self) -> None:
-        """Hear of sandboxes that end, for as long as the system runs."""
+        """Look at each sandbox that ends, while the system runs."""
         async for sandbox_id in self._engine.ended():
             if sandbox_id:
                 self._tasks.spawn(self._look_at_sandbox(sandbox_id))
@@ -68,9 +68,9 @@ class Monitor:
                 self._connected.set()
 
     async def compare(self) -> None:
-        """Compare the engine with the record at each connection and on a clock, for as long as the system runs.
+        """Compare the engine with the record at each connection and on a clock, while the system runs.
 
-        One loop does both: two comparisons at a time could start the same sandbox twice.
+        One loop does both, because two comparisons at a time could start the same sandbox twice.
         """
         while True:
             connected = await heard_within(self._connected, RECONCILE_SECONDS)
@@ -90,19 +90,19 @@ class Monitor:
         try:
             exit = await self._engine.exit(sandbox_id)
         except EngineError as error:
-            # the next comparison with the engine finds it
+            # the next comparison with the engine finds the sandbox
             log.warning("how its sandbox ended could not be asked: %s", error)
             return
         if exit is not None:
             await self._sandbox_ended(job, exit)
 
     async def _sandbox_ended(self, job: Job, exit: Exit) -> None:
-        """A sandbox ended by itself, and its job did not."""
+        """Close a job whose sandbox ended before the job did."""
         said = f" It last printed:\n{exit.last_lines}" if exit.last_lines else ""
         how = "is gone" if exit.code == -1 else f"ended with exit code {exit.code}"
         if job.cancel_requested_at and not job.settled_at:
             await self._finalizer.close(job, "cancelled", None, "The job was cancelled.")
-        elif exit.out_of_memory and exit.code == KILLED:  # the engine says so also where a child alone was killed
+        elif exit.out_of_memory and exit.code == KILLED:  # the engine also says so if only a child was killed
             detail = "The container's memory was used up. Ask for more with limits.memory."
             await self._finalizer.close(job, "failed", "out_of_memory", detail)
         elif job.taken_at is None and self._too_late_to_speak(job):
@@ -117,8 +117,8 @@ class Monitor:
             await self._finalizer.close(job, "failed", "agent_lost", detail)
 
     async def reconcile_quietly(self) -> list[asyncio.Task[None]]:
-        """As ``reconcile``; what goes wrong is logged, and tried again."""
-        with logs.about():  # what is said of the job whose turn it is ends with this
+        """Call ``reconcile``, and log its errors. The next comparison tries again."""
+        with logs.about():  # reconcile sets the job of the log lines, and later lines are not about that job
             try:
                 return await self.reconcile()
             except EngineError as error:
@@ -130,8 +130,8 @@ class Monitor:
     async def reconcile(self) -> list[asyncio.Task[None]]:
         """Bring the engine and the record together: no job without a sandbox, no sandbox without a job.
 
-        Returns the tasks that look at sandboxes that ended. It waits neither for them nor for removals: a container
-        that is stuck holds up nothing else.
+        Returns the tasks that look at ended sandboxes. It waits neither for these tasks nor for removals, so a stuck
+        container delays no other work.
         """
         looks = list[asyncio.Task[None]]()
         jobs = {job.sandbox_id or "": job for job in await self._store.running()}
@@ -141,7 +141,7 @@ class Monitor:
             if owner is None or owner.status != "running":
                 self._finalizer.remove(sandbox_id)
         if lost := self._without(jobs, sandboxes):
-            # a start may have come through while the engine was asked; none begins for a job that is seen here
+            # A start may have finished while the engine answered, so ask again. No start begins for a job in `lost`.
             lost = self._without(lost, await self._engine.sandboxes())
         for sandbox_id, job in lost.items():
             logs.concerns(job.id, sandbox_id)
@@ -155,7 +155,7 @@ class Monitor:
         return looks
 
     def _without(self, jobs: dict[str, Job], sandboxes: list[Sandbox]) -> dict[str, Job]:
-        """The jobs whose sandbox does not run, but for those that are about to start or to end."""
+        """Return the jobs whose sandbox does not run, except jobs that are starting or closing."""
         running = {sandbox.id for sandbox in sandboxes if sandbox.running}
         return {
             sandbox_id: job
@@ -166,11 +166,11 @@ class Monitor:
         }
 
     async def remove_all(self) -> None:
-        """Remove every sandbox, whatever the record says. Raises EngineError."""
+        """Remove every sandbox, regardless of the record. Raises EngineError."""
         await asyncio.gather(*(self._engine.stop(sandbox.id) for sandbox in await self._engine.sandboxes()))
 
     async def tick(self) -> None:
-        """End what a clock says must end: all times are in the store, so a restart changes nothing."""
+        """End the jobs whose time is over. All times are in the store, so a restart changes nothing."""
         now = time.time()
         for job in await self._store.running():
             logs.concerns(job.id, job.sandbox_id)
@@ -191,9 +191,10 @@ class Monitor:
                 self._finalizer.begin(job, "failed", "timed_out", detail)
 
     def _longest(self, job: Job) -> float:
-        """The seconds of all steps together, and anew those of each check: a repaired plan has its check once more.
+        """Return the seconds that all steps and checks of a job may take, including waits for a turn at the model.
 
-        Waiting for a turn at the model counts against no limit.
+        The job's limit applies to all steps together, and once more to each check. A repaired plan runs its check
+        again. Waiting for a turn at the model counts against no limit.
         """
         waits = 0.0 if job.turn_waits_since is None else time.time() - job.turn_waits_since
         return job.seconds * (2 + job.repairs if job.check_command else 1) + job.turn_waited + waits
@@ -202,19 +203,19 @@ class Monitor:
         return time.time() > self._since(job.started_at) + self._settings.start_seconds
 
     def _since(self, at: float | None) -> float:
-        """A limit begins again when we do: an agent could not reach us meanwhile."""
+        """Return the start of a limit. It is not before our own start, because no agent could reach us until then."""
         return max(at or 0.0, self._started_at)
 
     async def _never_spoke(self, job: Job) -> None:
-        assert job.sandbox_id  # noqa: S101 - it runs
+        assert job.sandbox_id  # noqa: S101 - a running job has a sandbox
         with contextlib.suppress(EngineError):
-            await self._engine.kill(job.sandbox_id)  # its end is then told as any other's
+            await self._engine.kill(job.sandbox_id)  # then its end is handled like any other end
             exit = await self._engine.exit(job.sandbox_id)
             if exit:
                 await self._sandbox_ended(job, exit)
 
     async def enforce_cancel(self, job_id: str) -> None:
-        """See that a cancelled job's processes end within two seconds, if need be from outside."""
+        """Make sure that a cancelled job's processes end within two seconds, if necessary from outside."""
         job = await self._store.job(job_id)
         logs.concerns(job_id, job.sandbox_id if job else None)
         if job and job.taken_at is None:

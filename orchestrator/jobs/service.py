@@ -1,7 +1,7 @@
-"""The life of a job, from accepted to settled. Whoever changes a job calls this.
+"""The life of a job, from accepted to settled. All code that changes a job calls this module.
 
-``dispatcher`` brings a job into its sandbox, ``monitor`` ends what must be ended from outside, ``finalizer`` brings it
-to its final state. What is decided is in the store before it is done, so a restart goes on where the last one ended.
+``dispatcher`` brings a job into its sandbox, ``monitor`` ends jobs from outside, and ``finalizer`` brings a job to its
+final state. Each decision is stored before it is carried out, so a restart continues where the last run ended.
 """
 
 from __future__ import annotations
@@ -46,22 +46,21 @@ from protocol import messages
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for what a clock decides, between two for what has expired, and between two for a disk that
-#: is short.
+#: Seconds between two checks: of time limits, of expired files, and of the free disk space.
 TICK_SECONDS, EXPIRE_SECONDS, ROOM_SECONDS = 1.0, 60.0, 5.0
 
-#: Seconds for the engine to say what sandboxes have written.
+#: Timeout, in seconds, for asking the engine how much sandboxes have written.
 WRITTEN_SECONDS = 20.0
 
-#: What is told of the end of a job that was running when the system was stopped.
+#: Detail of a job that was still running when the system was stopped.
 STOPPED = "The system was stopped before the job had ended. POST /jobs/{job_id}/retry runs the job again."
 
-#: Seconds that an agent's question for commands is held.
+#: Maximum seconds that an agent's request for commands is held open.
 COMMAND_SECONDS = 25.0
 
 
 class JobService:
-    """Takes jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
+    """Accepts jobs, starts each in a sandbox when its turn comes, and brings each to a final state."""
 
     def __init__(
         self,
@@ -99,13 +98,13 @@ class JobService:
 
     @property
     def draining(self) -> bool:
-        """Whether the system is being stopped: no job is taken or started any more."""
+        """True while the system stops. It then accepts and starts no more jobs."""
         return self._dispatcher.stopped
 
     # ── for the users' door ──────────────────────────────────────────────────────────────────────────────────────
 
     async def submit(self, job: Job, steps: list[Step], secrets: dict[str, str]) -> None:
-        """Take a job: it is on disk when this returns. Raises Unavailable; the job's folder is then the caller's."""
+        """Accept a job and store it durably. Raises Unavailable; the caller then removes the job's folder."""
         logs.concerns(job.id)
         if self.draining:
             raise Unavailable(
@@ -133,9 +132,9 @@ class JobService:
         self._dispatcher.look()
 
     async def cancel(self, job_id: str, why: str = "") -> Job:
-        """Stop a job, whatever phase it is in; returns it as it is then. Of one that has ended: nothing.
+        """Cancel a job in any phase, and return its new state. A job that has ended does not change.
 
-        ``why``, where no person asked, is the sentence that is told of its end.
+        If no person asked for the cancellation, ``why`` is the sentence that explains the job's end.
         """
         job = await self._store.request_cancel(job_id, why)
         if job is None:
@@ -149,7 +148,7 @@ class JobService:
         return await self._store.job(job_id) or job
 
     async def delete(self, job_id: str) -> None:
-        """Remove a job, its events and its files; one that has not ended is cancelled first. Raises Unavailable."""
+        """Remove a job, its events and its files. If it has not ended, cancel it first. Raises Unavailable."""
         await self.cancel(job_id)
         job = await self.wait(job_id, self._settings.package_seconds + 2 * LATE_SECONDS)
         if job.status not in FINAL:
@@ -166,7 +165,7 @@ class JobService:
         log.info("deleted")
 
     async def wait(self, job_id: str, seconds: float) -> Job:
-        """A job as it is when it has ended, or after so many seconds."""
+        """Wait until a job has ended, at most this many seconds, and return its state then."""
         seen: list[Job] = []
 
         async def ended() -> bool:
@@ -182,7 +181,7 @@ class JobService:
     # ── for the agents' door ─────────────────────────────────────────────────────────────────────────────────────
 
     async def job_of_token(self, token: str) -> Job | None:
-        """The running job of the sandbox that a token belongs to."""
+        """Return the running job whose sandbox has this token, or None."""
         sandbox_id, _, _ = token.partition(".")
         job = await self._store.job_of_sandbox(sandbox_id)
         if job is None or job.status != "running" or not job.token_sha256:
@@ -190,7 +189,7 @@ class JobService:
         return job if secrets.compare_digest(job.token_sha256, digest(token)) else None
 
     async def take(self, job: Job) -> messages.Order | None:
-        """The agent's first word: what it is to do. None where the job has ended meanwhile."""
+        """Answer the agent's first request with its order. Returns None if the job has ended meanwhile."""
         taken = await self._store.take(job.id)
         if taken is None:
             return None
@@ -225,20 +224,20 @@ class JobService:
         )
 
     async def refuse(self, job: Job, detail: str) -> None:
-        """End a job whose agent cannot be worked with."""
+        """End a job as failed because the orchestrator cannot work with its agent."""
         self._finalizer.begin(job, "failed", "engine_error", detail)
 
     async def record(self, job: Job, reports: list[Report]) -> int:
-        """Store what the agent reports; returns the number of its last report that is on disk."""
+        """Store the agent's reports, and return the number of its last report that is on disk."""
         hidden = await self._hiding.of(job)
-        if hidden:  # to look through a large batch takes long
+        if hidden:  # searching a large batch takes long
             reports = await asyncio.to_thread(hidden.structure, reports)
         last = await self._store.record(job.id, reports)
         self.notifier.ring(job.id)
         return last
 
     async def commands(self, job: Job) -> messages.Commands:
-        """What is wanted of the agent; held until there is something, or for a while."""
+        """Return the commands for the agent. Wait for one, but at most ``COMMAND_SECONDS``."""
 
         async def wanted() -> messages.Commands | None:
             now = await self._store.job(job.id)
@@ -255,44 +254,44 @@ class JobService:
         self.viewers.forget(job.id)
 
     def uploads(self, job: Job) -> Iterator[bytes]:
-        """The files that came with a job, as a tar stream. Blocks."""
+        """Return the uploaded files of a job as a tar stream. Blocks."""
         return tar(job.uploads, partial(self._job_files.upload, job.id))
 
     async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
-        """What the model says to the agent's question. None where the job has ended meanwhile."""
+        """Begin to answer the agent's question to the model. Returns None if the job has ended meanwhile."""
         return await self._model_session.answer(job, ask)
 
     async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
-        """How a question is doing. None where the job has ended meanwhile."""
+        """Return the progress of a question, or its answer. Returns None if the job has ended meanwhile."""
         return await self._model_session.hear(job, question)
 
     def writing(self, job_id: str) -> Call | None:
-        """Return the call of the model whose answer a job is getting now."""
+        """Return the model call whose answer is being written for a job, or None."""
         return self._model_session.writing(job_id)
 
     async def accept_outcome(self, job: Job, outcome: messages.Outcome) -> messages.Settled | None:
-        """Decide how a job ends, and give the documents for its ZIP. None where it has ended meanwhile."""
+        """Decide how a job ends, and return the documents for its ZIP. Returns None if it has ended meanwhile."""
         return await self._finalizer.settle_from_agent(job, outcome)
 
     async def receive(self, job: Job, chunks: AsyncIterator[bytes]) -> messages.Stored | None:
-        """Store a job's ZIP and finish the job. None where it has ended meanwhile."""
+        """Store a job's ZIP and finish the job. Returns None if the job has ended meanwhile."""
         return await self._finalizer.receive(job, chunks)
 
     # ── starting and stopping ────────────────────────────────────────────────────────────────────────────────────
 
     async def take_up(self) -> None:
-        """Put in order what a sudden end left half done.
+        """Clean up after a sudden end of the orchestrator.
 
-        Call it before any door opens: it removes the files and secrets of jobs that are not in the record, as are those
-        of a request that is still coming in.
+        Call it before any server accepts requests. It removes the files and secrets of jobs that are not in the record.
+        A job whose request is still coming in is not in the record either.
         """
         try:
             await self._take_up()
-        except Exception:  # a record that is full or damaged, for one: jobs go on, and /health says what is wrong
+        except Exception:  # for example, a full or damaged record: jobs go on, and /health says what is wrong
             log.exception("not all that the last end broke off could be taken up")
 
     async def start(self) -> None:
-        """Begin to start jobs, and to end what must be ended."""
+        """Begin to start jobs, to supervise them, and to expire files."""
         self._tasks.spawn(self._monitor.run())
         self._tasks.spawn(self._monitor.compare())
         self._tasks.spawn(self._dispatcher.run())
@@ -303,11 +302,11 @@ class JobService:
 
     async def _take_up(self) -> None:
         for job_id in await asyncio.to_thread(self._job_files.with_uploads_alone):
-            if await self._store.job(job_id) is None:  # it came before the job was taken
+            if await self._store.job(job_id) is None:  # the end came before the job was accepted
                 await asyncio.to_thread(self._job_files.remove, job_id)
         for job_id in await asyncio.to_thread(self._vault.kept):
             known = await self._store.job(job_id)
-            if known is None:  # likewise
+            if known is None:  # the end came before the job was accepted
                 await asyncio.to_thread(self._job_files.remove, job_id)
             elif known.status in FINAL:
                 await asyncio.to_thread(self._vault.forget, job_id)
@@ -321,28 +320,28 @@ class JobService:
                 await call()
                 again.well()
             except asyncio.CancelledError:
-                pass  # the clock is shut down: to it, that would be an error of the job
+                pass  # the clock was shut down, and would log this as an error
             except Exception as error:
                 again.wrong(error, "what is done every %g s went wrong, and is tried again", seconds)
 
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
     async def _expire_alone(self) -> None:
-        """Expire files once at a time: two at work would each make the room that one needs."""
+        """Expire files, one run at a time. Two runs at once would each make the room that one needs."""
         async with self._expiring:
             await self.expire()
 
     async def expire(self) -> None:
-        """Remove the files of jobs that have been kept long enough, make room, and clear the record."""
+        """Remove files that were kept long enough, make room, and remove old jobs from the record."""
         for job in await self._store.to_expire(time.time(), self._settings.retention_days):
             await self._expire(job, "kept long enough")
         await self.make_room()
         await self._forget_ended()
         while await self._store.give_back():
-            pass  # others may write in between
+            pass  # in small steps, so that others may write in between
 
     async def make_room(self) -> None:
-        """Where the disk is short, end the jobs that eat it, and then remove the oldest files of ended jobs."""
+        """If the disk is short, end the jobs that fill it, and then remove the oldest files of ended jobs."""
         async with self._making_room:
             if not await self._disk_short() or not await self._end_eaters():
                 return
@@ -357,7 +356,7 @@ class JobService:
     async def _end_eaters(self) -> bool:
         """End the jobs that have written more than DISK_RESERVE each, the largest first, while the disk is short.
 
-        Returns False if one of them is being packed: it gives its room back soon, and by itself.
+        Returns False if one of these jobs is being packed, because it frees its space soon without help.
         """
         try:
             written = await self._going.within("written", self._engine.written, WRITTEN_SECONDS)
@@ -385,14 +384,14 @@ class JobService:
         return True
 
     async def _forget_ended(self) -> None:
-        """Remove from the record what ended more than RECORD_DAYS ago."""
+        """Remove from the record the jobs that ended more than RECORD_DAYS ago."""
         if not self._settings.record_days:
             return
         while job_ids := await self._store.to_forget(time.time() - self._settings.record_days * DAY):
             for job_id in job_ids:
-                await asyncio.to_thread(self._job_files.remove, job_id)  # what a sudden end may have left
+                await asyncio.to_thread(self._job_files.remove, job_id)  # a sudden end may have left files
             while not await self._store.forget(job_ids):
-                pass  # others may write in between
+                pass  # in small steps, so that others may write in between
             for job_id in job_ids:
                 self.notifier.ring(job_id)
             log.info("%d jobs have left the record: they ended more than RECORD_DAYS ago", len(job_ids))
@@ -404,7 +403,7 @@ class JobService:
             log.info("its files are removed: %s", why)
 
     async def stop(self) -> None:
-        """Let running jobs end for a while, cancel the rest, and remove every sandbox. Waiting jobs stay."""
+        """Give running jobs time to end, cancel the rest, and remove every sandbox. Waiting jobs stay."""
         self._dispatcher.stopped = True
         if not await self._idle_within(self._settings.drain_seconds):
             for job in await self._store.running():
@@ -418,14 +417,17 @@ class JobService:
         await self._tasks.cancel()
 
     async def record_gone(self) -> str:
-        """Return, with a sentence, where the record is taken away from under us: then nothing can be kept any more."""
+        """Wait until the record is removed or replaced while the system runs, and return a sentence about it.
+
+        After that, nothing can be stored any more.
+        """
         while True:
             if said := await asyncio.to_thread(self._job_files.gone):
                 return said
             await asyncio.sleep(TICK_SECONDS)
 
     async def abandon(self) -> None:
-        """Stop where the record is gone, and all jobs with it: no sandbox stays, and who waits is let go."""
+        """Stop after the record is gone, and all jobs with it. Remove every sandbox and release all waiting calls."""
         self._dispatcher.stopped = True
         self._clock.shutdown(wait=False)
         try:
