@@ -55,7 +55,7 @@ class System:
     _context: Context
 
     async def take_up(self) -> None:
-        """Repair the traces of a sudden end, before any application serves."""
+        """Clean up after a sudden end, before any application serves."""
         await self.job_service.take_up()
 
     async def start(self) -> None:

@@ -60,7 +60,7 @@ VERIFIED_BY = {
     "nothing but exit codes": "every step exited with 0; nothing else was checked",
 }
 
-#: The causes for which a job waits.
+#: The reasons why a job waits.
 WAITING_FOR = {
     "slot": "the maximum number of jobs is running",
     "engine": "the engine that runs the sandboxes does not answer",

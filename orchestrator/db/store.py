@@ -199,16 +199,16 @@ class Store:
         return await self._database.read(lambda session: [*session.exec(default), *session.exec(own)])
 
     async def first_to_go(self, before: float) -> list[Job]:
-        """Return jobs that ended before a time and have files, the oldest end first. They go if disk space is needed.
+        """Return jobs with files that ended before a time, in the order of their ends.
 
-        Jobs with their own ``keep_days`` are not among them.
+        Their files are removed if disk space is needed. Jobs with their own ``keep_days`` are not among them.
         """
         query = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) <= before)
         query = query.order_by(col(Job.ended_at))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_forget(self, before: float) -> list[str]:
-        """Return the ids of some jobs that ended before a time and whose files are gone, the oldest end first."""
+        """Return the ids of some jobs that ended before a time and whose files are gone, in the order of their ends."""
         query = select(Job.id).where(col(Job.expired_at).is_not(None), col(Job.ended_at) < before)
         query = query.order_by(col(Job.ended_at)).limit(FORGET_JOBS)
         return await self._database.read(lambda session: list(session.exec(query)))

@@ -62,7 +62,7 @@ class JobFiles:
         return self.folder / "orchestrator.db"
 
     def gone(self) -> str | None:
-        """Return a sentence if the database was removed or replaced since the first call of this method. Blocks."""
+        """Return a sentence if the database was removed or replaced since the first call, else None. Blocks."""
         try:
             found = os.stat(self.database)
             self._opened = self._opened or found
@@ -84,7 +84,7 @@ class JobFiles:
             return None
 
     def disk_short(self) -> str | None:
-        """Return a sentence if the disk has less free space than DISK_RESERVE. Blocks."""
+        """Return a sentence if the disk has less free space than DISK_RESERVE, else None. Blocks."""
         free = shutil.disk_usage(self.folder).free
         if free >= self._reserve:
             return None
@@ -232,7 +232,7 @@ class JobFiles:
         _folder_to_disk(self.folder)
 
     def sealed(self, job_id: str) -> bytes | None:
-        """Return the private file of a job. Returns None if it does not exist, or no longer. Blocks."""
+        """Return the private file of a job. Returns None if it does not exist. Blocks."""
         try:
             return self.sealed_path(job_id).read_bytes()
         except FileNotFoundError:

@@ -156,7 +156,7 @@ def _moment(at: float) -> float:
 
 
 def batch(body: bytes, steps: int, now: float) -> list[Report]:
-    """Return the reports of a batch. ``steps`` is the plan's last step. Times more than a day off become ``now``."""
+    """Return the reports of a batch. ``steps`` is the last step's number. Times more than a day off become ``now``."""
     events = _check(_events, body).get("events", [])
     return [_report(event, steps, now) for event in events]
 

@@ -1,7 +1,7 @@
 """The record's versions. Each change of the tables is a file in ``versions/``, which runs when the system starts.
 
-A record without a version is older than versions are, and has the tables of the first version. A record of a later
-version than ours is left as it is, and the system does not start.
+A record without a version was made before versions existed. It has the tables of the first version. A record of a
+later version than ours is left as it is, and the system does not start.
 """
 
 from __future__ import annotations
