@@ -1,4 +1,4 @@
-"""Puts the pieces together; alone knows them all."""
+"""The assembly of the system. Only this module knows all of its parts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Errors are problem details (RFC 9457); `detail` says what happened and what to d
 
 @dataclass(frozen=True)
 class System:
-    """Everything that runs: the three doors and what is behind them."""
+    """The whole system: its three applications and the services behind them."""
 
     users: ASGIApp
     link: ASGIApp
@@ -55,26 +55,26 @@ class System:
     _context: Context
 
     async def take_up(self) -> None:
-        """Put in order what a sudden end left half done, before any door opens."""
+        """Clean up after a sudden end, before any application serves."""
         await self.job_service.take_up()
 
     async def start(self) -> None:
         await self.job_service.start()
 
     async def stop(self) -> None:
-        """Drain, cancel, and remove every sandbox, while both doors are open."""
+        """Drain, cancel, and remove every sandbox, while the applications still serve."""
         await self._context.diagnosis.stop()
         await self.job_service.stop()
 
     async def record_gone(self) -> str:
-        """Return, with a sentence, where the record was taken away; then ``abandon`` is to be called, not ``stop``."""
+        """Wait until the record was removed or replaced, and return a sentence. Call ``abandon`` then, not ``stop``."""
         return await self.job_service.record_gone()
 
     async def abandon(self) -> None:
         await self.job_service.abandon()
 
     async def close(self) -> None:
-        """Let go of the engine and of the record, when both doors are closed."""
+        """Close the engine and the record, after the applications have stopped."""
         await self._context.engine.close()
         await self._context.models.close()
         self._context.store.close()
@@ -82,7 +82,7 @@ class System:
 
 
 def create_system(settings: Settings) -> System:
-    """Build the system; raises OrchestratorError where a setting or another orchestrator stands in the way."""
+    """Build the system. Raises OrchestratorError if a setting is wrong or another orchestrator is in the way."""
     models = choose(settings)
     predefined = Templates()
     job_files = JobFiles(settings.agent_output_dir, settings.disk_reserve)
@@ -104,7 +104,7 @@ def create_system(settings: Settings) -> System:
 
 
 def create_app(context: Context) -> FastAPI:
-    """The users' door, without its guard."""
+    """Build the users' API, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
     for module in (jobs, events, files, notebook, retry, templates, system):

@@ -1,4 +1,4 @@
-"""The process: three doors on one event loop, and what a signal does."""
+"""The process: three servers on one event loop, and the handling of signals."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from orchestrator.web.connection_limits import bounded
 log = logging.getLogger("orchestrator")
 
 
-#: Threads that wait for the disk, beside one for each running job; they are made where they are needed.
+#: Maximum threads that wait for the disk, in addition to one per running job. They are made when they are needed.
 OTHER_THREADS = 16
 
 
 class Server(uvicorn.Server):
-    """A server that leaves the signals to us: on SIGTERM both doors stay open while jobs are drained."""
+    """A server that does not handle signals. On SIGTERM, all servers must stay open while jobs are drained."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -37,14 +37,14 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> None:
-    """Log to stderr and serve; raises OrchestratorError where a setting or another orchestrator stands in the way."""
+    """Log to stderr and serve. Raises OrchestratorError if a setting is wrong or another orchestrator is in the way."""
     logs.begin(settings.log_level)
     asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, then drain. A second signal ends at once; jobs then go on without us."""
-    # asyncio's own pool has six threads on two cores; what is saved of a dead sandbox holds one for as long as it takes
+    """Run until SIGTERM or SIGINT, then drain. A second signal ends the process at once; jobs continue without it."""
+    # asyncio's own pool has six threads on two cores, and saving the files of a dead sandbox may take a thread for long
     threads = ThreadPoolExecutor(settings.max_concurrent_jobs + OTHER_THREADS, "disk")
     asyncio.get_running_loop().set_default_executor(threads)
     with _run_folder(settings):
@@ -80,7 +80,7 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _stopped(stop: asyncio.Event, system: System) -> str | None:
-    """Wait until the system is to stop; returns a sentence where that is because its record is gone."""
+    """Wait until the system is to stop. Returns a sentence if the reason is that its record is gone."""
     gone = asyncio.create_task(system.record_gone())
     signalled = asyncio.create_task(stop.wait())
     await asyncio.wait({gone, signalled}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,12 +95,12 @@ async def _stop(system: System, settings: Settings) -> None:
     log.info("stopping: running jobs have %g s to end, then they are cancelled", settings.drain_seconds)
     try:
         await system.stop()
-    except Exception:  # a record that cannot be read, for one: we end all the same
+    except Exception:  # such as an unreadable record; the process ends nevertheless
         log.exception("stopping in order failed; the next start takes up what is left")
 
 
 def _run_folder(settings: Settings) -> IO[str]:
-    """Make the folders of sockets, which the orchestrator's group may enter, and hold the run folder."""
+    """Make the folders of sockets, which the orchestrator's group may enter, and lock the run folder."""
     try:
         for folder in (settings.link_dir, settings.live_dir, settings.gateway_dir):
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -117,9 +117,9 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket at HOST and PORT; raises SettingsError where they cannot be had."""
+    """Return a socket that is bound to HOST and PORT. Raises SettingsError if that fails."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # with the protocol named, asyncio switches Nagle off: else the second write of an answer waits 40 ms for an ACK
+    # asyncio turns Nagle off only if the protocol is named; otherwise an answer's second write waits 40 ms for an ACK
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -139,7 +139,7 @@ def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.
         ws="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # whoever calls could say that he is somebody else
+        proxy_headers=False,  # a client could forge its address
         lifespan="off",
         log_level="warning",
         backlog=2048,

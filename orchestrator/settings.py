@@ -1,4 +1,4 @@
-"""Every setting, typed, with a sentence each. Read from the environment once; an empty value is the default."""
+"""All settings, each with a type and a sentence. They are read from the environment once; empty means default."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from orchestrator.errors import SettingsError
 from orchestrator.sizes import Size
 
-#: Bytes of a path that a Unix socket may have (sun_path, less its end), see unix(7).
+#: Maximum bytes of a Unix socket's path (sun_path without its final null byte), see unix(7).
 SOCKET_PATH_BYTES = 107
 
-#: What follows RUN_DIR in the longest of our sockets' paths; the number stands for a sandbox's id.
+#: The part after RUN_DIR in the longest of our sockets' paths. The number stands for a sandbox's id.
 LONGEST_SOCKET = b"/live/012345678901/notebook"
 
-#: Where the providers' own servers are.
+#: Addresses of the providers' own servers.
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 ANTHROPIC_URL = "https://api.anthropic.com"
 OPENAI_URL = "https://api.openai.com/v1"
 
 
 class Settings(BaseSettings):
-    """What can be set. The name in the environment is the field's name in capitals.
+    """The settings. The name in the environment is the field's name in capitals.
 
     The type ``SecretStr`` marks a field as a key: redaction, health and diagnosis hide the value of each such field.
     """
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
         if self.api_key is None and not is_loopback(self.host):
             raise ValueError(
                 f"HOST={self.host} can be reached by others, so API_KEY must be set (at least 8 characters): "
-                "whoever can call this API runs code on this machine. Or listen on HOST=127.0.0.1."
+                "a client of this API runs code on this machine. Or listen on HOST=127.0.0.1."
             )
         return self
 
@@ -206,34 +206,34 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> dict[str, str]:
-        """The keys that are set, by their names in the environment."""
+        """Return the keys that are set, by their names in the environment."""
         found: dict[str, SecretStr | None] = {name.upper(): getattr(self, name) for name in self.secret_names()}
         return {name: key.get_secret_value() for name, key in found.items() if key}
 
     @property
     def names(self) -> frozenset[str]:
-        """The names by which clients may call us, in lower case."""
+        """Return the host names by which clients may call the system, in lower case."""
         given = {name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip()}
         return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *given})
 
     @property
     def link_dir(self) -> Path:
-        """The folder that each sandbox sees."""
+        """Return the folder that each sandbox sees."""
         return self.run_dir / "link"
 
     @property
     def live_dir(self) -> Path:
-        """The folder with a folder for each sandbox, where its services listen for the live gateway."""
+        """Return the folder that has one folder per sandbox, where its services listen for the live gateway."""
         return self.run_dir / "live"
 
     @property
     def gateway_dir(self) -> Path:
-        """The folder of the socket at which the live gateway asks us."""
+        """Return the folder of the socket at which the live gateway calls us."""
         return self.run_dir / "gateway"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Return whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -243,7 +243,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a host is this machine or one of a private network, by its address or by the form of its name."""
+    """Return whether a host is this machine or in a private network, by its address or the form of its name."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -251,7 +251,7 @@ def is_private(host: str) -> bool:
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an address, and no name."""
+    """Return whether a host is an IP address and not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -260,7 +260,7 @@ def is_address(host: str) -> bool:
 
 
 def load() -> Settings:
-    """The settings of the environment; raises SettingsError that names each wrong one."""
+    """Read the settings from the environment. Raises SettingsError, which names each wrong setting."""
     try:
         return Settings()
     except ValidationError as error:

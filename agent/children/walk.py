@@ -1,4 +1,4 @@
-"""Finds what is in the workspace, for the children that pack it and that look into it."""
+"""The list of the workspace's files, for the children that pack the workspace and that read from it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
-MAX_ENTRIES = 200_000  # of the ZIP: bounds the packer's memory (1.5 KB an entry) whatever the job made
-MAX_NAMES = 32 * 2**20  # characters of all paths together: likewise
+MAX_ENTRIES = 200_000  # of the ZIP; limits the packer's memory (1.5 KB per entry)
+MAX_NAMES = 32 * 2**20  # characters of all paths together, for the same reason
 TOO_MANY = f"the ZIP's limit of {MAX_ENTRIES:,} entries is reached: the rest of this folder"
 
-# Never follows a link, never waits for a pipe's other end, never makes a terminal its own.
+# Opening must not follow a link, wait for the other end of a pipe, or make a terminal the controlling terminal.
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Found:
-    """Something in the workspace that has a place in the ZIP. `kind` is file, link or folder (an empty one)."""
+    """An entry of the workspace that belongs in the ZIP. `kind` is file, link or folder (an empty folder)."""
 
     __slots__ = ("kind", "mode", "mtime", "path", "size")
 
     def __init__(self, path: str, kind: str, status: os.stat_result) -> None:
-        self.path = path  # relative to the root; undecodable bytes as os.fsdecode has them
+        self.path = path  # relative to the root; undecodable bytes as from os.fsdecode
         self.kind = kind
         self.size = 0 if kind == "folder" else status.st_size
         self.mode = status.st_mode
@@ -43,9 +43,9 @@ def walk(
     most: int = MAX_ENTRIES,
     most_names: int = MAX_NAMES,
 ) -> list[Found]:
-    """All that is below `root`, the top levels first, `most` entries at most.
+    """Return the entries below `root`, the top levels first, up to `most` entries.
 
-    What has no place in a ZIP is told to `leave_out`, as `Artifact` has it.
+    Calls `leave_out`, as in `Artifact`, for each entry that does not belong in a ZIP.
     """
     junk = Junk(outputs)
     found: list[Found] = []
@@ -99,18 +99,18 @@ def walk(
 
 
 class ProtocolError(Exception):
-    """The other side sent something else than what the module's docstring says."""
+    """The other side did not keep to the protocol in the module's docstring."""
 
 
 def receive(stream: BinaryIO, what: str) -> dict[str, Any]:
-    """One JSON object from one line. Raises ProtocolError."""
+    """Read one JSON object from one line. Raises ProtocolError."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise ProtocolError(f"stdin ended before {what} was sent")
     try:
         message = json.loads(line)
     except ValueError as error:
-        raise ProtocolError(f"{what} is no JSON: {error}") from None
+        raise ProtocolError(f"{what} is not JSON: {error}") from None
     if not isinstance(message, dict):
         raise ProtocolError(f"{what} must be a JSON object")
     return message

@@ -95,7 +95,7 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
     return await view(here, job_id)
 
 
-#: How the document has the calls for a job's ZIP.
+#: The description of the calls for a job's ZIP in the OpenAPI document.
 ZIP: dict[str, Any] = {
     "response_class": FileResponse,
     "responses": {
@@ -134,7 +134,7 @@ async def download(job: KnownJob, here: Here, request: Request) -> Response:
 
 
 async def check_not_expired(here: Context, job_id: str) -> None:
-    """Raise Gone where the files of a job were removed: asked after they were not found, so none is missed."""
+    """Raise Gone if the files of a job were removed. Call this after they were not found, so no removal is missed."""
     job = await here.store.job(job_id)
     if job is None:
         raise no_such_job(job_id)
@@ -149,7 +149,7 @@ async def check_not_expired(here: Context, job_id: str) -> None:
 
 
 async def view(here: Context, job_id: str) -> schemas.StatusView:
-    """Everything about a job; raises NotFound."""
+    """Return everything about a job. Raises NotFound."""
     job = await here.store.job(job_id)
     if job is None:
         raise no_such_job(job_id)
@@ -161,7 +161,7 @@ async def view(here: Context, job_id: str) -> schemas.StatusView:
 
 
 def _views(here: Context, job: Job) -> schemas.ViewLinks | None:
-    """Links to what can be seen of a job; they are made anew for each who asks."""
+    """Return the links to a job's views. Each call makes new links."""
     if job.status != "running" or job.packaging_at or job.settled_at:
         return None
     link = partial(urls.link, here.settings, here.signer, job)

@@ -1,4 +1,4 @@
-"""What may be done with a job afterwards: run it again, delete it."""
+"""The calls after a job: run it again, delete it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The database file: one thread writes, a few read, and nothing on the event loop waits for a disk.
+"""The database file: one thread writes, a few threads read, and the event loop never waits for a disk.
 
-Writes that are waiting at the same time share one transaction, and so one sync of the disk (SQLite with
-``synchronous=FULL``); each is in a savepoint of its own, so that one that fails takes no other with it.
+Writes that wait at the same time share one transaction, and so one sync of the disk (SQLite with
+``synchronous=FULL``). Each write has its own savepoint, so a write that fails does not affect the others.
 
-Where the disk is full, what ends jobs is stored all the same, on room that is held back for it, and nothing else is
-until that room is held again.
+If the disk is full, writes that end jobs use disk space that is reserved for them. All other writes fail until that
+space is reserved again.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Writes in one transaction, at most.
+#: Maximum number of writes in one transaction.
 BATCH = 200
 
-#: Milliseconds that SQLite waits for a lock that somebody else holds.
+#: Milliseconds that SQLite waits for a lock that another connection holds.
 BUSY_MS = 30_000
 
 READERS = 4
 
-#: Free pages of the file that stay for the next writes, and pages that are given back in one transaction.
+#: Free pages that the file keeps for the next writes, and pages that one transaction returns to the file system.
 KEPT_PAGES, GIVEN_PAGES = 1_000, 500
 
-#: ``PRAGMA auto_vacuum``: the file can give free pages back, some at a time.
+#: Value of ``PRAGMA auto_vacuum`` for a file that can return its free pages, some at a time.
 INCREMENTAL = 2
 
-#: The byte of the file's header that says so, see https://sqlite.org/fileformat.html, section 1.3.
+#: Offset of the header's byte that says so, see https://sqlite.org/fileformat.html, section 1.3.
 INCREMENTAL_AT = 67
 
 
 class Checked(NamedTuple):
-    """What SQLite finds in the file."""
+    """The result of SQLite's check of the file."""
 
     version: str  # of the record, see migrations
-    wrong: str  # in SQLite's words; empty where nothing was found
-    complete: bool  # False where there was no time for all of it
+    wrong: str  # in SQLite's words; empty if the check found nothing
+    complete: bool  # False if the time was too short for the whole check
 
 
 class Write(NamedTuple):
-    """A function of a session that waits for its turn."""
+    """A function of a session, in the queue of the writer's thread."""
 
     work: Callable[[Session], Any]
     future: Future[Any]
-    vital: bool  # it may take the room that is held back
+    vital: bool  # it may use the reserved disk space
 
 
 class Database:
-    """Runs functions of a session, on the writer's thread or on one of the readers'."""
+    """Runs functions of a session, on the writer's thread or on a reader's thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,21 +81,22 @@ class Database:
                 upgrade(connection)
         except DatabaseError as error:
             raise SettingsError(
-                f"The record {path} cannot be opened: {error.orig}. Move it away to begin anew, or set another "
-                "AGENT_OUTPUT_DIR."
+                f"The record {path} cannot be opened: {error.orig}. Move it away to start with an empty record, "
+                "or set another AGENT_OUTPUT_DIR."
             ) from None
         self._reserve = DiskReserve(path.with_suffix(".spare"))
         self._reserve.hold()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, "database-reader")
-        self.closed = ""  # a sentence that says why, once nothing is written any more
+        self.closed = ""  # a sentence that says why, once writing has stopped for good
         self._writer = threading.Thread(target=self._run_writer, name="database-writer", daemon=True)
         self._writer.start()
 
     async def write(self, work: Callable[[Session], T], *, vital: bool = False) -> T:
-        """Run ``work`` in a transaction; what it returned is on disk when this returns.
+        """Run ``work`` in a transaction, and return its result when its changes are on disk.
 
-        Raises RecordFull and RecordClosed; what is ``vital`` has some room of its own, since it gives other room back.
+        A ``vital`` write may use the reserved disk space, since it frees other space.
+        Raises RecordFull and RecordClosed.
         """
         future: Future[T] = Future()
         self._queue.put(Write(work, future, vital))
@@ -104,23 +105,23 @@ class Database:
         return await asyncio.wrap_future(future)
 
     async def give_back(self) -> bool:
-        """Give some free pages of the file back to the file system; returns whether there are more."""
+        """Return some free pages of the file to the file system. Returns whether there are more."""
         return await self.write(_give_back, vital=True)
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` on what is on disk now."""
+        """Run ``work`` on the present content of the file."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     def read_here(self, work: Callable[[Session], T]) -> T:
-        """As ``read``, for a caller on a thread of its own. Blocks."""
+        """Do the same as ``read``, for a caller that is on its own thread. Blocks."""
         return self._readers.submit(self._read, work).result()
 
     async def check(self, seconds: float) -> Checked:
-        """Look for damage, for so long at most."""
+        """Look for damage in the file, for at most ``seconds``."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._check, seconds)
 
     def close(self) -> None:
-        """Finish the writes that wait and close the file."""
+        """Finish the waiting writes and close the file."""
         self._queue.put(None)
         self._writer.join()
         self._readers.shutdown()
@@ -128,7 +129,7 @@ class Database:
         self._writer_engine.dispose()
 
     def _check(self, seconds: float) -> Checked:
-        # a connection of its own, because what is read anew must come from the file
+        # a new connection, because the check must read the file and not a cache
         with closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True)) as connection:
             timer = threading.Timer(seconds, connection.interrupt)
             timer.start()
@@ -142,7 +143,7 @@ class Database:
                 return Checked(version, str(error), complete=True)
             finally:
                 timer.cancel()
-                timer.join()  # before the connection goes
+                timer.join()  # the timer must not interrupt a closed connection
             return Checked(version, "" if found == ["ok"] else "; ".join(found), complete=True)
 
     def _read(self, work: Callable[[Session], T]) -> T:
@@ -160,7 +161,7 @@ class Database:
         self._refuse_waiting()
 
     def _refuse_waiting(self) -> None:
-        """Fail every write that waits."""
+        """Fail every waiting write."""
         while True:
             try:
                 write = self._queue.get_nowait()
@@ -187,8 +188,8 @@ class Database:
                 return
 
     def _write_guarded(self, batch: list[Write]) -> None:
-        """Run a batch. Whatever goes wrong, each of its writes gets an answer, and this thread lives on."""
-        batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # else who asked has gone
+        """Run a batch. On any error, each of its writes still gets an answer, and this thread continues."""
+        batch = [write for write in batch if write.future.set_running_or_notify_cancel()]  # False if cancelled
         try:
             self._write_batch(batch)
         except BaseException as error:
@@ -210,7 +211,7 @@ class Database:
             write.future.set_exception(self._full())
 
     def _try(self, batch: list[Write]) -> list[Write]:
-        """Run them in one transaction; returns those that are vital and find no room."""
+        """Run a batch in one transaction. Returns its vital writes that failed because the disk is full."""
         outcomes: list[tuple[Write, Any, BaseException | None]] = []
         try:
             with Session(self._writer_engine, expire_on_commit=False) as session, session.begin():
@@ -218,13 +219,13 @@ class Database:
                     try:
                         with session.begin_nested():
                             result = write.work(session)
-                        session.expunge_all()  # what it returned is of this moment: the next write does not change it
+                        session.expunge_all()  # the next write must not change this result
                         outcomes.append((write, result, None))
                     except BaseException as error:
                         if _is_full(error):
                             raise
                         outcomes.append((write, None, error))
-        except BaseException as error:  # the commit failed, or the disk is full: nothing of the batch is on disk
+        except BaseException as error:  # no commit, or a full disk: the whole batch is lost
             outcomes = [(write, None, error) for write in batch]
         left = []
         for write, result, failed in outcomes:
@@ -243,14 +244,14 @@ class Database:
 
 
 def _let_shrink(path: Path) -> None:
-    """Rewrite a record once that cannot give pages back, since SQLite knows this only of a file made for it.
+    """Rewrite a record once if it cannot return its free pages. SQLite supports that only in a file made for it.
 
-    This must come before any other connection, which would not hear of it. What goes wrong is logged, and the record
-    stays as it is: the next start tries again.
+    This must come before any other connection, because an open connection would not notice the change. On an error,
+    the record stays as it is, a line is logged, and the next start tries again.
     """
     try:
         if path.exists() and _header(path)[INCREMENTAL_AT]:
-            return  # without a connection, whose end would clear the write-ahead log
+            return  # opening a connection and closing it would clear the write-ahead log
         with closing(sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
             if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
                 return
@@ -279,7 +280,7 @@ def _give_back(session: Session) -> bool:
     try:
         free = asked("freelist_count") - KEPT_PAGES if asked("auto_vacuum") == INCREMENTAL else 0
         for _ in range(min(free, GIVEN_PAGES)):
-            cursor.execute("PRAGMA incremental_vacuum(1)")  # it frees a page a step, and sqlite3 takes one step
+            cursor.execute("PRAGMA incremental_vacuum(1)")  # it frees a page per step, and sqlite3 makes one step
         return free > GIVEN_PAGES
     finally:
         cursor.close()
@@ -299,7 +300,7 @@ def _engine(path: Path, begin: str, pool_size: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, see SQLAlchemy's pysqlite page on savepoints
+        connection.isolation_level = None  # we send BEGIN ourselves, see SQLAlchemy's pysqlite page on savepoints
         for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MS}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -1,4 +1,4 @@
-"""Room of the disk that is held back, so that the end of a job can be stored where the disk is full."""
+"""Disk space that is reserved, so that the end of a job can be stored even if the disk is full."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-#: Bytes: a hundred jobs with prompts of the usual length, or a few with the longest.
+#: Bytes. They suffice for a hundred jobs with prompts of the usual length, or for a few jobs with the longest prompts.
 SPARE_BYTES = 16 * 2**20
 
-#: Seconds between two tries to hold it again.
+#: Seconds between two attempts to reserve the space again.
 AGAIN_SECONDS = 1.0
 
 
 class DiskReserve:
-    """A file without a meaning, which takes room until that is needed. For one thread; blocks."""
+    """A file that only takes up disk space, until that space is needed. For one thread. Blocks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,7 +26,7 @@ class DiskReserve:
         self._tried_at = 0.0
 
     def hold(self) -> bool:
-        """Whether the room is held; where it was given up, it is taken again as soon as there is some."""
+        """Return whether the space is reserved. Space that was given up is reserved again once the disk has it."""
         if not self._held and time.monotonic() > self._tried_at + AGAIN_SECONDS:
             part = self._path.with_name(f"{self._path.name}.part")
             try:
@@ -41,7 +41,7 @@ class DiskReserve:
         return self._held
 
     def give(self) -> bool:
-        """Give the room up; False if there is none to give."""
+        """Give the space up. Returns False if there is none to give."""
         if not self._held:
             return False
         try:

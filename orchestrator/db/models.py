@@ -1,4 +1,4 @@
-"""What is kept of a job: the tables, the states, and the table of allowed moves."""
+"""The data of a job: the tables, the states, and the table of allowed moves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STATES = {
     "cancelled": "a client cancelled it, or the system was stopped (see `detail`)",
 }
 
-#: What ``planned_by`` says where a model makes the plan.
+#: The value of ``planned_by`` if a model makes the plan.
 MODEL = "model"
 
-#: From each state, the states that it may become. A state without a way on is final and never changes.
+#: For each state, the states that may follow. A state that nothing follows is final and never changes.
 MOVES = {
     "scheduled": ("running", "cancelled", "failed"),
     "running": ("completed", "failed", "cancelled"),
@@ -31,12 +31,12 @@ FINAL = tuple(state for state, following in MOVES.items() if not following)
 
 
 def at_the_end(step_status: str, job_status: str) -> str:
-    """What a step's status is when its job has ended so."""
+    """Return the final status of a step whose job ended with ``job_status``."""
     running = "cancelled" if job_status == "cancelled" else "failed"
     return {"waiting": "skipped", "running": running}.get(step_status, step_status)
 
 
-#: Why a job failed: the fixed words, with a sentence each.
+#: The reasons why a job failed: the fixed words, with a sentence each.
 REASONS = {
     "plan_failed": "no plan could be made from the request",
     "step_failed": "a step ended with an exit code other than 0",
@@ -52,7 +52,7 @@ REASONS = {
     "engine_error": "the engine could not start the container; `detail` has its message",
 }
 
-#: How the outcome of a completed job was judged, the strongest evidence first.
+#: The ways in which the outcome of a completed job was judged, the strongest evidence first.
 VERIFIED_BY = {
     "your check": "the acceptance command of the request, or of the template, exited with 0",
     "facts": "the requested files exist, are not empty, and are well formed",
@@ -60,7 +60,7 @@ VERIFIED_BY = {
     "nothing but exit codes": "every step exited with 0; nothing else was checked",
 }
 
-#: What a scheduled job waits for.
+#: The reasons why a job waits.
 WAITING_FOR = {
     "slot": "the maximum number of jobs is running",
     "engine": "the engine that runs the sandboxes does not answer",
@@ -92,18 +92,18 @@ class Job(SQLModel, table=True):
     steps_count: int
     check_command: str = ""
     outputs: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    keep_days: float | None = None  # after its end; RETENTION_DAYS where it says nothing
+    keep_days: float | None = None  # after its end; None stands for RETENTION_DAYS
     labels: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
     given: list[str] = Field(
         default_factory=list, sa_column=Column(JSON, nullable=False)
-    )  # outputs, check: not a model's
+    )  # outputs, check: those in the request, not a model's
     max_calls: int = 20  # of a model
     max_tokens: int = 500_000
     max_cost: float = 1.0  # US$
     inputs: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))  # of its template
     uploads: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    secrets: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # their names alone
+    secrets: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # only their names
 
     status: str = "scheduled"
     phase: str | None = None
@@ -113,10 +113,10 @@ class Job(SQLModel, table=True):
     cancel_requested_at: float | None = None
 
     created_at: float
-    started_at: float | None = None  # it got a slot
-    taken_at: float | None = None  # the agent's first word
-    packaging_at: float | None = None  # no process of the job's own lives any more
-    settled_at: float | None = None  # how it ends is decided; the ZIP is not on disk yet
+    started_at: float | None = None  # when it got a slot
+    taken_at: float | None = None  # when the agent sent its first message
+    packaging_at: float | None = None  # from then on, no process of the job's own runs
+    settled_at: float | None = None  # when its outcome was decided; the ZIP is not on disk yet
     ended_at: float | None = None
     expired_at: float | None = None
 
@@ -126,25 +126,25 @@ class Job(SQLModel, table=True):
     image_id: str | None = None
 
     last_event: int = 0
-    acknowledged: int = 0  # the agent's own numbers
+    acknowledged: int = 0  # counted by the agent's own numbers
 
-    wanted_model: str | None = None  # the one that it asked for, as kind/model; the default where it says nothing
-    model: str | None = None  # the one that answered last
+    wanted_model: str | None = None  # as kind/model, chosen by the client; None stands for the default
+    model: str | None = None  # the model that answered last
     calls: int = 0
     tokens: int = 0
     cost: float = 0.0
     repairs: int = 0
-    summary: str = ""  # what the model says of what came out
-    turn_waited: float = 0.0  # seconds that its questions have waited for their turn; they count against no limit
-    turn_waits_since: float | None = None  # while one waits
-    accepted: bool | None = None  # the model's last verdict on what came out
-    verified_by: str | None = None  # how the outcome of a completed job was judged, see VERIFIED_BY
+    summary: str = ""  # the model's text about the results
+    turn_waited: float = 0.0  # seconds that its questions waited for their turn; no limit counts them
+    turn_waits_since: float | None = None  # set while a question waits
+    accepted: bool | None = None  # the model's last verdict on the results
+    verified_by: str | None = None  # a key of VERIFIED_BY, for a completed job
 
     outcome: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     artifact: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
 
 
-#: The columns of a job that say what was asked for. Whatever makes a job gives all of them, and a retry keeps them.
+#: The columns of a job that say what was asked for. All code that makes a job sets all of them, and a retry keeps them.
 ASKED = frozenset(
     {
         "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
@@ -153,7 +153,7 @@ ASKED = frozenset(
     }
 )  # fmt: skip
 
-#: All other columns of a job: what it is called, and what came of it.
+#: All other columns of a job: its names, its progress and its results.
 DERIVED = frozenset(
     {
         "n", "id", "status", "phase", "reason", "detail", "waiting_for", "cancel_requested_at",
@@ -164,13 +164,13 @@ DERIVED = frozenset(
     }
 )  # fmt: skip
 
-#: The same for a step: what was planned, and what came of it.
+#: The same for a step: the columns of the plan, and the columns of progress and results.
 PLANNED = frozenset({"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"})
 RAN = frozenset({"job_id", "status", "exit_code", "detail", "output_bytes", "started_at", "ended_at"})
 
 
 class Step(SQLModel, table=True):
-    """One step of a job's plan; number 0 is the acceptance command."""
+    """One step of a job's plan. Number 0 is the acceptance command."""
 
     job_id: str = Field(primary_key=True, foreign_key="job.id")
     number: int = Field(primary_key=True)
@@ -179,11 +179,11 @@ class Step(SQLModel, table=True):
     source: str
     path: str = ""  # of a file, or of a python step's script
     args: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # of the script
-    seconds: float  # at the most; the job's limit where the plan gave none
+    seconds: float  # time limit; the job's limit if the plan gave none
     seconds_given: bool = False
     background: bool = False
 
-    status: str = "waiting"  # then running; completed, failed or cancelled; skipped, where the job ended before it
+    status: str = "waiting"  # then running, completed, failed or cancelled; skipped if the job ended before it
     exit_code: int | None = None
     detail: str = ""
     output_bytes: int = 0
@@ -202,7 +202,7 @@ class Event(SQLModel, table=True):
 
 
 class Turn(SQLModel, table=True):
-    """One message of the conversation between a job and its model; the system's text is not among them."""
+    """One message of the conversation between a job and its model. The system's text is not stored."""
 
     job_id: str = Field(primary_key=True, foreign_key="job.id")
     number: int = Field(primary_key=True)

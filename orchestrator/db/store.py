@@ -1,6 +1,6 @@
-"""All SQL, and nothing but SQL. Races are settled here, each in one statement.
+"""All SQL, and only SQL. Each race is settled here, in one statement.
 
-Whoever changes a job calls the scheduler; whoever reads asks the store.
+Code that changes a job calls the scheduler. Code that reads calls the store.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from orchestrator.db.database import Checked, Database
 from orchestrator.db.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
 from protocol.messages import OUTPUT_EVENT_CHARACTERS
 
-#: Seconds.
+#: In seconds.
 DAY = 86_400
 
-#: The events that have what steps print and show.
+#: The events that contain the output and the results of steps.
 PRINTED = ("output", "result", "viewer_cell")
 
-#: Such events that are read at once. One may have a picture of a megabyte.
+#: Number of such events in one read. An event may contain a picture of a megabyte.
 PRINTED_PAGE = 500
 
-#: The events that have what the model does, and the one that has what it writes, as it comes.
+#: The events that record the model's actions, and the event with the text that the model is writing.
 THOUGHTS = ("model_call", "planned", "reviewed")
 THOUGHT = "thought"
 
-#: Characters of all that a job's model writes into its events.
+#: Maximum characters of all text that a job's model writes into events.
 THOUGHT_CHARACTERS = 400_000
 
-#: The purposes of a question whose plan mends the one before.
+#: The purposes of a question whose plan repairs the plan before.
 REPAIRS = ("repair", "facts", "review")
 
-#: Events, or jobs, that are looked at where all would take too long.
+#: Number of events, or of jobs, that are read if reading all would take too long.
 NEWEST = 1000
 
-#: What hangs on a job: the tables whose rows go with it.
+#: The tables whose rows belong to a job and are deleted with it.
 HANGING = (Event, Turn, Step)
 
-#: Jobs, and rows of one of these tables, that leave the record in one transaction.
+#: Jobs, and rows of one of these tables, that one transaction removes.
 FORGET_JOBS, FORGET_ROWS = 50, 100
 
 
 class Page(NamedTuple):
-    """Some events of a job, in order; ``over`` where none will ever come after them."""
+    """Some events of a job, in order. If ``over`` is true, no event will follow them."""
 
     events: list[Event]
     over: bool
@@ -57,7 +57,7 @@ class Page(NamedTuple):
 
 @dataclass(slots=True)
 class Printed:
-    """An event that has what a step printed or showed, or what a viewer ran."""
+    """An event with the output or a result of a step, or with a cell that a viewer ran."""
 
     number: int
     kind: str
@@ -66,7 +66,7 @@ class Printed:
 
 @dataclass
 class Report:
-    """Something that the agent reports: an event, and the fields of the job and of a step that change with it."""
+    """A report of the agent: an event, and the fields of the job and of a step that change with it."""
 
     number: int
     at: float
@@ -88,7 +88,7 @@ class Store:
 
     @property
     def closed(self) -> str:
-        """A sentence that says why nothing is written any more; empty while writes work."""
+        """Return the reason why writing has stopped for good, as a sentence. Empty while writes work."""
         return self._database.closed
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,7 +112,7 @@ class Store:
         before: int | None = None,
         limit: int = 100,
     ) -> list[Job]:
-        """Newest first; ``before`` is the ``n`` of the last job that the caller has."""
+        """Return jobs, newest first. ``before`` is the ``n`` of the last job that the caller has."""
         query = select(Job).order_by(col(Job.n).desc()).limit(limit)
         if statuses:
             query = query.where(col(Job.status).in_(statuses))
@@ -133,23 +133,23 @@ class Store:
         return await self._database.read(lambda session: session.exec(query).first())
 
     async def to_cancel(self) -> list[Job]:
-        """Scheduled jobs whose cancellation was asked for and is not settled yet."""
+        """Return the scheduled jobs that still have to be cancelled, because a cancellation was requested."""
         query = select(Job).where(Job.status == "scheduled", col(Job.cancel_requested_at).is_not(None))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def counts(self) -> dict[str, int]:
-        """How many jobs are in each state."""
+        """Return the number of jobs in each state."""
         query = select(Job.status, func.count()).group_by(Job.status)
         found = await self._database.read(lambda session: dict(session.exec(query).all()))
         return {status: found.get(status, 0) for status in MOVES}
 
     async def ahead(self, job: Job) -> int:
-        """How many scheduled jobs come before this one."""
+        """Return the number of scheduled jobs that come before this job."""
         query = select(func.count()).select_from(Job).where(Job.status == "scheduled", col(Job.n) < job.n)
         return await self._database.read(lambda session: session.exec(query).one())
 
     async def events(self, job_id: str, after: int, limit: int) -> Page:
-        """The events after a number; the final one is the last of all."""
+        """Return the events of a job after a number. The final event is the last of all."""
         query = select(Event).where(Event.job_id == job_id, col(Event.number) > after)
         query = query.order_by(col(Event.number)).limit(limit)
 
@@ -163,9 +163,9 @@ class Store:
         return await self._database.read(work)
 
     def outputs(self, job_id: str) -> Iterator[Printed]:
-        """Read what the steps of a job have printed and shown, and what viewers have run, in order. Blocks.
+        """Yield the output and the results of a job's steps, and the cells that viewers ran, in order. Blocks.
 
-        Only one page is in memory at a time, because a long job has very many of them.
+        Only one page is in memory at a time, because a long job has very many such events.
         """
         columns = select(Event.number, Event.kind, Event.data)
         query = columns.where(Event.job_id == job_id, col(Event.kind).in_(PRINTED)).order_by(col(Event.number))
@@ -182,39 +182,39 @@ class Store:
             last = page[-1].number
 
     async def thoughts(self, job_id: str) -> list[Event]:
-        """What the model has done for a job, in order: its calls, its plans, its reviews."""
+        """Return the events of a job's model, in order: its calls, its plans, its reviews."""
         query = select(Event).where(Event.job_id == job_id, col(Event.kind).in_(THOUGHTS)).order_by(col(Event.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def turns(self, job_id: str) -> list[Turn]:
-        """The conversation of a job with its model, in order."""
+        """Return the conversation of a job with its model, in order."""
         query = select(Turn).where(Turn.job_id == job_id).order_by(col(Turn.number))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_expire(self, now: float, default_days: float) -> list[Job]:
-        """Jobs whose files have been kept for as long as they, or else the default, say."""
+        """Return jobs whose files have been kept for their ``keep_days``, or else for the default."""
         default = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) < now - default_days * DAY)
         own = _with_files().where(col(Job.keep_days) > 0, col(Job.ended_at) < now - col(Job.keep_days) * DAY)
-        # two queries, because SQLite would visit the whole index for one with an OR
+        # two queries, because SQLite would read the whole index for a query with an OR
         return await self._database.read(lambda session: [*session.exec(default), *session.exec(own)])
 
     async def first_to_go(self, before: float) -> list[Job]:
-        """Jobs with files that ended before a time, the longest ended first: what goes where room is needed.
+        """Return jobs with files that ended before a time, in the order of their ends.
 
-        Jobs with days of their own stay.
+        Their files are removed if disk space is needed. Jobs with their own ``keep_days`` are not among them.
         """
         query = _with_files().where(col(Job.keep_days).is_(None), col(Job.ended_at) <= before)
         query = query.order_by(col(Job.ended_at))
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def to_forget(self, before: float) -> list[str]:
-        """The ids of some jobs that ended before a time and whose files are gone, the longest ended first."""
+        """Return the ids of some jobs that ended before a time and whose files are gone, in the order of their ends."""
         query = select(Job.id).where(col(Job.expired_at).is_not(None), col(Job.ended_at) < before)
         query = query.order_by(col(Job.ended_at)).limit(FORGET_JOBS)
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def latest(self) -> float:
-        """The latest of all times among the newest events and jobs; 0 where there is none."""
+        """Return the latest time among the newest events and jobs. Returns 0 if there are no events and no jobs."""
         newest = select(Event.at).order_by(literal_column("rowid").desc()).limit(NEWEST).subquery()
         times = func.max(Job.created_at, func.coalesce(Job.started_at, 0), func.coalesce(Job.ended_at, 0))
         jobs = select(times.label("at")).order_by(col(Job.n).desc()).limit(NEWEST).subquery()
@@ -225,13 +225,13 @@ class Store:
         return await self._database.read(work)
 
     async def check(self, seconds: float) -> Checked:
-        """Look for damage in the file, for so long at most."""
+        """Look for damage in the file, for at most ``seconds``."""
         return await self._database.check(seconds)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def add(self, job: Job, steps: Sequence[Step], queue_limit: int) -> bool:
-        """Store a new job, unless ``queue_limit`` jobs are waiting already."""
+        """Store a new job. Returns False, and stores nothing, if ``queue_limit`` jobs wait already."""
 
         def work(session: Session) -> bool:
             waiting = select(func.count()).select_from(Job).where(Job.status == "scheduled")
@@ -246,7 +246,7 @@ class Store:
         return await self._database.write(work)
 
     async def claim(self, slots: int, fields: dict[str, Any]) -> Job | None:
-        """Move the oldest waiting job to ``running``, if fewer than ``slots`` run."""
+        """Move the oldest waiting job to ``running``, if fewer than ``slots`` jobs run."""
 
         def work(session: Session) -> Job | None:
             running = select(func.count()).select_from(Job).where(Job.status == "running").scalar_subquery()
@@ -269,7 +269,7 @@ class Store:
         return await self._database.write(work)
 
     async def finish(self, job_id: str, status: str, fields: dict[str, Any]) -> Job | None:
-        """Move a job to a final state; None where it has one already or may not become this one."""
+        """Move a job to a final state. Returns None if its state is final already, or if the move is not allowed."""
         origins = [origin for origin, following in MOVES.items() if status in following]
 
         def work(session: Session) -> Job | None:
@@ -291,7 +291,7 @@ class Store:
         return await self._database.write(work, vital=True)
 
     async def wait_for(self, what: str, detail: str) -> list[str]:
-        """Note what all scheduled jobs wait for; returns those for which that is new."""
+        """Store why all scheduled jobs wait. Returns the ids of the jobs for which that is new."""
 
         def work(session: Session) -> list[str]:
             new = and_(col(Job.status) == "scheduled", or_(col(Job.waiting_for) != what, col(Job.detail) != detail))
@@ -307,9 +307,9 @@ class Store:
         return await self._database.write(work)
 
     async def request_cancel(self, job_id: str, why: str = "") -> Job | None:
-        """Note that a job is to end; the first time stays. Returns the job as it is then.
+        """Store that a job is to be cancelled, and return the job. The time of the first request stays.
 
-        ``why``, where no person asked, is the sentence that is told of its end.
+        If the system asks, and not a person, ``why`` is the sentence for the job's ``detail``.
         """
 
         def work(session: Session) -> Job | None:
@@ -322,21 +322,21 @@ class Store:
         return await self._database.write(work, vital=True)
 
     async def take(self, job_id: str) -> Job | None:
-        """Note the agent's first word; None where the job does not run, or its end is decided."""
+        """Store when the agent first called. Returns None if the job does not run or its outcome is decided."""
         open_ended = [col(Job.settled_at).is_(None)]
         return await self._update_running(job_id, open_ended, taken_at=func.coalesce(Job.taken_at, time.time()))
 
     async def renew_token(self, job_id: str, token_sha256: str) -> Job | None:
-        """Another token for a job's sandbox; None where the job does not run, or its agent has had its first word."""
+        """Replace the token of a job's sandbox. Returns None if the job does not run or its agent has called."""
         return await self._update_running(job_id, [col(Job.taken_at).is_(None)], token_sha256=token_sha256)
 
     async def decide_outcome(
         self, job_id: str, outcome: dict[str, Any], judged: dict[str, Any] | None = None, *, replace: bool = False
     ) -> Job | None:
-        """Decide how a job ends. What was decided first stays, and a cancellation that was asked for before wins.
+        """Decide the outcome of a job. The first decision stays, and an earlier request to cancel wins.
 
-        ``judged`` are further fields of a job that is not cancelled.
-        ``replace`` takes back what was decided, where the ZIP that belongs to it could not be had.
+        ``judged`` has further fields, for a job that is not cancelled. ``replace`` overrides the first decision, if the
+        ZIP that belongs to it could not be stored.
         """
 
         def work(session: Session) -> Job | None:
@@ -351,15 +351,15 @@ class Store:
                 session.execute(change.values(outcome=outcome, settled_at=time.time(), **(judged or {})))
             return _job(session, job_id)
 
-        # others keep what they have, and wait until there is room for it
+        # jobs with another outcome keep what they have, and wait for disk space
         return await self._database.write(work, vital=outcome["status"] == "cancelled")
 
     async def record(self, job_id: str, reports: Sequence[Report]) -> int:
-        """Store what the agent reports, in the order of its numbers; what is stored already is passed over.
+        """Store the agent's reports in the order of their numbers. Reports that are stored already are skipped.
 
-        What a step printed in one go becomes one event: events have numbers of their own, so none is missing.
-        Returns the number of the agent's last report that is on disk: less than the last one given where there is a
-        gap, or where the job does not run any more.
+        Neighbouring outputs of a step become one event. Events have their own numbers, so this leaves no gap.
+        Returns the number of the agent's last report that is on disk. It is less than the last given number if there
+        is a gap, or if the job no longer runs.
         """
 
         def work(session: Session) -> int:
@@ -385,7 +385,7 @@ class Store:
         return await self._database.write(work)
 
     async def asks(self, job_id: str, purpose: str, model: str) -> None:
-        """Note that a running job is about to ask the model: what becomes of it, ``called`` tells."""
+        """Store that a running job is about to ask the model. ``called`` stores the result."""
 
         def work(session: Session) -> None:
             job = _job(session, job_id)
@@ -395,7 +395,7 @@ class Store:
         await self._database.write(work)
 
     async def never_answered(self) -> list[Event]:
-        """Of running jobs, the questions that nothing is known of: they were under way when the orchestrator ended."""
+        """Return the unanswered questions of running jobs. They were under way when the orchestrator ended."""
         kinds = col(Event.kind).in_(("model_asked", "model_call"))
         last = select(func.max(Event.number)).where(Event.job_id == Job.id, kinds).correlate(Job).scalar_subquery()
         query = (
@@ -405,7 +405,7 @@ class Store:
         return await self._database.read(lambda session: list(session.exec(query)))
 
     async def called(self, job_id: str, data: dict[str, Any], calls: int, tokens: int, cost: float) -> Job | None:
-        """Note a call of the model and what it used; the job waits for it no more."""
+        """Store a call of the model and its use. The job no longer waits for the model."""
 
         def work(session: Session) -> Job | None:
             values = {"calls": Job.calls + calls, "tokens": Job.tokens + tokens, "cost": Job.cost + cost}
@@ -419,7 +419,7 @@ class Store:
         return await self._database.write(work)
 
     async def say(self, job_id: str, turns: Sequence[Turn]) -> None:
-        """Add turns to a job's conversation; they get the next numbers."""
+        """Add turns to a job's conversation, with the next numbers."""
 
         def work(session: Session) -> None:
             last = session.exec(select(func.max(Turn.number)).where(Turn.job_id == job_id)).one() or 0
@@ -429,7 +429,7 @@ class Store:
         await self._database.write(work)
 
     async def thinks(self, job_id: str, data: dict[str, Any]) -> None:
-        """Add what the model of a running job has written since the last time."""
+        """Store the text that the model of a running job has written since the last call."""
 
         def work(session: Session) -> None:
             job = _job(session, job_id)
@@ -439,7 +439,7 @@ class Store:
         await self._database.write(work)
 
     async def model_waits(self, job_id: str, detail: str) -> None:
-        """Note that a running job waits for the model's provider."""
+        """Store that a running job waits for the model's provider."""
 
         def work(session: Session) -> None:
             change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
@@ -449,7 +449,7 @@ class Store:
         await self._database.write(work)
 
     async def waits_for_turn(self, job_id: str, detail: str) -> None:
-        """Note that the question of a running job waits until others have their answers."""
+        """Store that the question of a running job waits until other questions have their answers."""
 
         def work(session: Session) -> None:
             change = update(Job).where(col(Job.id) == job_id, col(Job.status) == "running")
@@ -460,7 +460,7 @@ class Store:
         await self._database.write(work)
 
     async def has_turn(self, job_id: str) -> None:
-        """Note that the question of a job has its turn, or that nobody waits for it any more."""
+        """Store that the question of a job has its turn, or that no caller waits for its answer any more."""
 
         def work(session: Session) -> None:
             waited = Job.turn_waited + (time.time() - col(Job.turn_waits_since))
@@ -470,13 +470,13 @@ class Store:
         await self._database.write(work)
 
     async def room_for_thoughts(self, job_id: str, most: int = THOUGHT_CHARACTERS) -> int:
-        """Characters that the model of a job may still write into its events."""
+        """Return the number of characters that a job's model may still write into events."""
         size = func.sum(func.length(Event.data))
         query = select(size).where(Event.job_id == job_id, Event.kind == THOUGHT)
         return await self._database.read(lambda session: max(0, most - (session.exec(query).one() or 0)))
 
     async def reviewed(self, job_id: str, accept: bool | None, summary: str) -> None:
-        """Note what the review says; None where it says nothing, and the summary tells why."""
+        """Store the verdict of the review. It is None if there is no verdict, and ``summary`` then says why."""
 
         def work(session: Session) -> None:
             session.execute(update(Job).where(col(Job.id) == job_id).values(summary=summary, accepted=accept))
@@ -493,10 +493,10 @@ class Store:
         outputs: list[str],
         notes: Sequence[str] = (),
     ) -> Job | None:
-        """Put further steps in the place of those that wait; None if the job does not run any more.
+        """Replace the waiting steps of a job. Returns None if the job no longer runs.
 
-        ``check`` is the acceptance command that is to be run after them, anew. ``notes`` say what of the model's answer
-        was not taken literally.
+        ``check`` is the acceptance command that runs after the new steps, even if it ran before. ``notes`` say which
+        parts of the model's answer were not taken literally.
         """
 
         def work(session: Session) -> Job | None:
@@ -510,7 +510,7 @@ class Store:
             if not _changed(session, change.values(**values)):
                 return None
             mine = (col(Step.job_id) == job_id, col(Step.number) > 0, col(Step.status) == "waiting")
-            if purpose == "syntax":  # nothing of it has run: the steps that parse take its numbers
+            if purpose == "syntax":  # no step has run: the corrected steps take their numbers
                 session.execute(delete(Step).where(*mine))
             else:
                 skipped = {"status": "skipped", "detail": "Another plan took its place."}
@@ -525,7 +525,7 @@ class Store:
         return await self._database.write(work)
 
     async def expire(self, job_id: str) -> None:
-        """Mark the files of a job that has ended as gone, once; what its steps printed goes too."""
+        """Mark the files of an ended job as gone, once. Removes its output, its thoughts and its conversation too."""
 
         def work(session: Session) -> None:
             ended = update(Job).where(col(Job.id) == job_id, col(Job.status).in_(FINAL), col(Job.expired_at).is_(None))
@@ -537,7 +537,7 @@ class Store:
         await self._database.write(work, vital=True)
 
     async def delete(self, job_id: str) -> None:
-        """Remove a job that has ended, with its steps and events."""
+        """Remove an ended job, with its steps, events and turns."""
 
         def work(session: Session) -> None:
             job = _job(session, job_id)
@@ -550,7 +550,7 @@ class Store:
         await self._database.write(work, vital=True)
 
     async def forget(self, job_ids: Sequence[str]) -> bool:
-        """Remove some rows of jobs that have ended; returns True when the jobs themselves are removed too."""
+        """Remove some rows of ended jobs. Returns True when the jobs themselves are removed too."""
 
         def work(session: Session) -> bool:
             for table in HANGING:
@@ -565,7 +565,7 @@ class Store:
         return await self._database.write(work, vital=True)
 
     async def give_back(self) -> bool:
-        """Give some free pages of the record back to the file system; returns whether there are more."""
+        """Return some free pages of the record to the file system. Returns whether there are more."""
         return await self._database.give_back()
 
     async def _update_running(self, job_id: str, conditions: Sequence[Any], **fields: Any) -> Job | None:
@@ -577,12 +577,12 @@ class Store:
 
 
 def _with_files() -> SelectOfScalar[Job]:
-    # only ended jobs have a time of their end; a condition on their status would hide the index of that from SQLite
+    # only ended jobs have ended_at; with a condition on their status, SQLite would not use the index on ended_at
     return select(Job).where(col(Job.expired_at).is_(None), col(Job.ended_at).is_not(None)).limit(500)
 
 
 def _coalesced(reports: Sequence[Report]) -> Iterator[Report]:
-    """Join neighbouring outputs of one step into one report, up to the size that an agent's own may have."""
+    """Join neighbouring outputs of one step into one report, up to the maximum size of an agent's own report."""
     waiting: Report | None = None
     texts: list[str] = []
     size = 0
@@ -616,13 +616,13 @@ def _changed(session: Session, change: Update) -> bool:
 
 
 def _why_cancelled(session: Session, job_id: str) -> str:
-    """The sentence with which a job's cancellation was asked for; empty where a person did, or nobody."""
+    """Return the sentence of a job's cancel request. It is empty if a person asked, or if there was no request."""
     asked = select(Event.data).where(Event.job_id == job_id, Event.kind == "cancel_requested")
     return str((session.exec(asked).first() or {}).get("detail", ""))
 
 
 def _append(session: Session, job_id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
-    """Add an event; its number is the job's next one."""
+    """Add an event with the job's next number."""
     change = update(Job).where(col(Job.id) == job_id).values(last_event=Job.last_event + 1)
     number = session.execute(change.returning(col(Job.last_event))).scalar_one()
     session.add(Event(job_id=job_id, number=number, at=at if at is not None else time.time(), kind=kind, data=data))

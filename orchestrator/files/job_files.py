@@ -1,4 +1,4 @@
-"""The record on disk: a folder a job, with its ZIP."""
+"""The data folder on disk: one folder per job, with its ZIP."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from typing import IO, BinaryIO
 from orchestrator.errors import Busy, SettingsError
 from orchestrator.sizes import show_size
 
-#: Bytes gathered before they are written, away from the event loop.
+#: Bytes that are gathered before a thread writes them to disk.
 BLOCK = 1 << 20
 
 
 class DiskFull(Exception):
-    """The host's disk has no room for it."""
+    """The host's disk has no space for a file."""
 
 
 class TooBig(Exception):
-    """More was sent than was agreed."""
+    """A stream is longer than its limit."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A ZIP that was received and is not the job's yet."""
+    """A received ZIP that is not yet the ZIP of its job."""
 
     job_id: str
     path: Path
@@ -39,12 +39,12 @@ class Part:
     sha256: str
 
     def discard(self) -> None:
-        """Remove it. Blocks."""
+        """Remove the received ZIP. Blocks."""
         self.path.unlink(missing_ok=True)
 
 
 class JobFiles:
-    """The folder of all jobs. One orchestrator at a time works on it."""
+    """The folder of all jobs. Only one orchestrator at a time uses it."""
 
     def __init__(self, folder: Path, reserve: int) -> None:
         self.folder, self._reserve = folder, reserve
@@ -54,7 +54,7 @@ class JobFiles:
             self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
         except OSError as error:
             raise SettingsError(f"AGENT_OUTPUT_DIR={folder} cannot be used: {error.strerror}.") from None
-        for part in (*folder.glob("*.part"), *folder.glob("*/*.part")):  # what a sudden end left half-written
+        for part in (*folder.glob("*.part"), *folder.glob("*/*.part")):  # incomplete files from a sudden end
             part.unlink()
 
     @property
@@ -62,7 +62,7 @@ class JobFiles:
         return self.folder / "orchestrator.db"
 
     def gone(self) -> str | None:
-        """A sentence where the database is not the file any more that it was when this was first asked. Blocks."""
+        """Return a sentence if the database was removed or replaced since the first call, else None. Blocks."""
         try:
             found = os.stat(self.database)
             self._opened = self._opened or found
@@ -73,18 +73,18 @@ class JobFiles:
         return f"The record in {self.folder} was removed, or another one put in its place, while the system ran."
 
     def artifact(self, job_id: str) -> Path:
-        """Where a job's ZIP is, or will be."""
+        """Return the path of a job's ZIP, whether or not it exists yet."""
         return self.folder / job_id / f"{job_id}.zip"
 
     def open(self, job_id: str) -> BinaryIO | None:
-        """A job's ZIP to read from; None where there is none. Blocks."""
+        """Open a job's ZIP for reading. Returns None if it does not exist. Blocks."""
         try:
             return open(self.artifact(job_id), "rb")
         except FileNotFoundError:
             return None
 
     def disk_short(self) -> str | None:
-        """A sentence where the disk has less room than is reserved. Blocks."""
+        """Return a sentence if the disk has less free space than DISK_RESERVE, else None. Blocks."""
         free = shutil.disk_usage(self.folder).free
         if free >= self._reserve:
             return None
@@ -94,11 +94,11 @@ class JobFiles:
         )
 
     def room(self) -> int:
-        """Bytes that a ZIP may take: half of the reserve stays, for the database to say what happened. Blocks."""
+        """Return the bytes that a ZIP may take. Half of the reserve stays free for the database. Blocks."""
         return max(0, shutil.disk_usage(self.folder).free - self._reserve // 2)
 
     async def receive(self, job_id: str, chunks: AsyncIterator[bytes], limit: int) -> Part:
-        """Write a job's ZIP from a stream; ``keep`` then makes it the job's. Raises DiskFull and TooBig."""
+        """Write a ZIP from a stream. Afterwards, ``keep`` makes it the job's ZIP. Raises DiskFull and TooBig."""
         try:
             part = await asyncio.to_thread(self._part, job_id)
         except OSError as error:
@@ -135,11 +135,11 @@ class JobFiles:
             raise
 
     def keep(self, part: Part) -> None:
-        """Make what was received the job's ZIP: it appears whole or not at all. Blocks."""
+        """Make a received ZIP the job's ZIP. It appears whole or not at all. Blocks."""
         self._appear(part.job_id, part.path)
 
     def make(self, job_id: str, write: Callable[[BinaryIO], None]) -> tuple[int, str]:
-        """Store a job's ZIP that ``write`` makes; returns its size and its sha256. Blocks. Raises DiskFull."""
+        """Store a job's ZIP that ``write`` makes. Returns its size and its sha256. Blocks. Raises DiskFull."""
         try:
             part = self._part(job_id)
             try:
@@ -157,7 +157,7 @@ class JobFiles:
         return size, digest.hexdigest()
 
     def write(self, file: IO[bytes], block: bytes) -> None:
-        """Write while there is room; raises DiskFull. Blocks."""
+        """Write a block. Raises DiskFull if the disk has no space for it. Blocks."""
         room = self.room()
         if len(block) > room:
             short = self.disk_short() or f"{show_size(room)} are left for files."
@@ -165,22 +165,22 @@ class JobFiles:
         file.write(block)
 
     def uploads_folder(self, job_id: str) -> Path:
-        """Make the folder of the files that come with a job; they are kept by number. Blocks."""
+        """Make the folder for a job's uploaded files. A file's name in it is its number. Blocks."""
         folder = self.folder / job_id / "uploads"
         folder.mkdir(parents=True)
         return folder
 
     def create_upload(self, folder: Path, number: int) -> IO[bytes]:
-        """A new file to ``write`` to, and to ``finish``. Blocks."""
+        """Create a file for ``write`` and ``finish``. Blocks."""
         return open(folder / str(number), "xb")
 
     def finish(self, file: IO[bytes]) -> None:
-        """Close a file that is on disk when this returns. Blocks."""
+        """Sync a file to the disk and close it. Blocks."""
         _to_disk(file)
         file.close()
 
     def keep_uploads(self, job_id: str) -> None:
-        """All files are there: their names are on disk when this returns. Blocks."""
+        """Sync the names of a job's uploaded files to the disk, after the last file. Blocks."""
         for folder in (self.folder / job_id / "uploads", self.folder / job_id, self.folder):
             _folder_to_disk(folder)
 
@@ -188,9 +188,9 @@ class JobFiles:
         return self.folder / job_id / "uploads" / str(number)
 
     def share_uploads(self, job_id: str, other_id: str) -> bool:
-        """Give a job the files of another one, without a copy; False where they are not there any more. Blocks.
+        """Link the uploaded files of a job to another job. Returns False if they no longer exist. Blocks.
 
-        Raises OSError; then nothing is left on disk.
+        The files are not copied. Raises OSError; then nothing is left on disk.
         """
         source = self.folder / job_id / "uploads"
         try:
@@ -206,12 +206,12 @@ class JobFiles:
         return True
 
     def with_uploads_alone(self) -> list[str]:
-        """The ids of jobs that have uploads and no ZIP: among them those that were never taken. Blocks."""
+        """Return the ids of jobs with uploads and no ZIP. Jobs that were never accepted are among them. Blocks."""
         found = [path.parent.name for path in self.folder.glob("*/uploads")]
         return [job_id for job_id in found if not self.artifact(job_id).exists()]
 
     def key(self, name: str) -> bytes:
-        """A key of ours, made where there is none yet, readable for us alone; raises SettingsError."""
+        """Return one of our keys. Makes the key if it does not exist. Only we can read it. Raises SettingsError."""
         path = self.folder / f"{name}.key"
         try:
             if not path.exists():
@@ -225,21 +225,21 @@ class JobFiles:
         return content
 
     def seal(self, job_id: str, content: bytes) -> None:
-        """Keep what is only for us, and only until the job ends: it is on disk when this returns. Blocks."""
+        """Store a private file of a job until the job ends. It is on disk when this returns. Blocks."""
         path = self.sealed_path(job_id)
         path.parent.mkdir(exist_ok=True)
         _write_private(path, content)
         _folder_to_disk(self.folder)
 
     def sealed(self, job_id: str) -> bytes | None:
-        """What is sealed of a job; None where nothing is (any more). Blocks."""
+        """Return the private file of a job. Returns None if it does not exist. Blocks."""
         try:
             return self.sealed_path(job_id).read_bytes()
         except FileNotFoundError:
             return None
 
     def unseal(self, job_id: str) -> None:
-        """Remove it: it is gone from the disk when this returns. Blocks."""
+        """Remove the private file of a job. It is gone from the disk when this returns. Blocks."""
         path = self.sealed_path(job_id)
         if path.exists():
             path.unlink()
@@ -249,11 +249,11 @@ class JobFiles:
         return self.folder / job_id / "secrets"
 
     def with_sealed(self) -> list[str]:
-        """The ids of jobs of which something is sealed. Blocks."""
+        """Return the ids of the jobs that have a private file. Blocks."""
         return [path.parent.name for path in self.folder.glob("*/secrets")]
 
     def measure(self, job_id: str) -> tuple[int, str] | None:
-        """Size and sha256 of a job's ZIP; None where there is none. Blocks."""
+        """Return the size and the sha256 of a job's ZIP. Returns None if the ZIP does not exist. Blocks."""
         try:
             with open(self.artifact(job_id), "rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
@@ -284,8 +284,8 @@ class JobFiles:
 
 
 def hold(path: Path, what: str) -> IO[str]:
-    """Lock a file for as long as it is open; raises Busy where another process has it."""
-    file = open(path, "w")  # noqa: SIM115 - open for as long as we live
+    """Lock a file for as long as it is open. Raises Busy if another process has locked it."""
+    file = open(path, "w")  # noqa: SIM115 - the caller keeps it open
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -295,7 +295,7 @@ def hold(path: Path, what: str) -> IO[str]:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that nobody else may read; it appears whole or not at all."""
+    """Write a file that other users may not read. It appears whole or not at all."""
     part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
     try:
         with open(part, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -1,4 +1,4 @@
-"""A ZIP of what is left, where the agent could not make one. Blocks: to be called on a thread."""
+"""The ZIP of a job whose agent could not make one. The functions block: call them on a thread."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from protocol.artifact import TIME_OVER, Artifact
 from protocol.file_names import Junk
 from protocol.redaction import Needles
 
-#: The folder's own name in the engine's tar stream.
+#: The name of the workspace in the engine's tar stream.
 ROOT = "workspace"
 
-#: What the listing of a ZIP may take: entries, and characters of their paths. The orchestrator holds them in memory.
+#: Maximum entries of a ZIP, and maximum characters of their paths. The orchestrator holds them in memory.
 MOST_ENTRIES, MOST_CHARACTERS = 50_000, 16 * 2**20
 
 
 class _Stream(io.RawIOBase):
-    """A file to read from, of an iterator of blocks; past a deadline reading raises TimeoutError.
+    """A readable file over an iterator of blocks. After a deadline, reading raises TimeoutError.
 
-    A file for which the ZIP has no room must be read all the same, to come to the next: a sparse one may be terabytes.
+    The deadline is needed because all files must be read to reach the next, even if the ZIP has no space for them. A
+    sparse file may have terabytes.
     """
 
     def __init__(self, blocks: Iterator[bytes], deadline: float) -> None:
@@ -55,11 +56,11 @@ def write_zip(
     needles: Needles | None = None,
     full: str = "",
 ) -> dict[str, Any]:
-    """Write the ZIP of a job whose agent is gone: from the engine's tar stream of the workspace, or without one.
+    """Write the ZIP of a job whose agent is gone, from the engine's tar stream of the workspace.
 
-    ``reason`` says why the workspace is not there, if so; ``deadline`` is a ``time.monotonic``; junk that ``outputs``
-    name is none; ``full`` says why no more than ``budget`` fits, where it is not the ZIP's own limit. Returns what the
-    status tells of the ZIP.
+    ``blocks`` is None if there is no stream; ``reason`` then says why. ``deadline`` is a time of ``time.monotonic``.
+    A file that ``outputs`` match is not junk. ``full`` says why no more than ``budget`` fits, unless the reason is the
+    ZIP's own limit. Returns the fields about the ZIP for the job's status.
     """
     artifact = Artifact(file, budget=budget, deadline=deadline, needles=needles)
     artifact.full = full or artifact.full
@@ -68,7 +69,7 @@ def write_zip(
     else:
         try:
             _copy(artifact, io.BufferedReader(_Stream(blocks, deadline), 1 << 18), Junk(outputs))
-        except Exception as error:  # whatever a broken stream raises, there is a ZIP of what came before
+        except Exception as error:  # on any error of the stream, the ZIP keeps the files so far
             artifact.leave_out(".", f"the engine's copy of the workspace broke off: {error}")
     manifest, texts = documents(artifact)
     artifact.finish(manifest, texts)
@@ -82,17 +83,17 @@ def write_zip(
 
 
 class _Places:
-    """The places that a copy has filled: each is one thing, and there is none inside of a file or a link.
+    """The paths that a copy has filled. Each path is filled once, and no path is below a file or a link.
 
-    An engine's copy of a real folder is so; one that is not would unpack to something else with each tool.
+    An engine's copy of a real folder meets this rule. Tools would unpack any other copy in different ways.
     """
 
     def __init__(self) -> None:
-        self.count = 0  # of all places, folders included that are there for what is in them alone
+        self.count = 0  # of all paths, with folders that have no entry of their own
         self._root: dict[str, Any] = {}
 
     def fill(self, parts: list[str], *, folder: bool) -> bool:
-        """Whether a place was free, and is now filled."""
+        """Fill a path. Returns False if it was not free."""
         at = self._root
         for part in parts[:-1]:
             at = self._inside(at, part)
@@ -100,7 +101,7 @@ class _Places:
                 return False
         if folder:
             at = self._inside(at, parts[-1])
-            if at is None or "" in at:  # no part of a path is empty: this is the folder's own entry
+            if at is None or "" in at:  # the empty part marks the folder's own entry
                 return False
             at[""] = None
             return True
@@ -118,20 +119,20 @@ class _Places:
 
 
 class _Folders:
-    """Leaves out the folders that are junk.
+    """The filter that leaves out junk folders.
 
-    The file that makes a folder a virtual environment may come after the rest of the folder. Therefore there is a mark
-    for each folder that the copy is in, and what came of the folder is taken back. The copy has a folder in one piece.
+    The file that makes a folder a virtual environment may come after other files of that folder. Therefore each folder
+    on the current path has a mark, to which the ZIP can return. The copy contains each folder in one piece.
     """
 
     def __init__(self, artifact: Artifact, junk: Junk) -> None:
         self._artifact, self._junk = artifact, junk
-        self._names: list[str] = []  # of the folder that the copy is in, from the workspace on
-        self._marks: list[tuple[int, ...]] = []  # of each of them
-        self._left_out: int | None = None  # the index of the one that is left out
+        self._names: list[str] = []  # of the folders on the current path, below the workspace
+        self._marks: list[tuple[int, ...]] = []  # one per folder
+        self._left_out: int | None = None  # the index of the folder that is left out
 
     def skips(self, parts: list[str], *, folder: bool) -> bool:
-        """Tell whether an entry is in a junk folder, or is one; leave that folder out."""
+        """Return whether an entry is a junk folder, or is in a junk folder. Leaves that folder out."""
         self._enter(parts if folder else parts[:-1])
         if self._left_out is not None:
             return True
@@ -163,7 +164,7 @@ def _copy(artifact: Artifact, stream: BinaryIO, junk: Junk) -> None:
         places, folders = _Places(), _Folders(artifact, junk)
         entries = characters = 0
         for member in tar:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep all members in memory
             entries, characters = entries + 1, characters + len(member.name) + len(member.linkname)
             if max(entries, places.count) > MOST_ENTRIES or characters > MOST_CHARACTERS:
                 artifact.leave_out(

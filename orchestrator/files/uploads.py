@@ -1,4 +1,4 @@
-"""Files that come with a job: read from a form as they arrive, kept by number, and sent to the agent as one stream."""
+"""The uploaded files of a job. They are read from a form, stored by number, and sent to the agent as one stream."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from orchestrator.errors import BadRequest, Unavailable
 from orchestrator.files.job_files import BLOCK, DiskFull, JobFiles
 from orchestrator.sizes import show_size
 
-#: Files of one job; bytes of all other fields of a form together.
+#: Maximum files of one job, and maximum bytes of all other fields of a form together.
 MOST_FILES, FIELD_BYTES = 1_000, 4 * 2**20
 
-#: Bytes of memory that a part of a form takes beside its content, roughly.
+#: Bytes of memory that a part of a form takes in addition to its content, roughly.
 PART_BYTES = 200
 
-#: Bytes of a form's boundary, see RFC 2046, section 5.1.1.
+#: Maximum bytes of a form's boundary, see RFC 2046, section 5.1.1.
 BOUNDARY_BYTES = 70
 
-#: Bytes of a file's name that a Linux file system takes.
+#: Maximum bytes of a file's name in a Linux file system.
 NAME_BYTES = 255
 
-#: What makes a name show as something else than it is: controls, line breaks, halves of pairs, changes of direction.
+#: Characters that hide the true name: controls, line breaks, halves of surrogate pairs, changes of direction.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def safe_name(given: str) -> str:
-    """The name that an uploaded file gets in the workspace: its base name in Unicode's composed form.
+    """Return the name of an uploaded file in the workspace: its base name in Unicode's composed form.
 
-    Raises BadRequest (422) for a name that cannot be made safe without becoming another.
+    Raises BadRequest (422) for a name that cannot be made safe without a change of meaning.
     """
     name = unicodedata.normalize("NFC", re.split(r"[/\\]", given)[-1])
     if name.strip() in ("", ".", ".."):
@@ -55,9 +55,9 @@ def safe_name(given: str) -> str:
 
 
 class UploadForm:
-    """A form as ``multipart/form-data`` (RFC 7578): its fields in memory, its files on disk as they come.
+    """A form as ``multipart/form-data`` (RFC 7578). Fields stay in memory; files go to the disk as they arrive.
 
-    ``fields`` are the texts of the form's fields, ``uploads`` what is kept of each file.
+    ``fields`` has the texts of the form's fields. ``uploads`` has the record of each file.
     """
 
     def __init__(self, boundary: bytes, folder: Path, job_files: JobFiles, max_upload: int) -> None:
@@ -91,7 +91,7 @@ class UploadForm:
             raise BadRequest(400, "bad-form", "Bad form", f"The form could not be read: {error}.") from None
 
     def close(self) -> None:
-        """The body has ended; raises BadRequest where the form has not."""
+        """Close the form at the end of the body. Raises BadRequest if the form is not complete."""
         if self._file:
             self._file.close()
         if not self._whole:
@@ -142,7 +142,7 @@ class UploadForm:
         self._job_files.write(self._file, data[begin:end])
 
     def _count(self, size: int) -> None:
-        """Bound what is held in memory."""
+        """Limit the bytes that the form holds in memory."""
         self._field_size += size
         if self._field_size > FIELD_BYTES:
             raise _too_large(f"A form may have {show_size(FIELD_BYTES)} beside its files.")
@@ -162,9 +162,9 @@ class UploadForm:
 async def read_form(
     content_type: str, body: AsyncIterator[bytes], job_files: JobFiles, job_id: str, max_upload: int
 ) -> UploadForm:
-    """Read a form whose files become those of a job; raises BadRequest, and Unavailable where the disk is full.
+    """Read a form, and store its files as the files of a job.
 
-    Where it raises, nothing is left on disk.
+    Raises BadRequest, and Unavailable if the disk is full. After an error, nothing is left on disk.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 0 < len(boundary) <= BOUNDARY_BYTES:
@@ -180,7 +180,7 @@ async def read_form(
                 waiting.clear()
         await to_thread.run_sync(form.feed, bytes(waiting))
         await to_thread.run_sync(form.close)
-        # a form without files leaves no folder: a template's sample may have it yet
+        # without files, the folder must not exist: a template's sample may make it later
         await to_thread.run_sync(job_files.keep_uploads if form.uploads else job_files.remove, job_id)
         return form
     except BaseException as error:
@@ -191,7 +191,7 @@ async def read_form(
 
 
 def keep_files(paths: list[Path], job_files: JobFiles, job_id: str) -> list[dict[str, Any]]:
-    """Give a job files of this machine, a template's sample, as if they had been uploaded. Blocks.
+    """Copy files of this machine, such as a template's sample, to a job like uploaded files. Blocks.
 
     Raises Unavailable if the disk is full; then nothing is left on disk.
     """
@@ -213,7 +213,7 @@ def keep_files(paths: list[Path], job_files: JobFiles, job_id: str) -> list[dict
 
 
 def share_files(job_files: JobFiles, job_id: str, other_id: str) -> bool:
-    """Give a job the files of another one, see ``JobFiles.share_uploads``. Blocks. Raises Unavailable."""
+    """Link the files of a job to another job, see ``JobFiles.share_uploads``. Blocks. Raises Unavailable."""
     try:
         return job_files.share_uploads(job_id, other_id)
     except OSError as error:
@@ -221,7 +221,7 @@ def share_files(job_files: JobFiles, job_id: str, other_id: str) -> bool:
 
 
 def tar(uploads: list[dict[str, Any]], path_of: Callable[[int], Path]) -> Iterator[bytes]:
-    """A job's files as a POSIX tar stream, in which each has its name in the workspace. Blocks."""
+    """Yield a job's files as a POSIX tar stream. Each file has its name in the workspace. Blocks."""
     now = time.time()
     for number, upload in enumerate(uploads, 1):
         member = tarfile.TarInfo(upload["name"])
@@ -239,7 +239,7 @@ def _disk_full(error: Exception) -> Unavailable:
 
 
 def too_much(max_upload: int) -> BadRequest:
-    """The answer to files that are too large together."""
+    """Return the error for files that are too large together."""
     return _too_large(f"The files of a job have {show_size(max_upload)} at most (MAX_UPLOAD).")
 
 

@@ -1,6 +1,7 @@
-"""Looks into the ZIP of an ended job, without unpacking it. Blocks: to be called on a thread.
+"""A reader for the ZIP of an ended job, without unpacking it. The functions block: call them on a thread.
 
-A ZIP came out of a container: its directory is read only where it is small enough, and its members as streams.
+A ZIP comes from a container, so it is not trusted. Its directory is read only if it is small enough, and its members
+are read as streams.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from typing import BinaryIO, cast
 from protocol import messages
 from protocol.file_names import FOLDER
 
-#: Bytes of a ZIP's directory, at most. Python's zipfile holds all of it in memory, some ten times as large.
+#: Maximum bytes of a ZIP's directory. Python's zipfile holds all of it in memory, at about ten times the size.
 DIRECTORY_BYTES = 32 * 2**20
 
-#: What a reader meets in a file that is no ZIP, or none of ours.
+#: The exceptions of a file that is not a ZIP, or not a ZIP of ours.
 BROKEN = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, OSError, ValueError, KeyError, EOFError,
     NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 _END = struct.Struct("<4s4H2LH")  # the end of a ZIP's directory, see its specification, 4.3.16
-_END_64, _LOCATOR_64 = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")  # and 4.3.14, 4.3.15
+_END_64, _LOCATOR_64 = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")  # see 4.3.14 and 4.3.15
 
 
 class Unreadable(Exception):
-    """It is no ZIP of ours; the message is a part of a sentence."""
+    """The file is not a ZIP of ours. The message is a part of a sentence."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a ZIP, open: who reads it closes it."""
+    """An open file in a ZIP. The reader closes it."""
 
     file: BinaryIO
     size: int
@@ -48,7 +49,7 @@ class Member:
 
 
 def listing(path: Path, under: str, after: str, most: int) -> messages.FoundList:
-    """A part of what a ZIP has of the workspace. Raises Unreadable, FileNotFoundError."""
+    """Return a part of the list of a ZIP's workspace files. Raises Unreadable, FileNotFoundError."""
     with _opened(path) as archive:
         entries = [_entry(info) for info in archive.infolist() if info.filename.startswith(f"{FOLDER}/")]
     entries = [entry for entry in entries if entry.path > after and entry.path.startswith(under)]
@@ -57,7 +58,7 @@ def listing(path: Path, under: str, after: str, most: int) -> messages.FoundList
 
 
 def find(path: Path, name: str, sha256: str) -> Member | messages.FoundNone:
-    """A file of the workspace in a ZIP whose sum is ``sha256``. Raises Unreadable, FileNotFoundError."""
+    """Return a workspace file of a ZIP. ``sha256`` is the sum of the ZIP. Raises Unreadable, FileNotFoundError."""
     full = f"{FOLDER}/{name}"
     with _opened(path) as archive:
         info = archive.NameToInfo.get(full)
@@ -72,7 +73,7 @@ def find(path: Path, name: str, sha256: str) -> Member | messages.FoundNone:
                 return messages.FoundNone("link", target.read(4096).decode("utf-8", "backslashreplace"))
         etag = _sum(archive, full) or f"{sha256}-{info.header_offset}"
         file = archive.open(info)
-        archive.filelist.clear()  # what is open keeps the rest alive
+        archive.filelist.clear()  # the open file keeps the archive in memory
         archive.NameToInfo.clear()
     return Member(cast(BinaryIO, file), entry.size, entry.modified, f'"{etag}"')
 
@@ -92,7 +93,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _directory_size(file: BinaryIO) -> int:
-    """Bytes of a ZIP's directory, as zipfile will read it. Raises one of BROKEN where it is none of ours."""
+    """Return the bytes of a ZIP's directory that zipfile will read. Raises one of BROKEN if it is not a ZIP of ours."""
     file.seek(-_END.size - _LOCATOR_64.size, 2)
     locator = _LOCATOR_64.unpack(file.read(_LOCATOR_64.size))
     end = _END.unpack(file.read(_END.size))
@@ -102,7 +103,7 @@ def _directory_size(file: BinaryIO) -> int:
         return int(end[5])
     at = file.seek(-_END.size - _LOCATOR_64.size - _END_64.size, 2)
     end_64 = _END_64.unpack(file.read(_END_64.size))
-    if end_64[0] != b"PK\6\6" or locator[2] != at:  # versions of zipfile differ in where they look for it
+    if end_64[0] != b"PK\6\6" or locator[2] != at:  # versions of zipfile look for it in different places
         raise ValueError("there is no end of a large directory")
     return int(end_64[8])
 
@@ -114,7 +115,7 @@ def _entry(info: zipfile.ZipInfo) -> messages.Entry:
 
 
 def _sum(archive: zipfile.ZipFile, name: str) -> str | None:
-    """The sha256 of a file, as the ZIP's own list has it."""
+    """Return the sha256 of a file from the ZIP's own list."""
     with archive.open("SHA256SUMS") as sums:
         for line in iter(lambda: sums.readline(8192), b""):
             digest, _, named = line.partition(b"  ")

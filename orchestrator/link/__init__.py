@@ -1,1 +1,1 @@
-"""The agents' door: HTTP on a Unix socket, for what a container may ask for."""
+"""The link: the agents' HTTP API on a Unix socket, with the calls that a container may make."""

@@ -1,4 +1,4 @@
-"""The routes of the link. Each call is of one running job, whose sandbox's token comes with it."""
+"""The routes of the link. Each call belongs to one running job, and carries the token of the job's sandbox."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from protocol import messages
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a message may take, once its headers are there.
+#: Time limit of a message in seconds, from the end of its headers.
 MESSAGE_SECONDS = 30.0
 
 
 def create_link(job_service: JobService) -> ASGIApp:
-    """The application that listens on the link's socket."""
+    """Return the application for the link's socket."""
 
     def caller(request: Request) -> Job:
         job: Job = request.scope["job"]  # the guard has found it
@@ -97,8 +97,8 @@ def create_link(job_service: JobService) -> ASGIApp:
                     job_service.file_requests.deliver(answer, message_parser.found(line, answer.look))
                     await answer.fill(blocks)
             except (TimeoutError, ClientDisconnect, BrokenResourceError, ClosedResourceError):
-                pass  # it took too long, or one of the two sides has gone: there is nobody to tell
-        return JSONResponse(None, headers={"Connection": "close"})  # what was sent beyond that is not read
+                pass  # too slow, or one of the two sides has gone: no client needs an error
+        return JSONResponse(None, headers={"Connection": "close"})  # the rest of the request is not read
 
     async def views(request: Request) -> JSONResponse:
         job = caller(request)
@@ -117,7 +117,7 @@ def create_link(job_service: JobService) -> ASGIApp:
         Route("/looks/{look_id}", look, methods=["PUT"]),
         Route("/views", views, methods=["POST"]),
     ]
-    later = partial(on_record_full, status=503)  # to an agent, the word to try again until there is room
+    later = partial(on_record_full, status=503)  # tells an agent to try again until there is disk space
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -140,7 +140,7 @@ def _answer(message: Any) -> JSONResponse:
 
 
 def _long_answer(message: Any) -> StreamingResponse:
-    """Answer with a message that may have megabytes, such as a plan or the documents for the ZIP."""
+    """Return an answer that may have megabytes, such as a plan or the documents for the ZIP."""
     return StreamingResponse(pieces(_content(message)), media_type="application/json")
 
 
@@ -168,7 +168,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _line(blocks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
-    """The first line of a stream, and what comes after it."""
+    """Return the first line of a stream, and the rest of the stream."""
     begun = bytearray()
     async for block in blocks:
         begun += block

@@ -1,4 +1,4 @@
-"""Who may speak on the link, and how much at the same time: checked before anything of a request is looked at."""
+"""Access checks and request limits of the link. They run before the request is read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from orchestrator.errors import Forbidden, Unavailable
 from orchestrator.jobs.service import JobService
 from orchestrator.web.problems import answer
 
-#: Requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an outcome
-#: or a question, a ZIP, two looks; and the same once more where its connections broke and we have not noticed yet.
+#: Maximum requests of one sandbox at the same time. An honest agent has six: the commands it waits for, a batch, an
+#: outcome or a question, a ZIP, two looks. It has twelve if its connections broke and we have not noticed yet.
 REQUESTS = 16
 
-#: Of these, ZIPs: each may take as much of the disk as the job may.
+#: Maximum ZIPs of one sandbox at the same time. Each may take as much disk space as the job may.
 ZIPS = 2
 
 
 class Guard:
-    """Lets requests pass that carry the token of a running sandbox, with its job in ``scope["job"]``.
+    """Middleware that accepts only requests with the token of a running sandbox. Its job is in ``scope["job"]``.
 
-    After an answer that is no success the connection is closed: what else was sent on it is never read.
+    After an error, the connection is closed. Other data that was sent on it is never read.
     """
 
     def __init__(self, app: ASGIApp, job_service: JobService) -> None:
         self._app, self._job_service = app, job_service
-        self._passing: Counter[tuple[str, bool]] = Counter()  # by sandbox, ZIPs by themselves
+        self._passing: Counter[tuple[str, bool]] = Counter()  # by sandbox; ZIPs are counted apart
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

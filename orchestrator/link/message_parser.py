@@ -1,7 +1,7 @@
-"""Checks what agents send: a container is hostile until proven otherwise.
+"""The checks of agents' messages. A container is hostile until proven otherwise.
 
-The shapes are those of ``protocol.messages``; the bounds are here. What passes is data of a fixed shape; it never
-chooses code to run, a path to write, or a name to import.
+``protocol.messages`` has the shapes, and this module has the limits. A message that passes is data of a fixed shape. It
+never chooses code to run, a path to write, or a name to import.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from protocol import messages
 
 T = TypeVar("T")
 
-#: Bytes of one message. A batch is 512 Ki characters of output at the most, and JSON makes six bytes of some of them.
+#: Maximum bytes of one message. A batch has up to 512 Ki characters of output. JSON uses six bytes for some of them.
 MESSAGE_BYTES = 8 * 2**20
 
-#: Strings of one message, and bytes of all that is not in strings. A list of files takes half of both.
+#: Maximum strings of one message, and maximum bytes outside of strings. A list of files takes half of both.
 STRINGS, STRUCTURE_BYTES = 16_384, 96 * 1024
 
 _UP_TO_STRING = re.compile(rb'([^"]*+)"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
-#: Characters of the sentence in which an agent says how something ended.
+#: Maximum characters of the sentence in which an agent says how something ended.
 DETAIL_CHARACTERS = 20_000
 
-#: Characters of a path, and of what a link leads to or what went wrong.
+#: Maximum characters of a path, and of a link's target or an error.
 PATH_CHARACTERS, LINK_CHARACTERS = 4_000, 1_000
 
-#: Files with secrets in them that an agent names.
+#: Maximum number of files with secrets that an agent names.
 SECRETS_FOUND = 20
 
-#: Characters of what an agent tells of the workspace.
+#: Maximum characters of an agent's description of the workspace.
 WORKSPACE_CHARACTERS = 100_000
 
-#: Parts of a question: problems, facts, pictures; characters of a sentence.
+#: Maximum problems or facts of a question, maximum pictures of a question, and maximum characters of a sentence.
 PARTS, PICTURES, SENTENCE = 400, 8, 2_000
 
 _strict = ConfigDict(extra="forbid", strict=True)
@@ -70,7 +70,7 @@ def take(body: bytes) -> messages.Take:
 
 
 def ask(body: bytes) -> messages.Ask:
-    """Raises BadRequest also where more is told of the workspace than a question takes."""
+    """Parse a question. Raises BadRequest, also if it exceeds a limit, such as that of the workspace's description."""
     found = _check(_ask, body)
     if not 1 <= found.number <= 2**31 or len(found.workspace) > WORKSPACE_CHARACTERS:
         raise _bad("a question is out of bounds")
@@ -99,7 +99,7 @@ def _fact(fact: messages.Fact) -> messages.Fact:
 
 
 def outcome(body: bytes) -> messages.Outcome:
-    """Raises BadRequest also where the parts do not go together."""
+    """Parse an outcome. Raises BadRequest, also if its parts contradict each other or exceed a limit."""
     found = _check(_outcome, body)
     if (found.status == "failed") != (found.reason is not None):
         raise _bad("a failed job, and no other, has a reason")
@@ -108,9 +108,9 @@ def outcome(body: bytes) -> messages.Outcome:
     if min(counts) < 0 or max(counts) > 2**60:
         raise _bad("counts are out of bounds")
     if len(packed.secrets_found) > SECRETS_FOUND or any(not _is_found(item) for item in packed.secrets_found):
-        raise _bad("what is told of files with secrets is out of bounds")
+        raise _bad("the list of files with secrets is out of bounds")
     if len(found.facts) > PARTS or len(found.unmatched) > PARTS:
-        raise _bad("what is told of the outputs is out of bounds")
+        raise _bad("the list of outputs is out of bounds")
     found.facts = [_fact(fact) for fact in found.facts]
     found.detail, found.check_dropped = found.detail[:DETAIL_CHARACTERS], found.check_dropped[:SENTENCE]
     return found
@@ -123,7 +123,7 @@ def shown(body: bytes) -> messages.Shown:
 
 
 def found(line: bytes, look: messages.Look) -> messages.Found:
-    """What an agent found where it was told to look; raises BadRequest also where that was not asked for."""
+    """Parse the answer of an agent to ``look``. Raises BadRequest, also if ``look`` did not ask for it."""
     answer = _check(_found, line)
     if isinstance(answer, messages.FoundNone):
         answer.detail = answer.detail[:LINK_CHARACTERS]
@@ -139,7 +139,7 @@ def found(line: bytes, look: messages.Look) -> messages.Found:
             raise _bad("this list was not asked for, or is not sorted by path")
         for entry in answer.files:
             if not entry.path.startswith(look.under) or len(entry.path) > PATH_CHARACTERS:
-                raise _bad("a path is not one of those that were asked for, or is too long")
+                raise _bad("a path is outside the requested folder, or is too long")
             if not 0 <= entry.size <= 2**60:
                 raise _bad("a size is out of bounds")
             entry.modified = _moment(entry.modified)
@@ -151,12 +151,12 @@ def _is_found(item: messages.SecretsFound) -> bool:
 
 
 def _moment(at: float) -> float:
-    """A file's time, as far as a ZIP can say it: 1980 to 2107."""
+    """Return a file's time, within the range of a ZIP: 1980 to 2107."""
     return min(max(at, 315_532_800), 4_354_819_198) if math.isfinite(at) else 315_532_800
 
 
 def batch(body: bytes, steps: int, now: float) -> list[Report]:
-    """The reports of a batch. ``steps`` is the number of the plan's last step; times are held to ours."""
+    """Return the reports of a batch. ``steps`` is the last step's number. Times more than a day off become ``now``."""
     events = _check(_events, body).get("events", [])
     return [_report(event, steps, now) for event in events]
 
@@ -231,9 +231,9 @@ def _check(adapter: TypeAdapter[T], body: bytes) -> T:
 
 
 def _check_structure(body: bytes) -> None:
-    """Refuse JSON that is more structure than text: a few bytes of it can be a hundred times as much in memory.
+    """Reject JSON with too much structure, because a few bytes of it can take a hundred times as much memory.
 
-    Each of a million unknown keys would be an error of its own, for one. Reads a body once, from its begin to its end.
+    For example, each of a million unknown keys would be an error of its own. Reads a body once, from start to end.
     """
     end = structure = strings = 0
     while (part := _UP_TO_STRING.match(body, end)) and strings <= STRINGS:

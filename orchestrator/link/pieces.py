@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-#: Characters of a piece, about.
+#: Approximate characters of a piece.
 PIECE = 1 << 19
 
 
 def pieces(message: Any) -> Iterator[bytes]:
-    """Give the JSON of a structure of dicts, lists and plain values; all pieces together are one line."""
+    """Yield the JSON of a structure of dicts, lists and plain values. All pieces together are one line."""
     waiting = list[str]()
     size = 0
     for part in _parts(message):

@@ -699,7 +699,7 @@ REQUEST = '{"root": "ROOT", "outputs": [], "budget": 1000000, "seconds": 60}'
     ("lines", "sentence"),
     [
         ("", "stdin ended before the request was sent"),
-        ("hello\n", "the request is no JSON"),
+        ("hello\n", "the request is not JSON"),
         ("[]\n", "the request must be a JSON object"),
         ('{"root": "ROOT"}\n', "the request must have root, outputs, budget and seconds"),
         (REQUEST + "\n", "stdin ended before the manifest was sent"),

@@ -1,7 +1,7 @@
-"""The record's versions: each change of the tables is a file in ``versions/``, run at the start of the system.
+"""The record's versions. Each change of the tables is a file in ``versions/``, which runs when the system starts.
 
-A record that was made before there were versions has the tables of the first one. A record of a later version than
-ours is left as it is, and the start is refused.
+A record without a version was made before versions existed. It has the tables of the first version. A record of a
+later version than ours is left as it is, and the system does not start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST = "0001"
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the record to our version; raises SettingsError where it is of a later one."""
+    """Upgrade the record to our version. Raises SettingsError if the record has a later version."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -32,7 +32,7 @@ def upgrade(connection: Connection) -> None:
     if version is not None and version not in known:
         raise SettingsError(
             f"The record has version {version}, which this orchestrator does not know: it was written by a later one. "
-            "Start that one, or set another AGENT_OUTPUT_DIR."
+            "Start the later orchestrator, or set another AGENT_OUTPUT_DIR."
         )
     if version is None and inspect(connection).has_table("job"):
         command.stamp(config, FIRST)

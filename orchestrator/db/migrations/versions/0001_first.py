@@ -1,4 +1,4 @@
-"""The first version: jobs, their steps, their events."""
+"""Create the first version: jobs, their steps, their events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job may say how long its files are kept."""
+"""Add to a job how long its files are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files come with a job, and values for its template's inputs."""
+"""Add to a job its uploaded files and the values for its template's inputs."""
 
 from __future__ import annotations
 

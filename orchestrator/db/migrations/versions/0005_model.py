@@ -1,4 +1,4 @@
-"""A model makes plans: its budget, what it has used, and what its review says."""
+"""Add to a job its model: the budget, the use, and the text of the review."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets come with a job: the record has their names."""
+"""Add to a job the names of its secrets."""
 
 from __future__ import annotations
 

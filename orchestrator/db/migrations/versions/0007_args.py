@@ -1,4 +1,4 @@
-"""A python step can be a script in the workspace, with arguments."""
+"""Add arguments to a step: a python step can be a script in the workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job may say which model is to answer."""
+"""Add to a job the model that its client asked for."""
 
 from __future__ import annotations
 

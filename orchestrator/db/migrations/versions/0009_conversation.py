@@ -1,4 +1,4 @@
-"""A job's conversation with its model, and how its outcome was judged."""
+"""Add a job's conversation with its model, and the way in which its outcome was judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes for the jobs whose files expire, and for those that leave the record."""
+"""Add indexes for the jobs whose files expire, and for the jobs that leave the record."""
 
 from __future__ import annotations
 
