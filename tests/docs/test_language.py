@@ -214,8 +214,7 @@ def test_templates_speak_of_themselves_in_plain_english() -> None:
 LATER = (
     "orchestrator/app.py", "orchestrator/server.py", "orchestrator/settings.py", "orchestrator/__main__.py",
     "orchestrator/jobs/", "orchestrator/db/", "orchestrator/files/", "orchestrator/engines/", "orchestrator/link/",
-    "orchestrator/reports/", "orchestrator/concurrency/", "orchestrator/api/jobs.py", "orchestrator/api/retry.py",
-    "orchestrator/reasoning/model_session.py", "orchestrator/reasoning/model_prompts.py", "agent/children/walk.py",
+    "orchestrator/concurrency/", "orchestrator/api/jobs.py", "orchestrator/api/retry.py", "agent/children/walk.py",
 )  # fmt: skip
 
 CODE = sorted(
