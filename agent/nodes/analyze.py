@@ -65,7 +65,7 @@ class Analyze(Node):
 def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
     """Ask the model again until its sources parse. This counts as neither a step nor a repair.
 
-    After some tries the plan is used anyway; its step then fails and is repaired.
+    After ``SYNTAX_TRIES`` the plan runs anyway. Its step then fails, and the model repairs it.
     """
     for _ in range(SYNTAX_TRIES):
         if answer.state != "planned" or job.processes.stopped:
