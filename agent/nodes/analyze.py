@@ -28,8 +28,8 @@ class Analyze(Node):
     """Makes and repairs the plan.
 
     First it starts the clock and unpacks the uploads into the workspace. The plan comes from the order or the model.
-    The graph returns here for a model's plan if a step fails, if the model wants to see results before it goes on, or
-    if facts show that something is missing.
+    With a model's plan, the graph returns here in three cases: a step fails, the model wants to see results before it
+    goes on, or facts show that something is missing.
     """
 
     def prep(self, shared: Job) -> Job:

@@ -427,7 +427,7 @@ class ModelSession:
                 row.seconds = job.seconds if row.background else seconds
             return made
 
-        def replan() -> Awaitable[Job | None]:  # each try needs new rows: the store owns those of a try that failed
+        def replan() -> Awaitable[Job | None]:  # each try needs new rows: the store owns the rows of a failed try
             again = check_row(job, check) if check else None
             return self._store.replan(job.id, ask.purpose, rows(), again, outputs, reading.notes)
 

@@ -40,8 +40,8 @@ class BaseStep(Model, ABC):
     #: Further words that models use for the kind.
     ALIASES: ClassVar[tuple[str, ...]] = ()
 
-    #: The suffixes of files in its language, the program that runs such a file, and suffixes of files that may hold
-    #: the language among other text.
+    #: The suffixes of files in the kind's language, and the program that runs such a file. ``MIXED_SUFFIXES`` are for
+    #: files that may hold the language among other text.
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     PROGRAM: ClassVar[str] = ""
     MIXED_SUFFIXES: ClassVar[tuple[str, ...]] = ()
