@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and the markers of those that need the Docker engine or start an orchestrator.
+"""Fixtures of all tests, and the markers of tests that need the Docker engine or start an orchestrator.
 
 A test that needs the engine requests the fixture ``engine``, directly or through another fixture such as ``system``. It
 then has the marker ``docker``. All other tests find no engine: their docker command fails, and their DOCKER_HOST leads
@@ -61,19 +61,19 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """The Docker engine. If it does not answer, each test that needs it says so."""
+    """Require the Docker engine. If it does not answer, each test that needs it fails with an error that says so."""
     docker("version")
 
 
 @pytest.fixture(scope="session")
 def no_engine() -> str:
-    """The DOCKER_HOST of a system without an engine."""
+    """Return the DOCKER_HOST of a system without an engine."""
     return NO_ENGINE
 
 
 @pytest.fixture(scope="session")
 def system(engine: None) -> Iterator[System]:
-    """A system for all tests that do not change it."""
+    """Yield a system for all tests that do not change it."""
     shared = System()
     try:
         yield shared.start()
@@ -83,7 +83,7 @@ def system(engine: None) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def parked(no_engine: str) -> Iterator[System]:
-    """A system without an engine: it stores jobs, and starts none."""
+    """Yield a system without an engine. It stores jobs and starts none."""
     one = System(DOCKER_HOST=no_engine)
     try:
         yield one.start()
@@ -93,7 +93,7 @@ def parked(no_engine: str) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def watched(engine: None) -> Iterator[System]:
-    """A system with the live gateway, and room for jobs that wait to be looked at."""
+    """Yield a system with the live gateway, and with room for several jobs that wait for a viewer."""
     one = System(MAX_CONCURRENT_JOBS="5")
     try:
         yield one.start().with_gateway()
@@ -103,7 +103,7 @@ def watched(engine: None) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, for a module: while it is there, no other event loop can run on this thread."""
+    """Yield Debian's Chromium for a module. While it runs, this thread can run no other event loop."""
     from playwright.sync_api import sync_playwright
 
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
@@ -119,7 +119,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def no_job_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that failed in the middle does not hold up those after it."""
+    """Cancel the jobs that a failed test left in a shared system, so that later tests do not wait for them."""
     yield
     for name in {"system", "watched"} & set(request.fixturenames):
         shared: System = request.getfixturevalue(name)
@@ -148,21 +148,21 @@ def maker(**always: str) -> Iterator[Callable[..., System]]:
 
 @pytest.fixture
 def make_system(engine: None) -> Iterator[Callable[..., System]]:
-    """Systems of a test's own, with settings of its own."""
+    """Yield a function that makes a system for one test, with the given settings."""
     with maker() as make:
         yield make
 
 
 @pytest.fixture
 def make_parked(no_engine: str) -> Iterator[Callable[..., System]]:
-    """The same without an engine."""
+    """Yield a function like ``make_system``, for systems without an engine."""
     with maker(DOCKER_HOST=no_engine) as make:
         yield make
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MiB, beside what the record holds back."""
+    """Yield a disk with 64 MiB, plus the space that the record reserves."""
     size = (64 << 20) + SPARE_BYTES
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)], check=True)
     try:

@@ -1,6 +1,6 @@
 """Describes data for a model in a sentence: the columns of a table, or the words of a log's lines.
 
-Without it, models guess from the first rows. They then miss a log's rare level, or a table's empty cells.
+Without this sentence, models guess from the first rows. They then miss a log's rare level, or a table's empty cells.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 #: Column delimiters.
 DELIMITERS = ",;\t|"
 
-#: Minimum rows for a statement, maximum different values in a list, and characters of one.
+#: Minimum rows for a statement, maximum different values in a list, and maximum characters of a value.
 ROWS, VALUES, WIDE = 8, 8, 40
 
 #: Words examined at the start of a line, and maximum columns described.
@@ -19,10 +19,9 @@ WORDS, COLUMNS = 6, 60
 
 
 def table(head: str, size: int) -> str:
-    """Describe the columns of a table by its first row and by common properties of the cells. Empty if it is not a
-    table.
+    """Describe the columns of a table by its first row and by common properties of the cells.
 
-    ``head`` is the beginning of the file, ``size`` the bytes of all of it.
+    Returns an empty text if the file is not a table. ``head`` is the beginning of the file, ``size`` its size in bytes.
     """
     whole = size <= len(head.encode()) + 3
     lines = [line for line in head.splitlines() if line.strip()]
@@ -61,7 +60,7 @@ def _column(name: str, cells: Sequence[str]) -> str:
 
 
 def lines(head: str) -> str:
-    """Describe a log by the words at the same place in each line. Empty if there is nothing notable."""
+    """Describe a log by the words at the same place in each line. Returns an empty text if nothing is notable."""
     whole = head.splitlines() if head.endswith("\n") else head.splitlines()[:-1]
     split = [line.split() for line in whole if line.strip()]
     if len(split) < 3 * ROWS or sum(len(words) > 1 for words in split) < 0.9 * len(split):
@@ -83,7 +82,7 @@ def _is_number(text: str) -> bool:
 
 
 def _few(values: Iterable[str]) -> str:
-    """List the different values if they are few and repeat often."""
+    """List the different values if they are few and repeat often. Otherwise return an empty text."""
     values = list(values)
     kinds = list(dict.fromkeys(values))
     if not 1 < len(kinds) <= min(VALUES, len(values) // 3) or max(map(len, kinds)) > WIDE:

@@ -1,8 +1,8 @@
-"""Tries the examples of a prompt, and uploaded tests: a child process with the identity of the job's user.
+"""Tries the examples of a prompt, and uploaded tests, in a child process with the identity of the job's user.
 
     python -I try_examples.py
 
-It runs in the users' environment, and cannot import the agent's package. It runs the job's code, as a step would.
+The child runs in the users' environment, and cannot import the agent's package. It runs the job's code, as a step does.
 
 stdin:  JSON: {"root": folder, "seconds": number, "tests": [path], "examples": [{"call": expression or ``assert``,
         "result": its value or the name of an error, "names": [function that it calls]}]}
@@ -26,16 +26,16 @@ import time
 import types
 from typing import Any
 
-#: Maximum files examined, and bytes of one.
+#: Maximum number of files examined, and maximum bytes of a file.
 FILES, SOURCE_BYTES = 50, 1 << 20
 
-#: Seconds for one example, and for one test file.
+#: Maximum seconds for an example, and for a test file.
 EXAMPLE_SECONDS, TEST_SECONDS = 3.0, 20.0
 
-#: Bytes of memory for the process that tries a file; characters of a reported value.
+#: Maximum bytes of memory for the process that tries a file, and maximum characters of a reported value.
 MEMORY, SHOWN = 1 << 30, 200
 
-#: Module statements with an effect, such as a call of ``main()``. They are skipped, because the job has run them.
+#: Module statements with an effect, such as a call of ``main()``. ``load`` skips them, because the job has run them.
 DOING = (ast.Expr, ast.For, ast.While, ast.With, ast.If, ast.Assert, ast.Delete, ast.Raise)
 
 
@@ -97,12 +97,12 @@ def tried(path: str, examples: list[tuple[int, dict[str, Any]]], seconds: float)
         done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=seconds)
         told = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return []  # it exited or took too long, so there is no verdict
+        return []  # no verdict: the process exited or took too long
     return [{"path": path, **one} for one in told]
 
 
 def try_file() -> None:
-    """Try examples on one file. Verdicts go to standard output; the code's own output is dropped."""
+    """Try examples on one file. Write the verdicts to standard output, and drop the code's own output."""
     request = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
@@ -183,7 +183,7 @@ def attempt_assert(source: str, names: dict[str, Any]) -> str:
 
 
 def same(value: Any, expected: Any) -> bool:
-    """Return whether two values are equal. Floats may differ by rounding."""
+    """Tell whether two values are equal. Floats may differ by rounding."""
     if isinstance(value, float) or isinstance(expected, float):
         with contextlib.suppress(TypeError, ValueError):
             return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-9)
@@ -231,7 +231,7 @@ TROUBLE = re.compile(r"^(E  .*|FAILED .*|ERROR .*|\w*Error: .*|AssertionError.*|
 
 
 def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
-    """Run a test file. A failure's output is part of the verdict."""
+    """Run a test file. The verdict quotes the error lines of a failure."""
     if not os.path.isfile(path):
         return []
     if path.endswith(".py"):
@@ -260,7 +260,7 @@ def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
         return []
     if done.returncode == 0:
         return [{"path": path, "ok": True, "example": -1, "detail": "passes."}]
-    if path.endswith(".py") and done.returncode == 5:  # it contains no test
+    if path.endswith(".py") and done.returncode == 5:  # pytest found no test
         return []
     told = "; ".join(match[0].strip() for match in TROUBLE.finditer(f"{done.stdout}\n{done.stderr}"))
     return [

@@ -28,8 +28,8 @@ class Analyze(Node):
     """Makes and repairs the plan.
 
     First it starts the clock and unpacks the uploads into the workspace. The plan comes from the order or the model.
-    The graph returns here for a model's plan if a step fails, if the model wants to see results before it goes on, or
-    if facts show that something is missing.
+    With a model's plan, the graph returns here in three cases: a step fails, the model wants to see results before it
+    goes on, or facts show that something is missing.
     """
 
     def prep(self, shared: Job) -> Job:
@@ -65,7 +65,7 @@ class Analyze(Node):
 def _parsing(job: Job, answer: messages.Answered) -> messages.Answered:
     """Ask the model again until its sources parse. This counts as neither a step nor a repair.
 
-    After some tries the plan is used anyway; its step then fails and is repaired.
+    After ``SYNTAX_TRIES`` the plan runs anyway. Its step then fails, and the model repairs it.
     """
     for _ in range(SYNTAX_TRIES):
         if answer.state != "planned" or job.processes.stopped:

@@ -1,4 +1,4 @@
-"""The kinds of steps. A kind is one node here and one class in ``orchestrator/planning/kinds/``."""
+"""The kinds of steps. Each kind is a node here and a class in ``orchestrator/planning/kinds/``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ KINDS: dict[messages.StepKind, type[StepNode]] = {
 
 
 def cell(step: messages.PlannedStep) -> str:
-    """Return a step, or the check, as a cell of the live notebook that does the same."""
+    """Return the live notebook's cell that does the same as a step or as the check."""
     return KINDS[step.kind]().cell(step)
 
 
 def written(steps: Sequence[messages.PlannedStep]) -> set[str]:
-    """Return the paths of the files that steps write, beside what they run."""
+    """Return the paths of the files that file steps write."""
     return {step.path for step in steps if KINDS[step.kind].writes}
 
 

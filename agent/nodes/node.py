@@ -11,7 +11,10 @@ RUN = 'cat > "$1" || exit 126; node "$1"; code=$?; rm -f -- "$1"; exit "$code"'
 
 
 class NodeStep(StepNode):
-    """A script of the workspace while it runs: Node.js looks for packages, files and the type of a module beside it."""
+    """A script that is a file in the workspace while it runs.
+
+    Node.js then finds packages, files and the type of a module beside it.
+    """
 
     language = ".js"
 

@@ -53,7 +53,7 @@ class Package(Node):
 
     def exec(self, prep_res: Job) -> None:
         retry = prep_res.link.retrying()
-        while True:  # an upload cannot be resumed, so a broken one starts over
+        while True:  # an upload cannot be resumed, so a broken upload starts over
             try:
                 prep_res.link.upload("/artifact", _zip(prep_res))
                 return

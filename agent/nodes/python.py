@@ -1,5 +1,6 @@
-"""Python steps: cells of one notebook, run by one kernel. If the difference is invisible, a step runs as its own
-process.
+"""Python steps: cells of one notebook, run by one kernel.
+
+A step runs as its own process instead if that makes no visible difference.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class PythonStep(StepNode):
 
 
 def is_script(job: Job, step: messages.PlannedStep) -> bool:
-    """Return whether a step can be its own process, which starts faster, without a visible difference.
+    """Tell whether a step can be its own process, which starts faster, without a visible difference.
 
     No other step shares its variables, and the job ends with it, so no viewer can inspect them. It shows nothing: it
     imports only the standard library and does not end with a value.
@@ -133,7 +134,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
     if ended is None:
         job.lose_kernel()
         if gone and not fresh and not used.begun and not job.processes.stopped:
-            return run_cell(job, step)  # it ended just before, and the step has not run
+            return run_cell(job, step)  # the old kernel ended before the step began
     elif job.kernel is used:
         job.processes.hush(used.process)
     if ended and ended.error and ended.error[0] != "SystemExit":
@@ -158,7 +159,7 @@ def leave_kernel(job: Job) -> None:
 
 
 def viewed(job: Job, cell: kernel.Viewed) -> None:
-    """Record a cell that a viewer ran as the viewer's. Beyond the limit, cells are dropped."""
+    """Record a viewer's cell. Drop its results or the whole cell if the job's limit is reached."""
     size = sum(len(part) for data in cell.results for part in data.values())
     if size > job.results.left:
         said = f"[… results of {size:,} characters are left out: a job has {messages.RESULTS_JOB:,} together …]"
@@ -171,14 +172,14 @@ def viewed(job: Job, cell: kernel.Viewed) -> None:
 
 
 class Shown:
-    """Results of a step so far, beside its printed output."""
+    """The results of a step so far, beside its printed output."""
 
     def __init__(self, job: Job, number: int, output: StepOutput) -> None:
         self._job, self._number, self._output = job, number, output
         self._count = 0
 
     def show(self, result: kernel.CellResult) -> None:
-        """Pass a result on, in order with the printed output. Results beyond the limits are replaced by a note."""
+        """Pass a result on, in order with the printed output. A note replaces results beyond the limits."""
         self._count += 1
         if self._count > messages.RESULTS_STEP:
             if self._count == messages.RESULTS_STEP + 1:

@@ -1,4 +1,4 @@
-"""The base of all kinds of steps: each runs one command as the job's user and records how it ended."""
+"""The base of all kinds of steps: a step runs one command as the job's user and records how the command ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StepOutcome:
 
 
 def run(job: Job, number: int, name: str, command: list[str], text: str, seconds: float, source: str) -> StepOutcome:
-    """Run a command to its end with a text as input, and pass its output on. Processes that it leaves are killed."""
+    """Run a command to its end with a text as input, and pass its output on. Kill the processes that it leaves."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
     deadline, whose = time_limit(job, number, seconds)
     try:
@@ -85,7 +85,10 @@ def time_limit(job: Job, number: int, seconds: float) -> tuple[float, str]:
 
 
 def too_slow(name: str, limit: str, output: StepOutput) -> StepOutcome:
-    """Return whether a model's step reached its own limit while the job has time left. This can be repaired."""
+    """Return the outcome of a model's step that reached its own limit while the job has time left.
+
+    The model can repair it.
+    """
     detail = _with_last_lines(f"{name} was ended at {limit}", output)
     return StepOutcome("failed", None, f"{detail}\n{SERVER_HINT}", output.size, "step_failed")
 
@@ -106,7 +109,7 @@ def not_started(step: messages.PlannedStep, error: Exception) -> StepOutcome:
 
 
 def end_background(job: Job) -> None:
-    """Record the ends of background steps. All processes of the job are dead by now."""
+    """Record the ends of background steps. All processes of the job are already dead."""
     for running in job.background:
         process = running.process
         process.wait()
@@ -171,10 +174,10 @@ def _with_last_lines(sentence: str, output: StepOutput) -> str:
 class StepNode(Node):
     """Runs the first of the remaining steps. Each kind of step is a subclass, with a row in ``nodes/kinds.py``."""
 
-    #: Whether it only writes the file at the step's path.
+    #: Whether the step only writes the file at its path.
     writes = False
 
-    #: The language that its source is checked in before a plan runs, see ``language_of``.
+    #: The language of the source for the check before a plan runs, see ``language_of``.
     language = ""
 
     def prep(self, shared: Job) -> tuple[Job, messages.PlannedStep]:
@@ -203,11 +206,11 @@ class StepNode(Node):
         raise NotImplementedError
 
     def cell(self, step: messages.PlannedStep) -> str:
-        """Return a step as a cell of the live notebook that does the same."""
+        """Return the live notebook's cell that does the same as a step."""
         raise NotImplementedError
 
     def language_of(self, step: messages.PlannedStep) -> str:
-        """Return a word of ``children/check_sources.py``: shell, cell, or the suffix of a file."""
+        """Return the source's language for ``children/check_sources.py``: shell, cell, or the suffix of a file."""
         return self.language
 
 

@@ -1,4 +1,4 @@
-"""The fields that requests, steps and templates are made of. Every text is bounded."""
+"""The fields of requests, steps and templates. Every text has a maximum length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _inside_workspace(value: str) -> str:
     return str(path)
 
 
-#: The same rules for the OpenAPI document.
+#: The rules above, for the OpenAPI document.
 TEXT: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
 ONE_LINE: dict[str, Any] = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
 
@@ -66,6 +66,6 @@ LabelValue = Annotated[str, Field(max_length=255, json_schema_extra=ONE_LINE), A
 
 
 class Model(BaseModel):
-    """Base of all that a caller sends: an unknown field, or one of another type, is an error that names it."""
+    """The base of all requests: an unknown field or a wrong type is an error that names the field."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

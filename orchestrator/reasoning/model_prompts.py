@@ -1,4 +1,4 @@
-"""What a model is told: the texts of ``prompts/``, filled in from the record and from what the agent sees."""
+"""The model's prompts: the texts of ``prompts/``, filled in from the record and from the agent's findings."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from protocol import messages
 
 FOLDER = Path(__file__).parent / "prompts"
 
-#: Characters of each part; of what is longer, the middle is left out, with a marker.
+#: Maximum characters of each part. A longer part loses its middle, and a marker says so.
 PROMPT, PRINTED, WORKSPACE, DETAIL, OLDER, LAST_PRINTED = 40_000, 6_000, 40_000, 4_000, 1_500, 600
 
-#: A model is shown the files again if something printed this.
+#: Output after which the prompt lists the files again.
 NOT_THERE = re.compile(r"No such file|not found|does not exist|cannot (open|stat)", re.IGNORECASE)
 
-#: What a model is told of a job's network.
+#: How the prompt describes a job's network.
 NETWORKS = {
     "none": "no network: nothing can be installed",
     "internet": "internet access; pip and npm can install more",
 }
 
-#: The line of what is printed that stands for what is no data.
+#: The line above and below a block of data. ``cut`` removes it from the data.
 BLOCK = "~~~~~~~~"
 
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
@@ -58,7 +58,7 @@ PROMPTS = {path.stem: _load(path.stem) for path in sorted(FOLDER.glob("*.md"))}
 
 
 def system(job: Job, settings: Settings, loop: bool) -> str:
-    """The text that every conversation begins with; what differs from job to job stands at its end."""
+    """Return the text that begins every conversation. The parts that differ from job to job are at its end."""
     names = ", ".join(job.secrets)
     secrets = (
         f"\nThe person gave these secrets as environment variables of every command: {names}. You are not shown their "
@@ -80,7 +80,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
 
 
 def printed_of(steps: Sequence[Step], purpose: messages.Purpose, events: Iterable[Printed]) -> dict[int, str]:
-    """What the steps that a question tells of have printed, by their numbers."""
+    """Return the output of the steps that a question is about, by their numbers."""
     failed = last_failed(steps)
     match purpose:
         case "plan" | "syntax":
@@ -98,9 +98,9 @@ def printed_of(steps: Sequence[Step], purpose: messages.Purpose, events: Iterabl
 
 
 def question(job: Job, steps: Sequence[Step], outputs: Mapping[int, str], ask: messages.Ask, loop: bool) -> str:
-    """The next turn of the conversation, for a purpose. ``loop``: the model may work in parts.
+    """Return the next turn of the conversation for the purpose of ``ask``.
 
-    ``outputs`` is what ``printed_of`` gives.
+    ``outputs`` comes from ``printed_of``. With ``loop``, the model may work in parts.
     """
     workspace = _workspace(ask.workspace, ask.purpose == "plan")
     name: str = ask.purpose
@@ -141,7 +141,7 @@ def question(job: Job, steps: Sequence[Step], outputs: Mapping[int, str], ask: m
 
 
 def again(plan: str, steps: Sequence[Step], outputs: Mapping[int, str], ask: messages.Ask) -> str:
-    """The request anew, for a model that plans, when a repair has failed too. ``plan`` is the first turn."""
+    """Return the request again with the failure, for a model that only plans. ``plan`` is the first turn."""
     trouble, failed = _wrong(ask), last_failed(steps)
     if ask.purpose == "repair" and failed is not None:
         text = outputs.get(failed.number, "")
@@ -154,30 +154,30 @@ def _wrong(ask: messages.Ask) -> str:
 
 
 def unusable(why: str) -> str:
-    """The turn after an answer that no plan can be made of."""
+    """Return the turn after an answer that cannot become a plan."""
     return PROMPTS["unusable"].substitute(why=why.rstrip("."))
 
 
 def repeated(what: str) -> str:
-    """The turn after an answer that does the same again."""
+    """Return the turn after an answer that does the same again."""
     return PROMPTS["repeated"].substitute(what=what)
 
 
 def cut_off(why: str) -> str:
-    """The turn after an answer that was cut, or that repeated itself."""
+    """Return the turn after an answer that was cut off at its limit or because it repeated itself."""
     return PROMPTS["cut"].substitute(why=why)
 
 
 def last_failed(steps: Sequence[Step]) -> Step | None:
-    """The step that a repair is about: the check where it failed last, else the last step that failed."""
+    """Return the step that a repair is about: the step, or the check, that failed last."""
     failed = [step for step in steps if step.status == "failed"]
     return max(failed, key=lambda step: step.ended_at or 0.0, default=None)
 
 
 def cut(text: str, most: int) -> str:
-    """A text without its middle where it is too long, with a marker that says how much is left out.
+    """Cut the middle out of a text that is too long. A marker says how much is left out.
 
-    Nothing in it can end the block that it stands in.
+    The result cannot end the block that contains it.
     """
     text = text.replace(BLOCK, "~ ~ ~ ~ ")
     if len(text) <= most:
@@ -187,7 +187,7 @@ def cut(text: str, most: int) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Parts that are empty leave no gap."""
+    """Remove the gaps that empty parts leave."""
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
@@ -197,13 +197,13 @@ def _block(title: str, text: str) -> str:
 
 def _workspace(text: str, first: bool) -> str:
     text = cut(text, WORKSPACE)
-    if "\n" not in text.strip():  # empty, or a sentence why it could not be looked at
+    if "\n" not in text.strip():  # empty, or the agent's reason why it could not list the files
         return "\nNo file came with this request: /workspace is empty." if first else f"\n{text}"
     return _block(THERE if first else "What is in /workspace now:", text)
 
 
 def _given(job: Job) -> str:
-    """What the person has said beside the prompt, and what may be missing."""
+    """Return the requirements beside the prompt, and the files that may be missing."""
     lines = []
     if "outputs" in job.given:
         lines.append(f"These files must be there at the end: {', '.join(job.outputs)}")
@@ -215,13 +215,13 @@ def _given(job: Job) -> str:
 
 
 def only_programs(job: Job) -> bool:
-    """Whether a prompt asks for programs alone: nothing is to be run for it."""
+    """Tell whether a prompt asks only for programs. Then the model needs to run nothing."""
     names = names_of(job)
     plain = not job.uploads and not job.secrets and not about_a_screen(job.prompt)
     return bool(names) and plain and all(_is_written(name) for name in names)
 
 
-#: The language that a fence names, by the suffix of its file.
+#: The language in a fence, by the suffix of its file.
 FENCES = {suffix: kind.LANGUAGE for kind in KINDS.values() for suffix in kind.SUFFIXES}
 
 
@@ -235,7 +235,7 @@ def _is_written(name: str) -> bool:
 
 
 def _form(job: Job) -> str:
-    """The form of the answer and what it must make, for a model that gives the whole work at once."""
+    """Return the form and the contents of the answer, for a model that delivers the whole work at once."""
     names, uploads = names_of(job), [upload["name"] for upload in job.uploads]
     written = [name for name in names if _is_written(name)] or mended_by(job)
     if written:
@@ -263,7 +263,7 @@ def _problems(steps: Sequence[Step], problems: Sequence[messages.SourceProblem])
 
 
 def _name(step: Step) -> str:
-    """A step as the model knows it."""
+    """Return the name of a step for the model."""
     if step.number == messages.CHECK:
         return f"the command `{cut(step.source.strip(), 500)}`"
     kind = kind_of(step)
@@ -276,7 +276,7 @@ def _name(step: Step) -> str:
 
 
 def _failed(step: Step, printed: str, steps: Sequence[Step]) -> str:
-    """How a step failed, with what is known of that."""
+    """Describe how a step failed, with the hints of the agent and of ``error_hints``."""
     name = _name(step)
     code = f" with exit code {step.exit_code}" if step.exit_code is not None else ""
     sentence = step.detail.split("\n")[0].split(". It last printed")[0]
@@ -287,18 +287,18 @@ def _failed(step: Step, printed: str, steps: Sequence[Step]) -> str:
     return "\n".join([text, *known, *hints(printed, steps)])
 
 
-#: What stands before the files that came with a prompt. A model that is not told so copies them into its answer.
+#: The title above the files that came with a prompt. Without it, a model copies them into its answer.
 THERE = "These files are in /workspace already. Read them with code; write one again only to change it."
 
-#: The suffixes of files that a model writes itself; all others are made by a program.
+#: The suffixes of files that a model writes itself. A program makes all other files.
 WRITTEN = ("py", "js", "mjs", "cjs", "ts", "sh", "bash", "html", "css", "md", "c", "cpp", "java", "go", "rs", "sql")
 
-#: What is said of files that the prompt wants to be read and that are not there: small models invent them.
+#: The note about missing files that the prompt wants the model to read. Without it, small models invent them.
 MISSING = (
     "Not there, and only the person has it: {names}. If the work needs it, answer `Needs: {names}` and nothing else."
 )
 
-#: How the hints begin that the agent adds to what failed.
+#: The beginnings of the hints that the agent adds to a failure.
 HINTS = (
     "The job has no network",
     "A step's source is not in",
@@ -327,7 +327,7 @@ def _check(job: Job, steps: Sequence[Step]) -> str:
 
 
 def _outputs(job: Job, missing: Sequence[str]) -> str:
-    """The declared outputs, and whether they are there."""
+    """List the declared outputs, and tell whether they exist."""
     lines = [f"- {pattern}: {'nothing matches it' if pattern in missing else 'there'}" for pattern in job.outputs]
     return "\nThe declared outputs:\n" + "\n".join(lines) + "\n" if lines else ""
 
@@ -337,7 +337,7 @@ def _all_printed(outputs: Mapping[int, str], most: int) -> str:
 
 
 def wanted(job: Job) -> dict[str, Any]:
-    """What the prompt says of the result, as the fields of ``messages.Order`` that the agent checks."""
+    """Return the prompt's requirements for the result, as the fields of ``messages.Order`` that the agent checks."""
     uploads = [upload["name"] for upload in job.uploads]
     return {
         "named": names_of(job),
@@ -349,10 +349,10 @@ def wanted(job: Job) -> dict[str, Any]:
 
 
 def mended_by(job: Job) -> list[str]:
-    """The uploads that the prompt wants to be changed."""
+    """Return the uploads that the prompt wants changed."""
     return mended_files(job.prompt, [upload["name"] for upload in job.uploads])
 
 
 def names_of(job: Job) -> list[str]:
-    """The files that the prompt names, beside those that came with it."""
+    """Return the files that the prompt names, without its uploads."""
     return named_files(job.prompt, [upload["name"] for upload in job.uploads])

@@ -1,7 +1,7 @@
-"""The model's part of a job: each question is put once, within the job's budget, and its answer becomes the plan.
+"""The model's part of a job: the session asks each question once, within the job's budget; the answer becomes the plan.
 
-The agent asks over the link. What is asked is made here from the record, and what is answered is checked here before
-any of it runs; the keys stay on this side.
+The agent asks over the link. The orchestrator makes the question from the record, and checks the answer before any of
+it runs. The API keys never leave the orchestrator.
 """
 
 from __future__ import annotations
@@ -59,31 +59,31 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: Seconds that an agent's question is held, and after which it is told what the model has written.
+#: Seconds for which a poll of the agent is held, and after which it gets the text that the model has written.
 HOLD_SECONDS, TELL_SECONDS = 25.0, 0.5
 
-#: Seconds between two tries to store what finds no room on the disk.
+#: Seconds between two tries to store an answer while the disk is full.
 ROOM_SECONDS = 1.0
 
-#: What is said while a question waits for its turn.
+#: The event's text while a question waits for its turn.
 TURN = "Other jobs are asking the model: the question waits for its turn (LLM_CONCURRENCY)."
 
-#: Bytes of an upload by which a copy of it is known.
+#: Bytes at the beginning of an upload that identify a copy of it.
 HEAD = 4_096
 
-#: Characters of a summary.
+#: Maximum characters of a summary.
 SUMMARY = 4_000
 
-#: Answers that are asked for until one can be used; temperatures of the answers after one that did the same again.
+#: Maximum number of unusable answers to a question; the temperatures of the calls after an answer that repeats itself.
 TRIES, HOTTER = 2, (0.5, 0.9)
 
-#: Tokens of the context: of a server of one's own, of others.
+#: Tokens of the context by default: of a server of one's own, and of a hosted model.
 CONTEXT_OWN, CONTEXT_HOSTED = 16_000, 128_000
 
-#: Tokens that are kept free for an answer, at most half of the context.
+#: Tokens of the context that are reserved for an answer, at most half of the context.
 ANSWER_TOKENS = 4_000
 
-#: Why a job fails that has no answer that can be used; None: as it failed before.
+#: The reason of a job that fails because no answer is usable. None keeps the reason of the failure before.
 WITHOUT: dict[messages.Purpose, messages.Reason | None] = {
     "plan": "plan_failed",
     "syntax": None,
@@ -95,24 +95,24 @@ WITHOUT: dict[messages.Purpose, messages.Reason | None] = {
 
 
 class Repeated(Exception):
-    """The answer would do the same again; what it repeats."""
+    """The answer would do the same again. The message names the repetition."""
 
 
 @dataclass
 class Asked:
-    """A question that is being answered: what the model has written, and how long it has waited for its turn."""
+    """A question in progress: the text so far, and the time that the question has waited for its turn."""
 
     number: int
     purpose: messages.Purpose
     task: asyncio.Task[messages.Answered] | None = None
     writing: Writing | None = None
-    call: Call | None = None  # while it is under way
+    call: Call | None = None  # only during the call
     queued: float = 0.0
     queued_since: float | None = None
 
     @property
     def waited(self) -> float:
-        """Seconds in the queue so far."""
+        """The seconds in the queue so far."""
         now = 0.0 if self.queued_since is None else time.monotonic() - self.queued_since
         return self.queued + now
 
@@ -134,20 +134,20 @@ class ModelSession:
         self._hiding, self._models, self._upload = hiding, models, upload
         self._asked: dict[str, Asked] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a job asks one question at a time
-        self._shown: dict[str, int] = {}  # characters that a job may still show
-        self._over: set[str] = set()  # jobs that ask no more
+        self._shown: dict[str, int] = {}  # characters of the model's text that a job may still record
+        self._over: set[str] = set()  # jobs that take no more questions
 
     async def take_up(self) -> None:
-        """Note the calls that were under way when the orchestrator ended; the agents ask again."""
+        """Record the calls that were in progress when the orchestrator last ended. The agents ask again."""
         for event in await self._store.never_answered():
             call = Call(**event.data, begun=event.at, error="The orchestrator ended before the answer was there.")
             await self._store.called(event.job_id, call.event(), call.calls, call.tokens, 0.0)
 
     async def answer(self, job: Job, ask: messages.Ask) -> messages.Answered | None:
-        """Begin to answer a question. None where the job has ended meanwhile.
+        """Begin to answer a question. Returns None if the job has ended meanwhile.
 
-        The same number is the same question: it is put to the model once, whatever the link does. A larger one takes
-        its place; raises Conflict for a smaller one.
+        The number identifies the question, so the model gets it once, however often the link repeats it. A larger
+        number replaces the question before. A smaller number raises Conflict.
         """
         now = await self._store.job(job.id)
         if now is None or now.status != "running" or now.settled_at or job.id in self._over:
@@ -157,13 +157,16 @@ class ModelSession:
         return await self.hear(job, messages.Hear(ask.number, 0, ask.left))
 
     async def hear(self, job: Job, question: messages.Hear) -> messages.Answered | None:
-        """How a question is doing: its answer, or after a while what the model has written since ``heard``."""
+        """Return the answer, or after a while the text that the model has written since ``heard``.
+
+        Returns None if the job has ended.
+        """
         begun = time.monotonic()
         tell, end = begun + TELL_SECONDS, begun + min(HOLD_SECONDS, max(TELL_SECONDS, question.left))
         last = messages.Answered("waiting")
 
         async def told() -> tuple[messages.Answered | None] | None:
-            """What is to be told now, if anything; in a tuple, because None says that the job has ended."""
+            """Return what to send now, in a tuple, or None to keep waiting. ``(None,)`` says that the job has ended."""
             nonlocal last
             now = await self._store.job(job.id)
             if now is None or now.status != "running" or now.settled_at:
@@ -189,7 +192,7 @@ class ModelSession:
         return found[0] if found else last
 
     async def end(self, job_id: str) -> None:
-        """Break off what a job asks, and take no further question; the call is in the record when this returns."""
+        """Abort a job's question and refuse further ones. When this returns, the record has the call."""
         self._over.add(job_id)
         self._break_off(job_id)
         if job_id in self._turns:
@@ -197,14 +200,14 @@ class ModelSession:
                 pass
 
     def forget(self, job_id: str) -> None:
-        """Let go of a job that has ended."""
+        """Forget a job that has ended."""
         self._break_off(job_id)
         self._turns.pop(job_id, None)
         self._shown.pop(job_id, None)
         self._over.discard(job_id)
 
     def writing(self, job_id: str) -> Call | None:
-        """Return the call whose answer is being written, with its tokens so far, as far as they can be told."""
+        """Return the call whose answer the model is writing, with an estimate of its tokens so far."""
         asked = self._asked.get(job_id)
         if asked is None or asked.call is None or asked.writing is None:
             return None
@@ -216,7 +219,7 @@ class ModelSession:
             asked.task.cancel()
 
     def _begin(self, job: Job, ask: messages.Ask) -> None:
-        """Put the question, where the job has not put it yet."""
+        """Start the question, unless it is already in progress."""
         before = self._asked.get(job.id)
         if before is not None and before.number == ask.number:
             return
@@ -330,7 +333,7 @@ class ModelSession:
         raise Ended(WITHOUT[ask.purpose], f"{failed}{why}")
 
     def _head(self, job: Job, name: str) -> str:
-        """The beginning of an upload; empty if it is not there. Blocks."""
+        """Return the beginning of an upload, or an empty text if it does not exist. Blocks."""
         number = next((n for n, upload in enumerate(job.uploads, 1) if upload["name"] == name), None)
         try:
             return "" if number is None else _beginning(self._upload(job.id, number))
@@ -346,7 +349,7 @@ class ModelSession:
     async def _taken(
         self, job: Job, steps: list[Step], ask: messages.Ask, reading: Reading, last: bool
     ) -> messages.Answered:
-        """Make of an answer what it says; raises Unusable, Repeated, and Ended where there is no way on."""
+        """Carry out an answer. Raises Unusable, Repeated, and Ended if the job cannot go on."""
         if ask.purpose == "review":
             await self._reviewed(job, reading)
         if reading.needs and not reading.steps and ask.purpose in ("plan", "results"):
@@ -374,7 +377,7 @@ class ModelSession:
         return await self._planned(job, steps, ask, reading)
 
     async def _reviewed(self, job: Job, reading: Reading) -> None:
-        """Note what a review says; raises Ended where it rejects the work and nothing can be done about it."""
+        """Record a review. Raises Ended if it rejects the work and the work cannot be repaired."""
         accepts = reading.done is True and not reading.steps
         summary = cut(reading.thought, SUMMARY)
         if reading.done is None and not reading.steps:
@@ -387,7 +390,7 @@ class ModelSession:
             raise Ended("check_failed", f"The review found it wanting. {summary}")
 
     async def _not_reviewed(self, job: Job, steps: list[Step], ask: messages.Ask, why: str) -> messages.Answered:
-        """Do without a review where the user's own check or outputs passed; raises Ended where they did not."""
+        """Accept without a review if the user's own check or outputs passed. Raises Ended if they did not."""
         failed = any(step.status != "completed" for step in steps if step.number == messages.CHECK)
         required = [one for one in job.outputs if one in ask.missing] if "outputs" in job.given else []
         if not job.given or failed or required:
@@ -398,13 +401,13 @@ class ModelSession:
         return messages.Answered("accepted")
 
     async def _planned(self, job: Job, steps: list[Step], ask: messages.Ask, reading: Reading) -> messages.Answered:
-        """Make an answer the job's plan; raises Unusable, Repeated and Ended."""
+        """Make an answer the job's plan. Raises Unusable, Repeated and Ended."""
         used = await self._store.job(job.id)
-        if used is not None:  # an answer that ends the job is taken in any case: it is paid for
+        if used is not None:  # an answer that ends the job skips this check, because it is already paid for
             check_budget(used, before=False)
         planned = merged(ask.purpose, steps, reading.steps)
         done = sum(step.status == "completed" and step.number != messages.CHECK for step in steps)
-        if done + len(planned) > STEPS:  # all of them together are the plan that can be run again
+        if done + len(planned) > STEPS:  # a request that runs the job again has all of them
             raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
         if said := repeats(ask.purpose, steps, planned):
             raise Repeated(said)
@@ -424,7 +427,7 @@ class ModelSession:
                 row.seconds = job.seconds if row.background else seconds
             return made
 
-        def replan() -> Awaitable[Job | None]:  # with rows of its own: those that found no room belong to the store
+        def replan() -> Awaitable[Job | None]:  # each try needs new rows: the store owns the rows of a failed try
             again = check_row(job, check) if check else None
             return self._store.replan(job.id, ask.purpose, rows(), again, outputs, reading.notes)
 
@@ -438,9 +441,9 @@ class ModelSession:
     # ── for a talk ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def call(self, talk: _Talk, question: Question) -> Answer:
-        """Ask once, within the budget; every call is an event, whatever comes of it.
+        """Ask once, within the budget. Every call is recorded as an event, whether it succeeds or not.
 
-        Raises ModelError where there is no answer, and Ended where there can be none.
+        Raises ModelError if this call has no answer, and Ended if no call can have one.
         """
         job_id, asked = talk.job.id, talk.asked
         job = await self._store.job(job_id)
@@ -474,13 +477,13 @@ class ModelSession:
         except asyncio.CancelledError:
             call.usage += Usage(1)
             call.error = "The call was broken off before its answer was there."
-            with contextlib.suppress(RecordFull):  # nothing here can wait for room
+            with contextlib.suppress(RecordFull):  # a cancelled task cannot wait for room on the disk
                 await self._store.called(job_id, call.event(), call.calls, call.tokens, call.cost or 0.0)
             raise
         finally:
             writing.end()
             asked.call, self._shown[job_id] = None, writing.left
-            if asked.queued_since is not None:  # broken off while it waited
+            if asked.queued_since is not None:  # aborted while it waited
                 queue(False)
         await asyncio.gather(*told, return_exceptions=True)
         await self._record_thoughts(job_id, call.purpose, writing.rest(), [])
@@ -500,12 +503,15 @@ class ModelSession:
         await _kept(lambda: self._store.say(job_id, turns))
 
     def room(self, model: Model) -> int:
-        """Tokens for a conversation."""
+        """Return the tokens for a conversation."""
         whole = self._settings.llm_context or (CONTEXT_OWN if model.own else CONTEXT_HOSTED)
         return whole - min(ANSWER_TOKENS, whole // 2)
 
     def review(self, job: Job) -> messages.ReviewMode:
-        """When a job is reviewed, see REVIEW. ``auto`` skips it for a model that only plans: small ones accept all."""
+        """Return when the model reviews a job, see REVIEW.
+
+        ``auto`` skips the review for a model that only plans, because small models accept everything.
+        """
         mode = self._settings.review
         if mode == "auto" and job.planned_by == MODEL:
             with contextlib.suppress(SettingsError):
@@ -513,7 +519,7 @@ class ModelSession:
         return mode
 
     def loops(self, model: Model) -> bool:
-        """Whether a model may work in parts, see AGENT_LOOP."""
+        """Tell whether a model may work in parts, see AGENT_LOOP."""
         mode = self._settings.agent_loop
         return mode == "loop" or (mode == "auto" and not model.own)
 
@@ -528,10 +534,10 @@ class ModelSession:
     async def _record_thoughts(
         self, job_id: str, purpose: str, parts: Sequence[tuple[bool, str]], before: Sequence[asyncio.Task[None]]
     ) -> None:
-        """Put what the model writes into the job's events, in order."""
+        """Record the model's text as events of the job, in order."""
         await asyncio.gather(*before, return_exceptions=True)
         for reasoning, text in parts:
-            with contextlib.suppress(RecordFull):  # it is shown, and not needed
+            with contextlib.suppress(RecordFull):  # viewers read it, but the job does not need it
                 await self._store.thinks(job_id, {"purpose": purpose, "reasoning": reasoning, "text": text})
         if parts:
             self._notifier.ring(job_id)
@@ -548,7 +554,7 @@ class ModelSession:
         self._notifier.ring(job_id)
 
     async def _note_turn(self, job_id: str, waits: bool, before: Sequence[asyncio.Task[None]]) -> None:
-        """Note in the record that a question waits for its turn, or that it has it, in order."""
+        """Record, in order, that a question waits for its turn or has it."""
         await asyncio.gather(*before, return_exceptions=True)
         with contextlib.suppress(RecordFull):
             await (self._store.waits_for_turn(job_id, TURN) if waits else self._store.has_turn(job_id))
@@ -556,7 +562,7 @@ class ModelSession:
 
 
 class _Talk:
-    """The conversation of one job for the time of one question."""
+    """The conversation of one job during one question."""
 
     def __init__(
         self,
@@ -577,22 +583,22 @@ class _Talk:
         self.last = ""
 
     def add_question(self, text: str) -> None:
-        """Say something."""
+        """Add a turn to the conversation for the model to answer."""
         self._new.append(self._turn("user", self.hidden.text(text)))
 
     @property
     def first(self) -> str:
-        """The turn with the request."""
+        """The text of the turn with the request."""
         return self._turns[0].text if self._turns else ""
 
     def again(self, text: str) -> None:
-        """Put the request anew, without what was said since it was put first."""
+        """Repeat the request, and drop the turns that followed it."""
         self._new = []
         self._new.append(self._turn("user", self.hidden.text(text)))
         self._new[-1].purpose = AGAIN
 
     def instead(self, text: str) -> None:
-        """Forget the last answer, and say something beside the last question: a repetition is not paid for twice."""
+        """Drop the last answer and extend the last question, so that no later call pays for the repetition."""
         self._new.pop()
         told = self._new.pop() if self._new else self._turns.pop()
         told.text = f"{told.text.removesuffix(self._beside).rstrip()}\n\n{text}"
@@ -600,7 +606,7 @@ class _Talk:
         self._new.append(told)
 
     async def keep(self) -> None:
-        """Store what was said since the last time; a question without an answer is not part of the conversation."""
+        """Store the new turns. A question without an answer is not part of the conversation."""
         while self._new and self._new[-1].role == "user":
             self._new.pop()
         if self._new:
@@ -609,12 +615,12 @@ class _Talk:
             self._new = []
 
     async def ask(self, temperature: float | None) -> Answer:
-        """Ask, and add the answer to the conversation. Raises ModelError and Ended."""
+        """Ask the model, and add its answer to the conversation. Raises ModelError and Ended."""
         room = self._model_session.room(self.model)
         question = self._question(room, temperature)
         try:
             answer = await self._model_session.call(self, question)
-        except ModelRejected:  # mostly it is too long
+        except ModelRejected:  # usually because it is too long
             shorter = self._question(room // 2, temperature)
             if shorter == question:
                 raise
@@ -632,7 +638,7 @@ class _Talk:
 
 
 def _is_half(text: str) -> bool:
-    """Whether a cut answer ends within a block: then its last file is not whole."""
+    """Tell whether a cut answer ends within a block or has none. Then its last file is incomplete."""
     return text.count("\n```") % 2 == 1 or "```" not in text
 
 
@@ -642,14 +648,14 @@ def _beginning(path: Path) -> str:
 
 
 def _rejects(text: str) -> bool:
-    """Whether a review that cannot be used has found the work wanting all the same."""
+    """Tell whether an unusable review still rejects the work."""
     if re.search(r'"accept"\s*:\s*false', text):
         return True
     return "```" in text and not re.search(r"^\W*done\W*:\W*yes", text, re.IGNORECASE | re.MULTILINE)
 
 
 def _check_needs(job: Job, needs: str) -> None:
-    """Raise Unusable where the thing that is said to be missing is there."""
+    """Raise Unusable if the model asks for an upload or a secret that the job has."""
     for upload in job.uploads:
         if str(upload["name"]).lower() in needs.lower():
             raise Unusable(f"{upload['name']} is there, in /workspace: use it")
@@ -659,7 +665,7 @@ def _check_needs(job: Job, needs: str) -> None:
 
 
 async def _kept(store: Callable[[], Awaitable[T]]) -> T:
-    """Store what an answer gave; where the disk is full, the answer is kept until there is room: it is paid for."""
+    """Store a result of an answer. If the disk is full, wait for room, because the answer is already paid for."""
     full = False
     while True:
         try:

@@ -1,6 +1,6 @@
-"""What the ZIP says of the job, beside the files: the manifest, the report, and the log of all output.
+"""The job's documents in the ZIP: the manifest, the report, the log of all output, and the notebook.
 
-They are made here, from the record, for every ending alike; the agent only puts them into the ZIP.
+The orchestrator makes them from the record, in the same way for every ending. The agent only puts them into the ZIP.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from protocol import messages
 log = logging.getLogger(__name__)
 
 
-#: The words of the report for each way to end.
+#: How the report's title names each final state.
 ENDINGS = {"completed": "completed", "failed": "failed", "cancelled": "was cancelled"}
 
 
-#: Files with secrets in them that the report names.
+#: Maximum number of files with secrets that the report lists.
 FOUND = 20
 
 
 class Api(NamedTuple):
-    """Where this system's calls go, and with what."""
+    """The address of this system's API, and whether its calls need a key."""
 
     port: int
     needs_key: bool
@@ -44,19 +44,19 @@ class Api(NamedTuple):
 
 
 def iso(at: float | None) -> str | None:
-    """A time in ISO 8601, in UTC, with milliseconds."""
+    """Return a time in ISO 8601, in UTC, with milliseconds."""
     if at is None:
         return None
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def between(begin: float | None, end: float | None) -> float | None:
-    """Seconds from one time to another, if both are known."""
+    """Return the seconds from one time to another, or None if a time is unknown."""
     return round(max(0.0, end - begin), 3) if begin is not None and end is not None else None
 
 
 def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
-    """The body of a ``POST /schedule`` that runs the same again; without what a model has mended since."""
+    """Return the body of a ``POST /schedule`` that runs the same plan again, without steps that a model replaced."""
     kept = _kept(steps, thoughts)
     found: dict[str, Any] = {}
     if planned := [_planned(step) for step in kept if step.number != messages.CHECK]:
@@ -64,7 +64,7 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
     if job.prompt:
         found["prompt"] = job.prompt
     if job.wanted_model and not planned:
-        found["model"] = job.wanted_model  # what has steps needs none
+        found["model"] = job.wanted_model  # a request with steps needs no model
     if job.outputs:
         found["outputs"] = job.outputs
     if job.check_command:
@@ -74,18 +74,18 @@ def plan(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str
     if job.keep_days:
         found["keep_days"] = job.keep_days
     if job.secrets:
-        found["secrets"] = dict.fromkeys(job.secrets, "")  # whoever runs it again fills them in
+        found["secrets"] = dict.fromkeys(job.secrets, "")  # the client fills in the values
     return {**found, "network": job.network, "limits": limits(job)}
 
 
 def _kept(steps: Sequence[Step], thoughts: Sequence[Event]) -> list[Step]:
-    """The steps of the last plan, and what of those before it was done."""
+    """Return the steps of the last plan, and the completed steps before them."""
     last = first_of_last_plan(thoughts)
     return [step for step in steps if step.number >= last or step.status == "completed"]
 
 
 def first_of_last_plan(thoughts: Sequence[Event]) -> int:
-    """The number of its first step: those before it are of plans that it has taken the place of."""
+    """Return the number of the last plan's first step. Earlier steps belong to plans that it replaced."""
     plans = [event.data["steps"] for event in thoughts if event.kind == "planned"]
     first: int = plans[-1][0]["number"] if plans else 1
     return first
@@ -105,12 +105,12 @@ def limits(job: Job) -> dict[str, Any]:
 
 
 def usage(job: Job) -> dict[str, Any]:
-    """What a job has used of the model; ``cost`` in US$, where the price is known."""
+    """Return a job's use of the model. ``cost`` is in US$, if the price is known."""
     return {"model": job.model, "calls": job.calls, "tokens": job.tokens, "cost": job.cost, "repairs": job.repairs}
 
 
 def timings(job: Job) -> dict[str, float | None]:
-    """Seconds of each part of a job's life so far."""
+    """Return the seconds that each part of a job's life has taken so far."""
     return {
         "queued": between(job.created_at, job.started_at),
         "starting": between(job.started_at, job.taken_at),
@@ -121,12 +121,12 @@ def timings(job: Job) -> dict[str, float | None]:
 
 
 def thinking(thoughts: Sequence[Event]) -> list[dict[str, Any]]:
-    """What the model has done, as status and manifest have it."""
+    """Return the model's events in the format of the status and the manifest."""
     return [{"kind": event.kind, "at": iso(event.at), "data": event.data} for event in thoughts]
 
 
 def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict[str, Any]:
-    """The evidence; the files are added by who packs them."""
+    """Return the manifest without its files. The packer adds them."""
     ending = job.outcome or {}
     results = [_result(step, job) for step in steps if step.number != messages.CHECK]
     check = next((_result(step, job) for step in steps if step.number == messages.CHECK), None)
@@ -167,7 +167,7 @@ def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict
 def report(
     job: Job, steps: Sequence[Step], thoughts: Sequence[Event], found: Sequence[dict[str, Any]], api: Api
 ) -> str:
-    """What a person reads first."""
+    """Return ``report.md``: the request, the steps, and how to run the job again."""
     ending, lines = job.outcome or {}, _ending(job)
     if ending["status"] == "completed" and job.verified_by:
         lines += [f"Verified by: {job.verified_by} ({VERIFIED_BY[job.verified_by]}).", ""]
@@ -198,11 +198,11 @@ def report(
 
 
 def _ending(job: Job) -> list[str]:
-    """The title of a report and how the job ended."""
+    """Return the report's title, and how the job ended."""
     ending = job.outcome or {}
     lines = [f"# Job {job.id} {ENDINGS.get(ending.get('status', ''), '')}".rstrip(), ""]
     if ending.get("reason"):
-        # what a step printed stands in a block of its own: it is no heading and no table of ours
+        # a code block keeps a step's output from becoming a heading or a table of the report
         first, *rest = ending["detail"].split("\n")
         lines += [f"**{ending['reason']}**: {first}", "", *(f"    {line}" for line in rest), ""]
     elif ending.get("detail"):
@@ -211,7 +211,7 @@ def _ending(job: Job) -> list[str]:
 
 
 def _again(job: Job, api: Api) -> str:
-    """The command that runs it again; secrets are taken from variables of the same names."""
+    """Return the command that runs the job again. It takes secrets from environment variables of the same names."""
     values = "{" + ", ".join(f"{name}: env.{name}" for name in job.secrets) + "}"
     if job.uploads:
         given = f"jq -n '{{secrets: {values}}}' | " if job.secrets else ""
@@ -222,7 +222,7 @@ def _again(job: Job, api: Api) -> str:
 
 
 def _mended(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> list[str]:
-    """What the plan does not have: later steps may stand on what these left."""
+    """Say which failed steps the plan leaves out. Later steps may depend on what they left."""
     kept = _kept(steps, thoughts)
     left_out = [str(step.number) for step in steps if step.status == "failed" and step not in kept]
     if job.uploads or not left_out:
@@ -262,13 +262,13 @@ def _with_secrets(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _code(value: object) -> str:
-    """A value in Markdown's code marks, which it cannot leave."""
+    """Return a value as inline code in Markdown. The value cannot end it."""
     text = " ".join(str(value).split()).replace("`", "'")
     return f"`{text}`"
 
 
 class OutputLog:
-    """All that the steps printed and showed, each under its title; made event by event."""
+    """The text of ``output.log``, collected event by event: all output and results, under the title of each step."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._titles = {step.number: step.title for step in steps}
@@ -277,7 +277,7 @@ class OutputLog:
         self._current: int | None = None
 
     def add(self, event: Printed) -> None:
-        """Take the next event."""
+        """Add the next event."""
         number = event.data["step"]
         if number != self._current:
             if self._parts and not self._parts[-1].endswith("\n"):
@@ -292,15 +292,15 @@ class OutputLog:
 
 
 def printed(event: Printed) -> str:
-    """What an event of a step has in words: what it printed, or a line for what it showed."""
+    """Return a step's event as text: its output, or lines that stand for a result."""
     if event.kind == "output":
         return str(event.data["text"])
-    words = in_words(event.data) if event.kind == "result" else ""  # what viewers run is in the notebook alone
+    words = in_words(event.data) if event.kind == "result" else ""  # only the notebook has the viewers' cells
     return f"{words}\n" if words else ""
 
 
 class Made(NamedTuple):
-    """The documents for a ZIP, and the outcome that they tell."""
+    """The documents for a ZIP, and the outcome that they report."""
 
     outcome: dict[str, Any]
     manifest: dict[str, Any]
@@ -317,9 +317,9 @@ def all_of(
 ) -> Made:
     """Make the manifest and the texts for the ZIP of a job whose outcome is settled.
 
-    ``thoughts`` is what the model did; ``found`` are files with secrets in them, the first of them at least, as the
-    manifest has them. A document that cannot be made costs no other one: the outcome says so, and a plain report or
-    manifest takes the place of these two. Goes through the outputs once, and keeps no event.
+    ``thoughts`` are the model's events. ``found`` are the files with secrets, or at least the first ones, in the
+    manifest's format. If one document cannot be made, the others still are, and the outcome says so. A plain report
+    or manifest replaces these two. The function reads the outputs once and keeps no event.
     """
     output_log, shown = OutputLog(steps), Shown()
     tells_end: dict[str, Callable[[], Any]] = {
@@ -337,7 +337,7 @@ def all_of(
         for event in outputs:
             output_log.add(event)
             shown.add(event)
-    except Exception as error:  # whatever is wrong with the record, the job ends
+    except Exception as error:  # a fault in the record must not keep the job from ending
         wrong = {"output.log": error, "session.ipynb": error}
     for name, make in makers.items():
         try:
@@ -353,19 +353,19 @@ def all_of(
 
 
 def plain_manifest(job: Job) -> dict[str, Any]:
-    """The manifest without what the record tells of the job's steps."""
+    """Return the manifest to use if the full manifest cannot be made. It leaves out the job's steps."""
     ending = {name: (job.outcome or {}).get(name) for name in ("status", "reason", "detail")}
     about = {"manifest_version": 1, "version": messages.VERSION, "job_id": job.id}
     return {**about, **ending, "partial": ending["status"] != "completed"}
 
 
 def plain_report(job: Job) -> str:
-    """The report without what the record tells of the job's steps."""
+    """Return the report to use if the full report cannot be made. It leaves out the job's steps."""
     return "\n".join([*_ending(job), "`sha256sum -c SHA256SUMS` checks the files.", ""])
 
 
 def _with_sentence(outcome: dict[str, Any], wrong: dict[str, Exception]) -> dict[str, Any]:
-    """Add to an outcome, once, which documents could not be made."""
+    """Add a sentence to an outcome, once, that names the documents that could not be made."""
     why = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}"[:200] for error in wrong.values()))
     sentence = f"Not all of {' and '.join(wrong)} could be made ({why})."
     detail = outcome.get("detail", "")
@@ -382,7 +382,7 @@ def _planned(step: Step) -> dict[str, Any]:
 
 
 def _ended_as(step: Step, job: Job) -> str:
-    """A step's status as it is when the job has its final state, which it has not yet when this is written."""
+    """Return the status that a step has once the job is final. The job is not final yet when this is written."""
     return at_the_end(step.status, (job.outcome or {}).get("status", job.status))
 
 

@@ -1,7 +1,7 @@
-"""``session.ipynb``: the work itself, step by step, as a notebook that can be read and run again.
+"""``session.ipynb``: the job's steps as a notebook that a person can read and run again.
 
-Made from the record, like the other documents, so there is one on every ending, and at any moment before. The format is
-nbformat 4.5 (nbformat.readthedocs.io, "The notebook file format").
+The orchestrator makes it from the record, like the other documents. So it exists for every ending, and at any moment
+before. The format is nbformat 4.5 (nbformat.readthedocs.io, "The notebook file format").
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from orchestrator.db.store import Printed
 from orchestrator.planning.kinds import kind_of
 from protocol import messages
 
-#: Characters of a source and of an output that stand in a markdown cell; of what is longer, the middle is left out.
+#: Maximum characters of a source or an output in a markdown cell. A longer text loses its middle.
 SHOWN = 20_000
 
-#: Where the notebook is run again: finds the files beside it, and makes work in a cell what works in a script.
+#: The first cell, for running the notebook again. It finds the files beside the notebook, and lets code that works in
+#: a script work in a cell.
 SETUP = """\
 # For those who run this again: the steps ran in the workspace, which is beside this notebook in the job's ZIP, and each
 # like a script: without arguments, with nobody who answers input(), with a loop of its own for asyncio, and with exit
@@ -78,7 +79,7 @@ if os.path.isdir("workspace"):
 
 
 class Shown:
-    """What the steps of a job have printed and shown, and what viewers have run, by step; made event by event."""
+    """The output and results of a job's steps, and the viewers' cells, by step. They are collected event by event."""
 
     def __init__(self, events: Iterable[Printed] = ()) -> None:
         self.of_steps: defaultdict[int, _Outputs] = defaultdict(_Outputs)
@@ -87,7 +88,7 @@ class Shown:
             self.add(event)
 
     def add(self, event: Printed) -> None:
-        """Take the next event."""
+        """Add the next event."""
         if event.kind == "viewer_cell":
             self.of_viewers[event.data["step"]].append(event)
         else:
@@ -95,7 +96,7 @@ class Shown:
 
 
 def notebook(job: Job, steps: Sequence[Step], shown: Shown) -> str:
-    """The notebook of a job as it is now, as JSON."""
+    """Return the notebook of a job in its current state, as JSON."""
     ran = [step for step in steps if step.number != messages.CHECK]
     status = (job.outcome or {}).get("status", job.status)
     cells = [_markdown("job", _heading(job))]
@@ -122,7 +123,7 @@ def notebook(job: Job, steps: Sequence[Step], shown: Shown) -> str:
 
 
 def drawn(text: str) -> str:
-    """A text as a terminal shows it in the end: what follows a carriage return is drawn over its line."""
+    """Return a text as a terminal finally shows it: text after a carriage return overwrites its line."""
     text = text.replace("\r\n", "\n")
     if "\r" not in text:
         return text
@@ -136,7 +137,7 @@ def drawn(text: str) -> str:
 
 
 def in_words(result: dict[str, Any]) -> str:
-    """What stands for a result (the data of its event) where there is only text."""
+    """Return the text that stands for a result in a plain-text document. ``result`` is the data of its event."""
     lines = [f"[{result['file']}]"] if result.get("file") else []
     kinds = result.get("data", {})
     if "text/plain" in kinds:
@@ -147,12 +148,12 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 def _is_cell(step: Step) -> bool:
-    """Whether a step is code of the notebook: a script of its own is not, nor is what did not run."""
+    """Tell whether a step is a code cell. Separate scripts and steps that did not run are text cells."""
     return kind_of(step).is_cell(step) and step.started_at is not None
 
 
 class _Outputs:
-    """What a step has printed and shown, as a notebook has it, made event by event."""
+    """A step's output and results as the outputs of a cell, collected event by event."""
 
     def __init__(self) -> None:
         self._outputs: list[dict[str, Any]] = []
@@ -187,13 +188,13 @@ class _Outputs:
 
 
 def _step(step: Step, count: int, outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    # a cell that failed does so again: what comes after it is to run all the same
+    # a failed cell fails again when the notebook runs, and the tag lets the later cells run anyway
     tags = ["raises-exception"] if step.status != "completed" else []
     return _code(f"step-{step.number}", step.source, count, outputs, tags)
 
 
 def _viewers(event: Printed, count: int) -> dict[str, Any]:
-    """A cell that somebody has run who watched the job; it is marked as theirs."""
+    """Return a cell that a viewer of the job ran. A tag marks it as the viewer's."""
     found = event.data
     outputs: list[dict[str, Any]] = []
     if found["printed"]:
@@ -210,7 +211,7 @@ def _error(name: str, message: str) -> dict[str, Any]:
 
 
 def _data(kinds: dict[str, str]) -> dict[str, Any]:
-    """The parts of a result as a notebook has them: JSON is JSON there."""
+    """Return the parts of a result for a notebook, where JSON is a value and not a text."""
     found: dict[str, Any] = dict(kinds)
     if "application/json" in found:
         try:
@@ -238,12 +239,12 @@ def _title(step: Step, status: str) -> str:
 
 
 def _plain(title: str) -> str:
-    """A title that is no markup."""
+    """Escape the Markdown in a title."""
     return re.sub(r"([\\`*_\[\]<>#|~])", r"\\\1", title)
 
 
 def _story(step: Step, status: str, outputs: Sequence[dict[str, Any]]) -> str:
-    """A step that is no code of the notebook."""
+    """Return the text cell of a step that is not a code cell."""
     parts = [_title(step, status)]
     kind = kind_of(step)
     if heading := kind.heading(step):
@@ -256,7 +257,7 @@ def _story(step: Step, status: str, outputs: Sequence[dict[str, Any]]) -> str:
 
 
 def _fenced(text: str, language: str) -> str:
-    """A text as a block that it cannot leave."""
+    """Return a text as a fenced block. The text cannot end it."""
     if len(text) > SHOWN:
         half = SHOWN // 2
         text = f"{text[:half]}\n[… {len(text) - SHOWN:,} characters are left out here …]\n{text[-half:]}"

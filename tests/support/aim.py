@@ -1,4 +1,4 @@
-"""Hooks of schemathesis (see test_openapi.py): requests are about jobs that exist, of every kind."""
+"""Hooks of schemathesis (see test_openapi.py) that direct its requests at existing jobs of every kind."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import schemathesis
 
-#: Kinds of jobs, and the id of one of each; one that is scheduled is made for each who asks.
+#: Kinds of jobs, with the id of a job of each kind. Each request for a scheduled job gets a new job.
 JOBS: dict[str, str] = json.loads(os.environ["JOBS"])
 ALL = ("completed", "failed", "cancelled", "expired", "running", "scheduled", "unknown")
 
-#: Nobody may end the job that runs, and who waits for an end needs one that comes.
+#: No request may end the running job, and a request that waits for a job's end needs a job that ends.
 NOT_RUNNING = tuple(kind for kind in ALL if kind != "running")
 KINDS = {
     "GET /status/{job_id}": NOT_RUNNING,
@@ -33,7 +33,7 @@ def scheduled() -> str:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Of which job a request is, is derived from the request: so it is the same in each run."""
+    """Choose the job of a request by a checksum of the request, so that each run chooses the same."""
     job_id = (case.path_parameters or {}).get("job_id")
     if job_id is None or (case.meta and case.meta.phase.name == "stateful" and job_id not in JOBS.values()):
         return
@@ -42,14 +42,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     case.path_parameters["job_id"] = JOBS.get(kind) or scheduled()
 
 
-#: Why a request that the document allows is refused all the same: what JSON Schema has no words for.
+#: Reasons to reject a request that the OpenAPI document allows. JSON Schema cannot express these rules.
 REASONS = (
     "must be a path inside the workspace",
     "prompt is empty",
     "must be between 64m and this machine's memory",  # written as 1m
-    "Input should be greater than or equal to 65536",  # likewise
+    "Input should be greater than or equal to 65536",  # also written as a text with a unit
     "Input should be less than or equal to 1099511627776",
-    "Input should be a valid integer",  # 587.0: to JSON Schema, that is one
+    "Input should be a valid integer",  # 587.0, which is an integer in JSON Schema
     "there is no template",
     "There is no model",
     "no model is asked",
@@ -58,7 +58,7 @@ REASONS = (
     "no such input",
     "cannot be the name of a secret",
     "has no value",
-    "cannot be hidden",  # six characters, of which some are white space at an end
+    "cannot be hidden",  # six characters, including white space at the start or the end
     "that no environment variable can have",
     "part of the mark",
     "has more than 16,384 bytes",
@@ -69,8 +69,11 @@ REASONS = (
 
 @schemathesis.check
 def refused_for_what_no_schema_can_say(context: Any, response: Any, case: Any) -> None:
-    """POST /schedule takes what the document allows, unless no plan can be made of the prompt, or for REASONS."""
-    # what a form says in JSON has no form of its own in the document
+    """Check that POST /schedule accepts every request that the document allows.
+
+    The exceptions are prompts that cannot become a plan, and REASONS.
+    """
+    # the document does not describe the JSON inside a form's fields
     allowed = case.media_type == "application/json" and case.meta and case.meta.generation.mode.is_positive
     if case.operation.label == "POST /schedule" and allowed and response.status_code not in (200, 202):
         found = response.json()

@@ -1,4 +1,4 @@
-"""Looking at answers: what every problem must have, and requests that no client library would send."""
+"""Checks of problem responses, and requests that no client library would send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.system import System
 
 
 def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
-    """Check problem details as RFC 9457 has them, and that their sentence has the words; returns them."""
+    """Check that a response has the problem details of RFC 9457 and the words in their detail. Return the details."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     found: dict[str, Any] = answer.json()
@@ -29,7 +29,7 @@ def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def nothing_stored(system: System) -> Iterator[None]:
-    """Check that the system has taken no job meanwhile."""
+    """Check that the system accepts no job inside the ``with`` block."""
     before = _newest(system)
     yield
     assert _newest(system) == before
@@ -40,7 +40,7 @@ def _newest(system: System) -> list[str]:
 
 
 def raw(system: System, method: str, target: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Send a request with its target as it is: no client tidies the path or the Host header away."""
+    """Send a request with its target unchanged. A client library would normalize the path or the Host header."""
     connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=60)
     with contextlib.closing(connection):
         connection.putrequest(method, target, skip_host=headers is not None and "Host" in headers)

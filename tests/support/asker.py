@@ -1,4 +1,4 @@
-"""A model of each provider, with a local server that answers by a script."""
+"""A model of each provider, with a local server whose answers follow a script."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAID = "Here you are: „grüß Gott“ 🙂\n\n```bash\necho hello\n```\n"
 QUESTION = Question((Message("system", "You plan."), Message("user", "Say hello.")))
 
 
-#: Waits that are over at once.
+#: Retries with almost no wait.
 QUICK = Pace(tries=3, first=0.01, longest=0.02)
 
 
@@ -66,7 +66,7 @@ class Asker:
 
     @property
     def shown(self) -> str:
-        """What somebody sees who follows the parts of the answer."""
+        """The text that a viewer sees after all parts of the answer."""
         shown = ""
         for part in self.parts:
             shown = "" if part.restart else shown
@@ -74,7 +74,7 @@ class Asker:
         return shown
 
     def fails(self, kind: type[errors.ModelError], *words: str, question: Question = QUESTION) -> errors.ModelError:
-        """Ask, and check that it goes wrong in just this way, with a sentence and without the key."""
+        """Ask, and check that the error has exactly this type, has the words in one line, and hides the key."""
         with pytest.raises(errors.ModelError) as caught:
             self.ask(question)
         error = caught.value
@@ -90,7 +90,7 @@ class Asker:
 
 
 def keyless(error: BaseException) -> None:
-    """The key is in no text of an error, and nothing of an SDK hangs on it."""
+    """Check that no text of an error has the key, and that the error refers to no exception of an SDK."""
     assert error.__cause__ is None
     assert error.__context__ is None
     for text in (str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))):

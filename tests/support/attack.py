@@ -1,4 +1,4 @@
-"""Programs for hostile jobs, and ways to look at what they found."""
+"""Programs for hostile jobs, and functions that read their findings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ agent = next(pid for pid in pids if pid != 1 and fields(pid)["Uid"].split()[0] =
 """
 
 
-#: Looks at everything that there is to look at, without network.
+#: Inspects everything that a job without network can reach.
 SPY = r"""
 found["inherited"] = {}
 for fd in os.listdir("/proc/self/fd"):
@@ -213,7 +213,7 @@ def inspect(name: str) -> dict[str, Any]:
 
 
 def give(name: str, path: str, content: str = "") -> None:
-    """Put a file into a running job's workspace, all at once."""
+    """Put a file into a running job's workspace atomically."""
     script = 'cat > "/tmp/$1" && mv "/tmp/$1" "/workspace/$1"'
     command = ["docker", "exec", "-i", "-u", str(USER), name, "sh", "-c", script, "sh", path]
     subprocess.run(command, input=content, text=True, check=True)
@@ -224,6 +224,6 @@ def found_by(artifact: Artifact) -> dict[str, Any]:
 
 
 def bridge_address() -> str:
-    """An address of this host that is not loopback, and that sandboxes can route to: the engine's own bridge."""
+    """Return the host's address on the engine's bridge. It is not loopback, and sandboxes can route to it."""
     subnet = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
     return str(next(ipaddress.ip_network(subnet).hosts()))

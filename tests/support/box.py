@@ -1,6 +1,6 @@
-"""The agent without its link: its own functions, called in a container of its image.
+"""The agent's functions without its link, called in a container of its image.
 
-The children run as the job's user there, as in a job. So does the code that makes their files.
+As in a job, the children run as the job's user. The code that makes their files does too.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ answer += [snapshots.set_aside(job, ["up.csv"]), dict(job.aside)]
 """
 NOTHING = [[], [], False, [], [], {}]
 
-#: A PNG of 10^5 by 10^5 pixels, and an SVG whose one text is 10^9 letters.
+#: A PNG of 10^5 by 10^5 pixels, and an SVG whose only text is 10^9 letters.
 BOMBS = """
 import struct, zlib
 def chunk(kind, data):

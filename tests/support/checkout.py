@@ -30,17 +30,20 @@ IMAGES = {
 }
 
 
-#: What a checkout has not, or not yet.
+#: Files that a fresh checkout does not have.
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", "demo-*.zip", "__pycache__", ".*_cache")
 
 
 def not_copied(folder: str, names: list[str]) -> set[str]:
-    """Also the record, which is at the top: ``orchestrator/jobs`` is a package."""
+    """Return the names to leave out: ``NOT_COPIED``, and the record ``jobs/`` at the top.
+
+    ``orchestrator/jobs`` is a package, so it is copied.
+    """
     return NOT_COPIED(folder, names) | ({"jobs"} if Path(folder) == ROOT else set())
 
 
 class Checkout:
-    """A checkout with a .env of its own, and names that nobody else uses."""
+    """A checkout with its own .env, and with names that no other system uses."""
 
     def __init__(self, folder: Path) -> None:
         self.place, self.port = folder / "checkout", free_port()
@@ -77,7 +80,7 @@ class Checkout:
         return done.stdout + done.stderr
 
     def container(self, service: str) -> dict[str, object]:
-        """What the engine says of a service's container; also of one that has ended."""
+        """Return the engine's description of a service's container, even if the container has ended."""
         filters = [f"--filter=label=com.docker.compose.{name}" for name in (
             f"project={self.env['COMPOSE_PROJECT_NAME']}", f"service={service}",
         )]  # fmt: skip
@@ -89,7 +92,7 @@ class Checkout:
 
 
 def base_image() -> str:
-    """The image that `make` built the others from."""
+    """Return the base image of the images that `make` built."""
     dotenv = ROOT / ".env"
     found = re.findall(r"^BASE_IMAGE=(.+)$", dotenv.read_text(), re.MULTILINE) if dotenv.exists() else []
     made = subprocess.run(["docker", "image", "inspect", "containerized-agent-base"], capture_output=True)

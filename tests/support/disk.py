@@ -1,4 +1,4 @@
-"""A disk without room."""
+"""A full disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def fill(disk: Path) -> Path:
-    """A file that takes all the room there is."""
+    """Fill a disk with one file, and return the file's path."""
     filler = disk / "filler"
     with pytest.raises(OSError, match="No space"), open(filler, "wb", buffering=0) as file:
         while True:

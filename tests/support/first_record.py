@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.system import ROOT
 
-#: A record as version 0.1.0 wrote it before there were migrations: one job that completed, and one that failed.
+#: A record from version 0.1.0, before there were migrations: a completed job and a failed job.
 FIRST_RECORD = ROOT / "tests/data/record-0.1.0.sql"
 
 

@@ -1,4 +1,4 @@
-"""A gate before the real Docker engine, which can be made to hang or to be away: see test_engine_away.py."""
+"""A proxy before the real Docker engine that can hang or close connections: see test_engine_away.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEVER = re.compile("$.")
 
 
 class Gate(socketserver.ThreadingUnixStreamServer):
-    """Passes on what comes, request by request, in both directions."""
+    """A proxy on a Unix socket that passes on all data, request by request, in both directions."""
 
     def __init__(self, path: Path) -> None:
         self.host = f"unix://{path}"
@@ -26,39 +26,39 @@ class Gate(socketserver.ThreadingUnixStreamServer):
         self.away = False
         self.release()
         self.seen: list[str] = []  # every request
-        self.arrived: list[str] = []  # what is held
-        self._asks: dict[socket.socket, str] = {}  # the last request of each caller
+        self.arrived: list[str] = []  # held requests, and "an answer" for each stalled answer
+        self._asks: dict[socket.socket, str] = {}  # the last request of each client
         self._sockets: set[socket.socket] = set()
         self._slow: set[socket.socket] = set()  # engines whose next answer stalls
         super().__init__(str(path), _Passing)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def hold(self, what: str) -> None:
-        """From now on, requests whose method and path match are accepted, and get no answer until ``release``."""
+        """From now on, hold requests whose method and path match: they get no answer until ``release``."""
         self.held = re.compile(what)
         self.open.clear()
 
     def stall(self, what: str) -> None:
-        """From now on, of the answers to such requests the headers come, and the rest after ``release``."""
+        """From now on, answer matching requests with the headers alone; the rest follows after ``release``."""
         self.stalled = re.compile(what)
         self.flowing.clear()
 
     def go_away(self) -> None:
-        """Break every connection off, and each new one at once, until ``release``."""
+        """Close every connection now, and every new connection at once, until ``release``."""
         self.away = True
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
     def cut(self, what: str) -> None:
-        """Break off the connections whose last request matches."""
+        """Close the connections whose last request matches."""
         for one, request in list(self._asks.items()):
             if re.search(what, request):
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
 
     def let_in(self) -> None:
-        """Pass on what is held."""
+        """Pass on the held requests, and hold no further ones."""
         self.held = NEVER
         self.open.set()
 
@@ -69,7 +69,7 @@ class Gate(socketserver.ThreadingUnixStreamServer):
         self.let_in()
 
     def close(self) -> None:
-        """Let all that passes end, and wait for it."""
+        """Close all connections and the socket, and wait for their threads."""
         self.release()
         self.shutdown()
         self.go_away()

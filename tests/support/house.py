@@ -1,4 +1,4 @@
-"""A job service with fast clocks, on an engine whose answers can be held back."""
+"""A job service with fast clocks, and an engine whose answers a test can delay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 
 class LateEngine:
-    """Has no sandbox at first. Listings, kills and removals can be held back."""
+    """An engine that starts with the given sandboxes. A test can delay its answers with ``hold``."""
 
     def __init__(self, *there: str) -> None:
         self.there, self.begun = set(there), list[tuple[str, str]]()
@@ -69,14 +69,14 @@ class LateEngine:
         found = [Sandbox(sandbox_id, running=True) for sandbox_id in sorted(self.there)]
         if self.count("sandboxes") == 1 and "second listing" in self.holds:
             self.begun.append(("sandboxes", ""))
-            await self.holds["second listing"].wait()  # and what is answered then was so before
+            await self.holds["second listing"].wait()  # the answer is the state before the wait
         else:
             await self._begin("sandboxes")
         return found
 
 
 class Watched(Store):
-    """A record that counts how often it is asked for the running jobs: each tick and each comparison does."""
+    """A record that counts the queries for running jobs. Each tick and each comparison with the engine makes one."""
 
     asked = 0
 
@@ -95,7 +95,7 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = PATIEN
 
 
 class House:
-    """A job service whose clocks go fast, and one job that was claimed and whose agent never said a word."""
+    """A job service with fast clocks, and a claimed job whose agent has sent nothing."""
 
     def __init__(self, folder: Path, engine: LateEngine, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
         monkeypatch.setattr(service, "TICK_SECONDS", 0.02)

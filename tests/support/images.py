@@ -22,7 +22,7 @@ ENTRYPOINTS = {
 
 
 def derive(name: str, *lines: str) -> str:
-    """Build an image from the agent's with some more lines; returns its name."""
+    """Build an image from the agent's image with further lines. Return the image's name."""
     dockerfile = "\n".join((f"FROM {IMAGE}", f"LABEL {MARK}", *lines))
     build = ["docker", "build", "--quiet", "--tag", name, "-"]
     subprocess.run(build, input=dockerfile, text=True, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""A client of the link that has the token of a running sandbox."""
+"""A client of the link with the token of a running sandbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP_ENDED = {
 
 
 class Caller:
-    """Speaks on the link with the token of a running job's sandbox, as its agent does."""
+    """A client that uses the link as the agent of a running job does, with its sandbox's token."""
 
     def __init__(self, system: System, job: str) -> None:
         name = f"containerized-agent-{system.status(job)['sandbox']}"

@@ -9,7 +9,7 @@ from tests.support.system import System
 
 
 def cells(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The cells of a notebook by their ids."""
+    """Return the cells of a notebook by their ids."""
     return {cell["id"]: cell for cell in found["cells"]}
 
 

@@ -1,4 +1,4 @@
-"""A small model of a job in the record, and rows and reports to write there."""
+"""A small model of a job in the record, and functions that make rows and reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.db.store import Report
 
 @dataclass
 class Known:
-    """What the model knows of a job."""
+    """The expected state of a job."""
 
     id: str
     n: int

@@ -1,10 +1,10 @@
-"""Days of retention, and whether files are removed."""
+"""Retention times for tests, and a check whether a job's files are gone."""
 
 from __future__ import annotations
 
 from tests.support.system import System
 
-#: Days: less than any test takes, and more than any takes.
+#: Retention in days: shorter than any test, and longer than any test.
 AT_ONCE = 1e-7
 
 

@@ -1,4 +1,4 @@
-"""Steps as a request has them."""
+"""Steps in the format of a request."""
 
 from __future__ import annotations
 

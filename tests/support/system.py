@@ -1,6 +1,6 @@
-"""What the tests stand on: the real orchestrator as a process of its own, on the real Docker engine.
+"""The system under test: the real orchestrator as a separate process, on the real Docker engine.
 
-Each system has its own record, run folder and port, and is stopped as a user would stop it.
+Each system has its own record, run folder and ports. Tests stop it as a user would.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ GATEWAY_IMAGE = os.environ.get("TEST_GATEWAY_IMAGE", "containerized-agent-novnc:
 NO_ENGINE = "unix:///nonexistent.sock"
 FINAL = ("completed", "failed", "cancelled")
 
-#: Seconds that any condition may take on a machine of two busy cores.
+#: Maximum seconds for any condition, on a machine with two busy cores.
 PATIENCE = 60.0
 
 
-#: A job that uses most of what a plan can say.
+#: A job that uses most features of a plan.
 COUNTING: dict[str, Any] = {
     "prompt": "count",
     "steps": [
@@ -49,7 +49,7 @@ COUNTING: dict[str, Any] = {
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Return what the condition gives as soon as it is true; fail where that takes too long."""
+    """Wait until the condition returns a true value, and return that value. Fail the test after the timeout."""
     end = time.monotonic() + seconds
     while True:
         found = condition()
@@ -66,7 +66,10 @@ def docker(*arguments: str) -> str:
 
 
 def touch(container: str, path: str, user: str = "0") -> None:
-    """Make the file that a step waits for. The command may be killed as what is left of that step, a moment later."""
+    """Make the file that a step waits for.
+
+    When the step ends, the agent kills the rest of its processes. This may kill the command too.
+    """
     run = ["docker", "exec", "-u", user, container, "touch", path]
     found = subprocess.run(run, capture_output=True, text=True)
     assert found.returncode in (0, 137), found.stderr
@@ -79,14 +82,14 @@ def free_port() -> int:
 
 
 def env_example() -> dict[str, str]:
-    """Every setting with its default, as .env.example has it."""
+    """Return every setting with its default from .env.example."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     found = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
     assert len({name for name, _ in found}) == len(found)
     return {name: value for name, value in found}
 
 
-#: What .env has for compose and the scripts alone.
+#: Variables in .env that only compose and the scripts read.
 COMPOSE_ALONE = {"BASE_IMAGE", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
 
 #: Settings that a test's system must change, because the user's own system may run with their defaults.
@@ -100,7 +103,7 @@ def check_own(settings: dict[str, str], *names: str) -> None:
 
 
 class System:
-    """One orchestrator, and the calls of its API."""
+    """An orchestrator, with a method for each call of its API that tests need."""
 
     def __init__(self, **settings: str) -> None:
         check_own(settings, *({*OWN, "AGENT_OUTPUT_DIR"} & settings.keys()))
@@ -122,7 +125,7 @@ class System:
         }
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.gateway = ""  # the name of its container, where it has one
+        self.gateway = ""  # the name of the gateway's container, if there is one
         headers = {"Authorization": f"Bearer {settings['API_KEY']}"} if "API_KEY" in settings else {}
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE, headers=headers)
 
@@ -140,7 +143,7 @@ class System:
         return self
 
     def with_gateway(self) -> System:
-        """Start the live gateway beside it, as docker-compose.yml does, and wait until it is healthy."""
+        """Start the live gateway beside the orchestrator, as docker-compose.yml does, and wait until it is healthy."""
         self.gateway = f"containerized-agent-gateway-{self.desktop_port}"
         known = ("RUN_DIR", "HOST", "DESKTOP_PORT", "NOTEBOOK_PORT")
         docker(
@@ -172,7 +175,7 @@ class System:
         return False
 
     def kill(self) -> None:
-        """As a power cut would: nothing is told."""
+        """Kill the orchestrator without warning, as a power cut does."""
         assert self.process
         self.process.kill()
         self.process.wait()
@@ -201,7 +204,7 @@ class System:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def containers(self) -> list[str]:
-        """The names of its sandboxes, running or not."""
+        """Return the names of the system's sandboxes, running or not."""
         if self.settings.get("DOCKER_HOST") == NO_ENGINE:
             return []
         label = f"label=containerized-agent.run-dir={self.run_dir}"
@@ -229,7 +232,7 @@ class System:
         return self.http.post(f"/cancel/{job_id}")
 
     def ended(self, job_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
-        """The status of a job once it has ended."""
+        """Wait until a job has ended, and return its status."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
@@ -247,13 +250,13 @@ class System:
         return found
 
     def events(self, job_id: str, **headers: str) -> list[dict[str, Any]]:
-        """All events of an ended job, as the stream tells them."""
+        """Return all events of an ended job from the event stream."""
         answer = self.http.get(f"/jobs/{job_id}/events", headers=headers)
         assert answer.status_code == 200, answer.text
         return parse_events(answer.text)
 
     def output(self, job_id: str, step: int | None = None) -> str:
-        """What a job's steps print, so far or at all."""
+        """Return the output of a job's steps, or of one step, so far."""
         found = []
         with (
             contextlib.suppress(httpx.ReadTimeout),
@@ -271,7 +274,7 @@ class System:
         )
 
     def says(self, job_id: str, words: str) -> None:
-        """Wait until a running job has printed some words."""
+        """Wait until a running job has printed the words."""
         end = time.monotonic() + PATIENCE
         text = ""
         with self.http.stream("GET", f"/jobs/{job_id}/events") as stream:
@@ -284,7 +287,7 @@ class System:
         pytest.fail(f"job {job_id} ended without saying {words!r}: {text[-2000:]}")
 
     def zip(self, job_id: str) -> Artifact:
-        """A job's ZIP, checked: against the status, and each file against its sum."""
+        """Return a job's ZIP. Check it against the job's status, and each file against its checksum."""
         answer = self.http.get(f"/download/{job_id}")
         assert answer.status_code == 200, answer.text
         status = self.status(job_id)
@@ -300,7 +303,7 @@ class System:
 
 
 class Artifact(zipfile.ZipFile):
-    """A ZIP with its manifest and its proof."""
+    """A job's ZIP with its manifest and documents. The constructor checks its checksums."""
 
     def __init__(self, content: bytes, found: dict[str, Any]) -> None:
         super().__init__(io.BytesIO(content))
@@ -327,7 +330,7 @@ class Artifact(zipfile.ZipFile):
 
     @property
     def paths(self) -> set[str]:
-        """What it has of the workspace."""
+        """The paths of the workspace's files in the ZIP."""
         return {name.removeprefix("workspace/") for name in self.namelist() if name.startswith("workspace/")}
 
     @property
@@ -336,7 +339,7 @@ class Artifact(zipfile.ZipFile):
 
 
 def parse_events(text: str) -> list[dict[str, Any]]:
-    """Server-sent events; what is not yet whole is left for later."""
+    """Return the server-sent events in a text. Leave out an incomplete event at the end."""
     found = []
     for block in text.split("\n\n")[:-1] if not text.endswith("\n\n") else text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))

@@ -1,4 +1,4 @@
-"""Answers of a scripted model that converses in Markdown."""
+"""Answers of a scripted model in Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tests see what viewers see: a real browser's pixels, plain requests at the live gateway, and a VNC client."""
+"""The viewers' side for tests: a real browser's pixels, plain requests to the live gateway, and a VNC client."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.system import PATIENCE, System, docker, until
 
 Colour = tuple[int, int, int]
 
-#: Colours of a terminal's palette by their numbers; nothing else on a desktop has them.
+#: Colours of a terminal's palette, with their numbers. Nothing else on a desktop has these colours.
 MAGENTA, CYAN, YELLOW = (201, (255, 0, 255)), (51, (0, 255, 255)), (226, (255, 255, 0))
 
-#: A step waits here until a test lets it go on.
+#: A script that waits until a test calls ``go_on``.
 GATE = "echo ready; while [ ! -e go ]; do sleep 0.05; done; rm go"
 
-#: The processes that nobody pays for who is not watched.
+#: Processes that run only for viewers. A job without viewers must not pay for them.
 SERVICES = ("Xtigervnc", "openbox", "xterm", "agent.children.viewer_proxy", "lab_server.py", "jupyter")
 
 LOOK = """([red, green, blue]) => {
@@ -56,7 +56,8 @@ SAMPLE = """([points, [red, green, blue]]) => {
     });
 }"""
 
-#: The names of all windows of a job's screen, its size, and which window takes what is typed: what no picture tells.
+#: Prints the names of all windows on a job's screen, its size, and the window with the keyboard focus. A screenshot
+#: does not show these.
 WINDOWS = r"""
 import ctypes, json
 x = ctypes.CDLL("libX11.so.6")
@@ -93,7 +94,7 @@ print(json.dumps({"names": names, "size": size, "focus": named(focus.value)}))
 
 
 class Picture:
-    """Something that a step prints and that no other job does: a pattern by chance, of coloured cells in a frame."""
+    """A random pattern of coloured cells in a frame. A step prints it, and no other job prints the same."""
 
     COLUMNS, ROWS = 12, 6
 
@@ -105,12 +106,12 @@ class Picture:
 
     @property
     def script(self) -> str:
-        """Prints it; each of its cells is two of the terminal's."""
+        """The script that prints the pattern. Each of its cells is two cells of the terminal."""
         on, off = rf"\033[48;5;{self.number}m  \033[0m", "  "
         return "printf '" + r"\n".join("".join(on if cell else off for cell in row) for row in self.cells) + r"\n'"
 
     def shown(self, page: Page) -> dict[str, int]:
-        """Where the desktop in a page shows it; nothing where it shows it not, or another."""
+        """Return the pattern's box on the desktop in a page. Empty if the desktop shows another pattern or none."""
         box = look(page, self.colour)
         if not box["pixels"]:
             return {}
@@ -130,12 +131,12 @@ class Picture:
 
 
 def look(page: Page, colour: Colour) -> dict[str, int]:
-    """How many pixels of a desktop have a colour, and the box that they are in."""
+    """Count the pixels of a desktop that have a colour, and return the count with their box."""
     return dict(page.evaluate(LOOK, colour))
 
 
 def many(page: Page, colour: Colour, pixels: int = 20_000) -> None:
-    """Wait until a desktop has an area of a colour."""
+    """Wait until a desktop has this many pixels of a colour."""
     until(lambda: look(page, colour)["pixels"] >= pixels, f"{pixels} pixels are {colour}; {look(page, colour)} are")
 
 
@@ -143,7 +144,7 @@ def many(page: Page, colour: Colour, pixels: int = 20_000) -> None:
 
 
 class Killed(Exception):
-    """A command was ended with the step that it ran beside."""
+    """The agent killed a command when the step beside it ended."""
 
 
 def container(system: System, job: str) -> str:
@@ -151,7 +152,7 @@ def container(system: System, job: str) -> str:
 
 
 def inside(system: System, job: str, *command: str) -> str:
-    """What a command prints as the job's user. Raises Killed where it met the end of a step."""
+    """Run a command as the job's user and return its output. Raises Killed if a step's end killed the command."""
     user = ("-u", "10001:10001", "-w", "/workspace", "-e", "HOME=/home/user", "-e", "DISPLAY=:1")
     try:
         return docker("exec", *user, container(system, job), *command)
@@ -162,19 +163,19 @@ def inside(system: System, job: str, *command: str) -> str:
 
 
 def go_on(system: System, job: str) -> None:
-    """Open the gate that a step waits at."""
-    with suppress(Killed, subprocess.CalledProcessError):  # or its job has ended by then
+    """Let a step go on that waits at the ``GATE``."""
+    with suppress(Killed, subprocess.CalledProcessError):  # the job may have ended already
         inside(system, job, "touch", "go")
 
 
 def services(system: System, job: str) -> set[str]:
-    """Which processes for viewers a job's container has at this moment."""
+    """Return the viewers' processes that run in a job's container at this moment."""
     lines = docker("top", container(system, job), "-o", "pid,args").splitlines()
     return {name for name in SERVICES for line in lines if name in line}
 
 
 class Screen(NamedTuple):
-    """A job's screen: its windows' names, its width and height, and the name of the window that has the keyboard."""
+    """A job's screen: its windows' names, its width and height, and the name of the window with the keyboard focus."""
 
     names: list[str]
     size: tuple[int, int]
@@ -182,7 +183,7 @@ class Screen(NamedTuple):
 
 
 def screen(system: System, job: str) -> Screen:
-    """What a job's screen has at this moment."""
+    """Return the current state of a job's screen."""
     while True:
         with suppress(Killed):
             found = json.loads(inside(system, job, "/opt/venv/bin/python", "-c", WINDOWS))
@@ -194,7 +195,7 @@ def screen(system: System, job: str) -> Screen:
 
 
 def get(url: str, method: str = "GET", **headers: str) -> httpx.Response:
-    """What the gateway answers to a caller that sends these headers alone; a name leads to this machine."""
+    """Send a request with only these headers to the gateway on this machine, whatever host the URL names."""
     parts = urlsplit(url)
     target = f"http://127.0.0.1:{parts.port}{parts.path}" + (f"?{parts.query}" if parts.query else "")
     sent = {"Host": parts.netloc, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -202,27 +203,27 @@ def get(url: str, method: str = "GET", **headers: str) -> httpx.Response:
 
 
 def opened(link: str) -> str:
-    """Open a link; the cookie that a browser then has."""
+    """Open a link, and return the cookie that a browser then has."""
     answer = get(link)
     assert answer.status_code == 200, answer.text
     return str(answer.headers["set-cookie"].partition(";")[0])
 
 
 def origin(link: str) -> str:
-    """A view's own address."""
+    """Return the origin of a view."""
     parts = urlsplit(link)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def said(answer: httpx.Response) -> str:
-    """The text of a page, in one line: it must be one of the gateway's own."""
+    """Return the text of a page in one line. Check that the page is the gateway's own."""
     assert answer.headers["content-type"].startswith("text/html"), answer.headers
     assert "/gateway/style.css" in answer.text
     return " ".join(re.sub(r"<[^>]*>", " ", answer.text).split())
 
 
 def web_socket(link: str, path: str = "/websockify", **headers: str | None) -> connect:
-    """A WebSocket to a view, as a browser opens it from the view's own page, for ``with``."""
+    """Open a WebSocket to a view, as a browser does from the view's own page. Use the result in a ``with``."""
     parts = urlsplit(link)
     sent = {"Origin": origin(link), **{name.replace("_", "-"): value for name, value in headers.items()}}
     sock = socket.create_connection(("127.0.0.1", parts.port or 0))
@@ -236,7 +237,7 @@ def web_socket(link: str, path: str = "/websockify", **headers: str | None) -> c
 
 
 class Vnc:
-    """A VNC client that does as it is told: it believes nobody that it may only watch."""
+    """A VNC client that sends all input, even if the view is read-only."""
 
     def __init__(self, link: str, cookie: str, password: str) -> None:
         self._open = ExitStack()
@@ -247,7 +248,7 @@ class Vnc:
         self.security = self._read(self._read(1)[0])
         self._socket.send(b"\x02")
         key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode()[:8].ljust(8, b"\0"))
-        cipher = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()  # noqa: S305 - what VNC has
+        cipher = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()  # noqa: S305 - VNC's cipher
         self._socket.send(cipher.update(self._read(16)))
         if self._read(4) != b"\0\0\0\0":
             raise PermissionError(self._read(struct.unpack(">I", self._read(4))[0]).decode())
@@ -281,8 +282,8 @@ class Vnc:
         self._socket.send(struct.pack(">BxHHBx", 251, width, height, 1) + screen)
 
     def settle(self) -> None:
-        """Return when the screen has taken all that was sent before: it answers in order."""
-        for whole in (True, False):  # the first answer tells of the screen's size, the second has the picture
+        """Wait until the screen has processed all earlier input. It answers in order."""
+        for whole in (True, False):  # the first answer has the screen's size, and the second the picture
             self._socket.send(struct.pack(">BBHHHH", 3, not whole, 0, 0, 1, 1))
             while not (answer := self._update()) and not (whole and answer is False):
                 pass
@@ -290,7 +291,7 @@ class Vnc:
                 return
 
     def _update(self) -> bool | None:
-        """Take one message; whether it had a picture, and None where it is no answer."""
+        """Read one message. Return whether it had a picture, or None if it is not an answer."""
         kind = self._read(1)[0]
         if kind == 0:
             pictures = 0
@@ -318,11 +319,11 @@ class Vnc:
 
 
 def views(system: System, job: str) -> Any:
-    """The links of a running job."""
+    """Wait for the links of a running job, and return them."""
     return until(lambda: system.status(job)["views"], "the status has links")
 
 
 def password(link: str, cookie: str) -> str:
-    """The desktop's password, as its page has it."""
+    """Return the desktop's password from its page."""
     text = get(origin(link) + "/", Cookie=cookie).text
     return text.partition('data-password="')[2].partition('"')[0]

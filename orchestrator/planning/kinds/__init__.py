@@ -1,4 +1,4 @@
-"""The kinds of steps. A kind is one class here and one in ``agent/nodes/``; ``messages.StepKind`` has its name."""
+"""The kinds of steps. Each kind is a class here and a node in ``agent/nodes/``. ``messages.StepKind`` has its name."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def kind_of(row: Row) -> type[BaseStep]:
 
 
 def writes(row: Row) -> str:
-    """Return the path of the file that a row's step writes; empty if it runs something."""
+    """Return the path of the file that a row's step writes, or an empty text if the step runs something."""
     return row.path if kind_of(row).WRITES else ""

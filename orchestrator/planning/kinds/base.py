@@ -1,8 +1,8 @@
 """The base of all kinds of steps. Each kind is a class in a file of its own, with a row in ``KINDS``.
 
-A kind is at first the model of a step as a plan has it. Its methods make the step's row in the record. Its class
-methods and attributes say how the row is read back, and how the documents and a model speak of it. How a step runs is
-the agent's part: the file of the same name in ``agent/nodes/``.
+A kind is a pydantic model of a step in a plan. Its methods make the step's row in the record. Its class methods and
+attributes read the row back, and describe the step in the documents and for a model. The agent runs the step, with the
+node in the file of the same name in ``agent/nodes/``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orchestrator.db.models import Step as Row
 from orchestrator.planning.fields import MOST_SECONDS, Line, Model
 from orchestrator.planning.template_inputs import Value
 
-#: Characters of a title that is made from a source, and of any title.
+#: Maximum characters of a title made from a source, and of any title.
 SHORT_TITLE, TITLE = 80, 200
 
 
@@ -37,26 +37,26 @@ class BaseStep(Model, ABC):
     #: The words after which a prompt fences a block to run; empty if no block of a prompt is of this kind.
     FENCES: ClassVar[tuple[str, ...]] = ()
 
-    #: Further words that models use for it.
+    #: Further words that models use for the kind.
     ALIASES: ClassVar[tuple[str, ...]] = ()
 
-    #: The suffixes of files in its language, the program that runs such a file, and suffixes of files that may hold
-    #: the language among other text.
+    #: The suffixes of files in the kind's language, and the program that runs such a file. ``MIXED_SUFFIXES`` are for
+    #: files that may hold the language among other text.
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     PROGRAM: ClassVar[str] = ""
     MIXED_SUFFIXES: ClassVar[tuple[str, ...]] = ()
 
-    #: Whether it only writes its ``path`` and runs nothing.
+    #: Whether the step only writes its ``path`` and runs nothing.
     WRITES: ClassVar[bool] = False
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:
-        """Return the columns of its row that are the kind's own: source, path, args, background."""
+        """Return the columns of the step's row that depend on the kind: source, path, args, background."""
 
     @classmethod
     @abstractmethod
     def fields_of(cls, row: Row) -> dict[str, Any]:
-        """Return the kind's own fields from a row, as a plan has them; ``background`` is added for all kinds."""
+        """Return the kind's own fields from a row, as in a plan. The caller adds ``background`` for all kinds."""
 
     @property
     def source(self) -> str:
@@ -65,12 +65,12 @@ class BaseStep(Model, ABC):
 
     @property
     def writes(self) -> str:
-        """The path of the file that it writes; empty if it runs something."""
+        """The path of the file that the step writes; empty if it runs something."""
         return str(self.columns()["path"]) if self.WRITES else ""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """Return the step that a row was made from."""
+        """Return the step of a row."""
         more = {"background": True} if row.background else {}
         return cls(kind=row.kind, title=row.title, **cls.fields_of(row), **more)
 
@@ -82,17 +82,17 @@ class BaseStep(Model, ABC):
 
     @classmethod
     def is_cell(cls, row: Row) -> bool:
-        """Tell whether ``session.ipynb`` has the step as a cell that runs; otherwise it has a text about it."""
+        """Tell whether the step is a code cell of ``session.ipynb``. Otherwise a text cell describes it."""
         return False
 
     @classmethod
     def heading(cls, row: Row) -> str:
-        """Return what stands before the source in the text of ``session.ipynb``."""
+        """Return the line above the source in the text cell of ``session.ipynb``."""
         return ""
 
     @classmethod
     def named(cls, row: Row) -> str:
-        """Return what a model knows the step as, in front of its first line; with ``WRITES``, all of it."""
+        """Return the step's name for a model. The first line of the source follows it, except with ``WRITES``."""
         return f"the {cls.LANGUAGE} block"
 
     def used_inputs(self, known: Collection[str]) -> set[str]:

@@ -1,8 +1,8 @@
-"""Python runs this at its start where this folder is in PYTHONPATH: see test_disk.py.
+"""Hooks that Python runs at its start if PYTHONPATH contains this folder: see test_disk.py.
 
-What asks the record's disk for something on an event loop is told on stderr; and while there is a file named "hangs"
-beside the record, the calls of the function that it names hang on threads other than the main one. The file "hanging"
-says that one does.
+The hooks report on stderr each access to the record's disk on an event loop. A file named "hangs" beside the record
+makes calls of a function hang on all threads except the main thread. The file contains the function's name. The file
+"hanging" appears when such a call hangs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 RECORD = os.environ["AGENT_OUTPUT_DIR"]
 HANGS = Path(RECORD).parent / "hangs"
 
-#: Audit events of calls that take a path, and functions that have none.
+#: Audit events of calls that take a path, and functions without an audit event.
 EVENTS = {
     "open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.listdir", "os.scandir", "os.link", "os.truncate",
     "shutil.rmtree", "sqlite3.connect",
@@ -30,7 +30,7 @@ FUNCTIONS = ("statvfs", "stat", "lstat", "fsync", "fdatasync", "replace", "scand
 
 def of_the_record(given: tuple[Any, ...]) -> bool:
     if not given or not isinstance(given[0], str | bytes | os.PathLike):
-        return bool(given)  # a file's number
+        return bool(given)  # a file descriptor
     return os.fsdecode(given[0]).startswith(RECORD)
 
 
@@ -40,7 +40,7 @@ def look(what: str) -> None:
     except RuntimeError:
         return
     stack = traceback.extract_stack()[:-2]
-    if not any(frame.name == "create_system" for frame in stack):  # before anybody is served
+    if not any(frame.name == "create_system" for frame in stack):  # before the orchestrator serves clients
         print(f"ON THE LOOP: {what}", *traceback.format_list(stack[-5:]), sep="\n", file=sys.stderr)
 
 

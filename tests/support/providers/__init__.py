@@ -1,7 +1,7 @@
-"""Small local servers that speak the protocols of model providers, to be asked by the providers' own SDKs.
+"""Small local servers that speak the protocols of model providers. The providers' own SDKs call them.
 
-One script for all kinds: see ``script.Turn``. A server checks what it is asked as strictly as the provider's reference
-has it, answers by its script, and keeps what it was asked.
+All servers use the same kind of script: see ``script.Turn``. A server checks each request as strictly as the provider's
+reference, answers by its script, and keeps the requests.
 """
 
 from __future__ import annotations

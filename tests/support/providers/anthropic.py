@@ -1,9 +1,11 @@
 """Anthropic's ``POST /v1/messages``.
 
-Requests and answers as https://platform.claude.com/docs/en/api/messages has them, the events of a stream as
-https://platform.claude.com/docs/en/build-with-claude/streaming has them, errors as
-https://platform.claude.com/docs/en/api/errors has them, and the marks of prompt caching as
-https://platform.claude.com/docs/en/build-with-claude/prompt-caching has them.
+The server follows these pages:
+
+- requests and answers: https://platform.claude.com/docs/en/api/messages
+- events of a stream: https://platform.claude.com/docs/en/build-with-claude/streaming
+- errors: https://platform.claude.com/docs/en/api/errors
+- marks of prompt caching: https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ KINDS = {
     529: "overloaded_error",
 }  # fmt: skip
 
-#: Fields that we may send; all others are an error here, as they would be there if they were misspelt.
+#: Fields that the orchestrator may send. Any other field is an error, as a misspelt field is at the provider.
 REQUEST = {"model", "messages", "system", "max_tokens", "stream"}
 
 FINISH = {"done": "end_turn", "cut": "max_tokens", "malformed": "tool_use"}
 
-#: Marks of prompt caching in one request, at most.
+#: Maximum marks of prompt caching in a request.
 MARKS = 4
 
 
 class AnthropicServer(Server):
-    """``lacks``: parts of a request that it does not take."""
+    """Anthropic's server. ``lacks`` are the parts of a request that it rejects."""
 
     lacks: frozenset[str] = frozenset()
     default_model = "claude-sonnet-5-5"

@@ -1,9 +1,9 @@
 """Gemini's REST: ``POST /v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``.
 
-Requests and answers as https://ai.google.dev/api/generate-content has them (GenerateContentRequest, GenerationConfig,
-GenerateContentResponse, FinishReason, BlockReason, UsageMetadata); errors as
-https://ai.google.dev/gemini-api/docs/troubleshooting and google.rpc.Status (https://google.aip.dev/193) have them:
-a wrong key is a 400 with API_KEY_INVALID, no key a 403.
+Requests and answers follow https://ai.google.dev/api/generate-content (GenerateContentRequest, GenerationConfig,
+GenerateContentResponse, FinishReason, BlockReason, UsageMetadata). Errors follow
+https://ai.google.dev/gemini-api/docs/troubleshooting and google.rpc.Status (https://google.aip.dev/193). A wrong key
+gets a 400 with API_KEY_INVALID, and a missing key gets a 403.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STATUS = {
     429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
 
-#: Fields that we may send; all others are an error here, as they would be there if they were misspelt.
+#: Fields that the orchestrator may send. Any other field is an error, as a misspelt field is at the provider.
 REQUEST = {"contents", "systemInstruction", "generationConfig", "store"}
 CONFIG = {"maxOutputTokens", "temperature"}
 
@@ -29,7 +29,7 @@ FINISH = {"done": "STOP", "cut": "MAX_TOKENS", "blocked": "SAFETY", "malformed":
 
 
 class GeminiServer(Server):
-    """``lacks``: parts of a request that it does not take."""
+    """Gemini's server. ``lacks`` are the parts of a request that it rejects."""
 
     lacks: frozenset[str] = frozenset()
     default_model = "gemini-3.8-flash"
@@ -74,7 +74,7 @@ class GeminiServer(Server):
             elif set(part) == {"inlineData"} and "pictures" not in self.lacks:
                 data = {
                     to_camel(name): value for name, value in part["inlineData"].items()
-                }  # as proto3's JSON takes it
+                }  # proto3's JSON accepts both spellings
                 asked.pictures.append((data["mimeType"], base64.urlsafe_b64decode(data["data"])))
             else:
                 raise Refused(400, "Image input modality is not enabled for this model.")

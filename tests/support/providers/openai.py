@@ -1,8 +1,8 @@
-"""OpenAI's ``POST /v1/chat/completions``, and the servers that speak it with fewer words.
+"""OpenAI's ``POST /v1/chat/completions``, and other servers that support a part of it.
 
-Requests, answers and errors as https://developers.openai.com/api/reference/resources/chat and
-https://developers.openai.com/api/docs/guides/error-codes have them, the headers of a 429 as
-https://developers.openai.com/api/docs/guides/rate-limits has them.
+Requests, answers and errors follow https://developers.openai.com/api/reference/resources/chat and
+https://developers.openai.com/api/docs/guides/error-codes. The headers of a 429 follow
+https://developers.openai.com/api/docs/guides/rate-limits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ FINISH = {"done": "stop", "cut": "length", "blocked": "content_filter", "refused
 
 
 class OpenAIServer(Server):
-    """``limits``: what it calls the limit of an answer. ``lacks``: parts of a request that it does not take."""
+    """OpenAI's server.
+
+    ``limits`` are the fields that it accepts for the limit of an answer. ``lacks`` are the parts of a request that it
+    rejects.
+    """
 
     limits = frozenset({"max_completion_tokens", "max_tokens"})
     lacks: frozenset[str] = frozenset()
@@ -36,7 +40,7 @@ class OpenAIServer(Server):
             raise Refused(404, f"Invalid URL (POST {path})")
         key = headers.get("authorization", "")
         if key != (f"Bearer {self.key}" if self.key else ""):
-            masked = f"{key[7:10]}{'*' * 20}{key[-4:]}"  # as OpenAI does it
+            masked = f"{key[7:10]}{'*' * 20}{key[-4:]}"  # OpenAI masks keys like this
             raise Refused(401, f"Incorrect API key provided: {masked}. You can find yours there.", "invalid_api_key")
         for name in body:
             if name not in REQUEST:

@@ -1,4 +1,4 @@
-"""What a server of any kind is told to do, what it was asked, and what all of them do alike."""
+"""The scripts, the recorded requests, and the base class of all model servers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-#: A server that is told to never answer lets go after so many seconds, should the client not.
+#: Seconds after which a server that never answers gives up, if the client does not.
 NEVER = 60.0
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer. Either ``answer`` (any JSON, written as the text) or ``text``; or no success:
+    """One answer: either ``answer`` (any JSON, written as the text) or ``text``. These fields make it fail:
 
-    - ``finish``: cut at the length limit, blocked by a filter, refused in words, or a reason that is new;
-    - ``status`` with ``words``, as the provider tells its errors, and ``retry_after``: seconds, or a whole header;
-    - ``fault``: what no provider would do on purpose.
+    - ``finish``: cut at the length limit, blocked by a filter, refused in words, or an unknown reason;
+    - ``status`` with ``words``, in the provider's format of errors, and ``retry_after``: seconds, or a whole header;
+    - ``fault``: a failure that no provider has on purpose.
 
-    ``delay`` are seconds before all of it. A server streams if it was asked to; ``fault`` "plain": it does not, and
-    "sse": it does although it was not asked to.
+    ``delay`` is in seconds, before the answer begins. A server streams if the request asks for it. With ``fault``
+    "plain" it never streams, and with "sse" it always does.
     """
 
     answer: Any = None
     text: str | None = None
     finish: Literal["done", "cut", "blocked", "prompt blocked", "refused", "malformed"] = "done"
     thought: str = ""
-    tokens: tuple[int, int, int] | None = (100, 20, 7)  # in, out, thought; None: it does not say
+    tokens: tuple[int, int, int] | None = (100, 20, 7)  # in, out, thought; None leaves the usage out
     status: int = 200
     words: str = ""
     retry_after: float | str | None = None
@@ -52,7 +52,7 @@ class Turn:
 
 @dataclass
 class Asked:
-    """A request as a provider would understand it."""
+    """A request as a provider understands it."""
 
     headers: dict[str, str]
     body: dict[str, Any]
@@ -72,12 +72,12 @@ class Asked:
 
     @property
     def last(self) -> str:
-        """What was asked now; the messages before it are the conversation so far."""
+        """The last message. The messages before it are the conversation so far."""
         return self.messages[-1][1]
 
 
 class Refused(Exception):
-    """The request is not as the reference has it."""
+    """The request does not follow the provider's reference."""
 
     def __init__(self, status: int, words: str, code: str = "") -> None:
         super().__init__(words)
@@ -85,28 +85,28 @@ class Refused(Exception):
 
 
 def pieces(text: str) -> list[str]:
-    """A text as a model streams it: some characters at a time."""
+    """Split a text into pieces of some characters, as a model streams it."""
     size = min(max(7, len(text) // 100), 1_000)
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def event(data: Any, name: str = "") -> bytes:
-    """An event of a stream, see https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    """Return an event of a stream, see https://html.spec.whatwg.org/multipage/server-sent-events.html."""
     said = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     return f"{f'event: {name}' + chr(10) if name else ''}data: {said}\n\n".encode()
 
 
-#: A list of turns, or a function of what was asked.
+#: A list of turns, or a function that returns the turn for a request.
 Script = Sequence[Turn] | Callable[[Asked], Turn]
 
 
 class Server(ABC):
-    """A server in a thread. Once its list of turns is over it fails, and ``asked`` has one more than was wanted."""
+    """A server in a thread. After the last turn of its list, it answers with an error and still adds to ``asked``."""
 
     def __init__(self, script: Script = (), key: str = "", models: Sequence[str] = ()) -> None:
         self.script, self.key, self.models = script, key, models
         self.asked: list[Asked] = []
-        self.refused = 0  # requests that were not as the reference has them
+        self.refused = 0  # requests that did not follow the reference
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._http.daemon_threads = True
@@ -128,23 +128,23 @@ class Server(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """The settings with which an orchestrator asks this server."""
+        """The settings that make an orchestrator use this server."""
 
     @abstractmethod
     def read(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Asked:
-        """Understand a request; raises Refused."""
+        """Parse a request. Raises Refused."""
 
     @abstractmethod
     def success(self, asked: Asked, turn: Turn) -> dict[str, Any]:
-        """The body of a success."""
+        """Return the body of a success."""
 
     @abstractmethod
     def events(self, asked: Asked, turn: Turn, answer: dict[str, Any]) -> list[bytes]:
-        """The events of a stream, each with its blank line, that say the same as the body of a success."""
+        """Return the events of a stream, each with its blank line. They say the same as the body of a success."""
 
     @abstractmethod
     def failure(self, status: int, words: str, code: str, turn: Turn) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and the headers of an error."""
+        """Return the body and the headers of an error."""
 
     def turn(self, asked: Asked) -> Turn:
         with self._lock:
@@ -161,10 +161,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
-        """Tests have nobody who reads it."""
+        """Log nothing, because no test reads this log."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # a client that has what it wants may leave without a word
+        with contextlib.suppress(ConnectionError):  # a client may close the connection once it has its answer
             super().handle()
 
     def do_POST(self) -> None:
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def left(self, seconds: float) -> bool:
-        """Wait; whether the client has gone meanwhile."""
+        """Wait, and return whether the client has gone meanwhile."""
         if select.select([self.connection], [], [], seconds)[0]:
             self.close_connection = True
             return not self.connection.recv(1, socket.MSG_PEEK)
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer(200, body, {"Content-Encoding": "gzip"} if turn.fault == "zipped" else {})
 
     def stream(self, asked: Asked, turn: Turn) -> None:
-        """Send events in chunks; some faults let the connection break, or the answer never end."""
+        """Send events in chunks. Some faults break the connection, or never end the answer."""
         events = self.owner.events(asked, turn, self.owner.success(asked, turn))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
