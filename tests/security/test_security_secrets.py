@@ -123,7 +123,7 @@ def session(engine: None, request: pytest.FixtureRequest) -> Iterator[Session]:
     spy = [step("file", TOOLS + SPY, "spy.py"), shell("python spy.py", title="Look")]
     turns = (plan(shell("exit 3", title="Fail")), plan(*spy), accept())
     with SERVERS[request.param](turns, key=keys["PROVIDER"]) as server:
-        system = System(API_KEY=keys["API_KEY"], MAX_CONCURRENT_JOBS="2", **server.settings)
+        system = System(API_KEY=keys["API_KEY"], MAX_CONCURRENT_JOBS="2", AGENT_LOOP="loop", **server.settings)
         tap = Tap(system.start())
         try:
             own, others = {"OWN_TOKEN": canary(), "OWN_KEY": canary()}, {"OWN_TOKEN": canary()}
@@ -199,7 +199,7 @@ def test_a_models_server_cannot_send_a_key_or_a_value_into_a_container(make_syst
     all_of_them = " ".join([*keys.values(), value])
     turns = (plan(shell(f"echo {all_of_them} | tee out.txt", title=value)), accept(value))
     with OpenAIServer(turns, key=keys["PROVIDER"]) as server:
-        system = make_system(API_KEY=keys["API_KEY"], **server.settings).start()
+        system = make_system(API_KEY=keys["API_KEY"], AGENT_LOOP="loop", **server.settings).start()
         job = system.submit(prompt="Say it", secrets={"TOKEN": value})
         found = system.completed(job)
         assert system.zip(job).text("out.txt") == f"{mark('API_KEY')} {mark('LLM_API_KEY')} {mark('TOKEN')}\n"

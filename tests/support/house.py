@@ -50,6 +50,9 @@ class LateEngine:
             self.connected.clear()
             yield ""
 
+    async def written(self) -> dict[str, int]:
+        return {}
+
     async def start(self, spec: Spec) -> Sandbox:
         await self._begin("start", spec.sandbox_id)
         self.there.add(spec.sandbox_id)

@@ -190,7 +190,7 @@ def test_where_no_zip_can_be_written_the_status_says_so(hooked: System, end: str
 def test_what_is_saved_of_many_dead_sandboxes_at_once_holds_up_no_other_job(
     make_system: Callable[..., System], tmp_path: Path
 ) -> None:
-    from gate import Gate
+    from tests.support.gate import Gate
 
     many = 8
     gate = Gate(tmp_path / "engine.sock")

@@ -56,7 +56,7 @@ def test_the_clock_and_a_start_that_needs_room_together_remove_no_more_than_is_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work() -> None:
-        house = House(tmp_path, LateEngine("box"), monkeypatch)
+        house = House(tmp_path, LateEngine("box"), monkeypatch, min_keep_minutes=0)
         removed, freed = list[str](), threading.Event()
 
         def remove(job_id: str) -> None:

@@ -40,5 +40,5 @@ class NodeStep(BaseStep):
 
     def used_inputs(self, known: Collection[str]) -> set[str]:
         if placeholders.names(self.code) & {*known}:
-            raise ValueError("code: no placeholder can stand there; a shell step can run a script with it")
+            raise ValueError("code: placeholders are not allowed; run a script in a shell step instead")
         return set()
