@@ -267,8 +267,6 @@ def test_pipes_and_sockets_are_left_out_and_never_waited_for(place: Place) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
 def test_a_tree_deeper_than_any_path_can_say_is_packed_as_far_as_it_can_be_unpacked(place: Place) -> None:
     handle = os.open(place.root, os.O_RDONLY)
     for level in range(3000):
@@ -285,6 +283,7 @@ def test_a_tree_deeper_than_any_path_can_say_is_packed_as_far_as_it_can_be_unpac
     place.unpack()
 
 
+@pytest.mark.slow
 def test_a_file_of_one_gibibyte_is_packed_in_little_memory(place: Place) -> None:
     with open(place.root / "sparse", "wb") as file:
         file.truncate(1024 * MiB)
@@ -296,6 +295,7 @@ def test_a_file_of_one_gibibyte_is_packed_in_little_memory(place: Place) -> None
     subprocess.run(["unzip", "-tq", place.zip], check=True)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_small_files_are_packed_in_the_order_of_their_paths(place: Place) -> None:
     for number in range(20_000):
         place.write(f"d{number % 100}/f{number}", b"content %d\n" % number * (number % 9))
@@ -308,6 +308,7 @@ def test_twenty_thousand_small_files_are_packed_in_the_order_of_their_paths(plac
     subprocess.run(["unzip", "-tq", place.zip], check=True)
 
 
+@pytest.mark.slow
 def test_more_entries_than_a_classic_zip_can_count(place: Place) -> None:
     with place.zip.open("wb") as out:
         one = artifact(out)
