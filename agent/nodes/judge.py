@@ -10,7 +10,10 @@ from protocol import messages
 
 #: Times that a model is told about missing files. Afterwards the job fails. If the prompt only mentions a file, the
 #: model may say that it was not requested; then a review decides.
-TELLS = 3
+TELLS = 2
+
+#: The same for test files that find no fault. Afterwards the job completes, and its detail says so.
+TELLS_WEAK = 1
 
 
 class Judge(Node):
@@ -35,9 +38,12 @@ class Judge(Node):
         checked = bool(order.check) and order.check_given  # it passed; otherwise the graph would not be here
         count = [fact for fact in exec_res if not checked or fact.path in order.required]
         wrong = next((fact.detail for fact in count if not fact.ok), "")
-        if wrong and not job.disputed and job.told_facts < TELLS:
+        hard = next((fact.detail for fact in count if not fact.ok and fact.about != "weak test"), "")
+        if wrong and not job.disputed and job.told_facts < (TELLS if hard else TELLS_WEAK):
             job.told_facts += 1
             return "analyze"
+        if wrong and not hard:
+            job.note, wrong = f"{job.note} {wrong}".strip(), ""
         firm = any(not fact.ok and (fact.path in order.made or fact.about == "test") for fact in count)
         if wrong and (firm or not job.disputed or order.review == "never"):
             job.fail("check_failed", wrong)

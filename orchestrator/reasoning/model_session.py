@@ -75,7 +75,7 @@ HEAD = 4_096
 SUMMARY = 4_000
 
 #: Maximum number of unusable answers to a question; the temperatures of the calls after an answer that repeats itself.
-TRIES, HOTTER = 2, (0.5, 0.9)
+TRIES, HOTTER = 2, (0.7, 0.9)
 
 #: Tokens of the context by default: of a server of one's own, and of a hosted model.
 CONTEXT_OWN, CONTEXT_HOSTED = 16_000, 128_000
