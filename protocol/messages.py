@@ -118,9 +118,9 @@ class Example:
     firm: bool  # written as a test, not found in a sentence
 
 
-#: A rule for a result: no blanks around values, no empty value, lower case, no row twice, the shape of an example in
-#: JSON, or a mention of each group of the data.
-Rule = Literal["trimmed", "filled", "lower", "unique", "like", "each"]
+#: A rule for a result: no blanks around values, no empty value, probably no empty value, lower case, no row twice, the
+#: shape of an example in JSON, or a mention of each group of the data.
+Rule = Literal["trimmed", "filled", "whole", "lower", "unique", "like", "each"]
 
 
 @dataclass(slots=True)
@@ -384,9 +384,9 @@ class Packed:
     secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
-#: The fault of a file; ``ok`` means none. A weak test alone does not fail a job.
+#: The fault of a file; ``ok`` means none. A doubt alone does not fail a job.
 About = Literal[
-    "missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "promise", "example", "test", "weak test", "ok"
+    "missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "promise", "example", "test", "doubt", "ok"
 ]
 
 #: Maximum base64 characters of a picture for a model.

@@ -3,7 +3,7 @@
     python -I -m agent.children.check_promises
 
 stdin, JSON:   {"root": folder, "promises": [{"path": text, "rule": word, "text": text, "data": path}]}
-stdout, JSON:  [{"path": text, "ok": bool, "detail": sentence, "about": "promise" or "ok"}]
+stdout, JSON:  [{"path": text, "ok": bool, "detail": sentence, "about": "promise", "doubt" or "ok"}]
 
 A rule has no entry if it cannot be judged: its file is missing or not readable, or no column fits its words.
 """
@@ -47,7 +47,7 @@ def main() -> int:
         with suppress(OSError, ValueError, csv.Error, RecursionError, MemoryError):  # it cannot be judged
             wrong = RULES[promise["rule"]](promise)
             if wrong is not None:
-                about = "promise" if wrong else "ok"
+                about = "ok" if not wrong else "doubt" if promise["rule"] == "whole" else "promise"
                 detail = f"{shown(promise['path'])} {shown(wrong or 'keeps a rule of the request.')}"
                 told.append({"path": promise["path"], "ok": not wrong, "detail": detail, "about": about})
     json.dump(told, sys.stdout)
@@ -63,6 +63,11 @@ def trimmed(promise: dict[str, str]) -> str | None:
 
 def filled(promise: dict[str, str]) -> str | None:
     return _each_cell(promise, lambda cell: not cell.strip(), "is empty, but the request drops such rows")
+
+
+def whole(promise: dict[str, str]) -> str | None:
+    """Check that no cell of the columns that the prompt names is empty. A doubt only, because data may have gaps."""
+    return _each_cell({**promise, "text": ""}, lambda cell: not cell.strip(), "is empty")
 
 
 def lower(promise: dict[str, str]) -> str | None:
@@ -96,7 +101,15 @@ def each(promise: dict[str, str]) -> str | None:
     return f"does not have the {promise['text']} {named}, which {promise['data']} has."
 
 
-RULES = {"trimmed": trimmed, "filled": filled, "lower": lower, "unique": unique, "like": like, "each": each}
+RULES = {
+    "trimmed": trimmed,
+    "filled": filled,
+    "whole": whole,
+    "lower": lower,
+    "unique": unique,
+    "like": like,
+    "each": each,
+}
 
 
 def _each_cell(promise: dict[str, str], wrong: Any, says: str) -> str | None:

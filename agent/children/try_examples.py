@@ -279,7 +279,7 @@ def ran(path: str, folder: str, seconds: float) -> tuple[int | None, str]:
 #: The first argument of a wrong function.
 FIRST = "(*args, *kwargs.values(), None)[0]"
 
-#: Wrong functions for a test file: what they do, and their body.
+#: Wrong functions for a test file: a sentence about each, and its body.
 WRONG = (
     ("returns None", "return None"),
     ("returns its first argument unchanged", f"return {FIRST}"),

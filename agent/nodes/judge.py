@@ -12,8 +12,8 @@ from protocol import messages
 #: model may say that it was not requested; then a review decides.
 TELLS = 2
 
-#: The same for test files that find no fault. Afterwards the job completes, and its detail says so.
-TELLS_WEAK = 1
+#: The same for doubts, such as tests that find no fault. Afterwards the job completes, and its detail says so.
+TELLS_DOUBT = 1
 
 
 class Judge(Node):
@@ -38,8 +38,8 @@ class Judge(Node):
         checked = bool(order.check) and order.check_given  # it passed; otherwise the graph would not be here
         count = [fact for fact in exec_res if not checked or fact.path in order.required]
         wrong = next((fact.detail for fact in count if not fact.ok), "")
-        hard = next((fact.detail for fact in count if not fact.ok and fact.about != "weak test"), "")
-        if wrong and not job.disputed and job.told_facts < (TELLS if hard else TELLS_WEAK):
+        hard = next((fact.detail for fact in count if not fact.ok and fact.about != "doubt"), "")
+        if wrong and not job.disputed and job.told_facts < (TELLS if hard else TELLS_DOUBT):
             job.told_facts += 1
             return "analyze"
         if wrong and not hard:

@@ -183,7 +183,7 @@ def _tried(job: Job, told: dict[str, Any]) -> messages.Fact:
     if not isinstance(number, int) or not WEAK <= number < len(job.order.examples) or not isinstance(ok, bool):
         raise Nonsense
     firm = number == TEST or (number >= 0 and job.order.examples[number].firm)
-    about: messages.About = "ok" if ok else "weak test" if number == WEAK else "test" if firm else "example"
+    about: messages.About = "ok" if ok else "doubt" if number == WEAK else "test" if firm else "example"
     detail = " ".join(f"{path}: {text_of(told.get('detail'), DETAIL_RAW)}".split())
     return messages.Fact(_hidden(job, path), ok, _hidden(job, detail)[:DETAIL], about)
 

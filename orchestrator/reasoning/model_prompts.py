@@ -22,7 +22,7 @@ from orchestrator.reasoning.named_files import (
     named_files,
     tests_of,
 )
-from orchestrator.reasoning.promises import promises_of, made_tests
+from orchestrator.reasoning.promises import made_tests, promises_of
 from orchestrator.reasoning.prompt_examples import examples_of
 from orchestrator.reasoning.tracebacks import shorten
 from orchestrator.reports.documents import printed

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from orchestrator.reasoning.named_files import made_files, named_files, test_files
+from orchestrator.reasoning.named_files import columns_of, made_files, named_files, test_files
 from protocol import messages
 
 #: Maximum characters of the searched prompt, of an example, and maximum number of rules.
@@ -43,6 +43,11 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 _EACH = re.compile(r"\b(?:each|every|per)\s+(?P<what>[a-z][\w-]{2,30})", re.IGNORECASE)
+
+#: Words of prompts whose results may have empty cells.
+_GAPS = re.compile(
+    r"\b(?:missing|empty|blanks?|null|nan|join|merge|match\w*|optional|if any|where known)\b", re.IGNORECASE
+)
 
 #: Words that select some of the data. Then not every group must be in the result.
 _SELECTS = re.compile(
@@ -86,6 +91,8 @@ def _only(names: Sequence[str], suffixes: Sequence[str]) -> str:
 def _of_tables(text: str, path: str) -> Iterator[messages.Promise]:
     if not path:
         return
+    if path in columns_of(text) and not _GAPS.search(text):
+        yield messages.Promise(path, "whole", "")
     for match in _CLAUSE.finditer(text):
         clause = match[0]
         if found := _TRIMMED.search(clause):

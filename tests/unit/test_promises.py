@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.reasoning.promises import promises_of, made_tests
+from orchestrator.reasoning.promises import made_tests, promises_of
 from tests.support.box import Box, boxed
 
 FOUND: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
@@ -32,6 +32,10 @@ FOUND: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "duplicates": ("Remove duplicate rows from a.csv and save it as b.csv.", [("b.csv", "unique", "")]),
     "an example in JSON": (
         'Write b.json: an object such as {"a": 1, "b": ["x"]}.', [("b.json", "like", '{"a": 1, "b": ["x"]}')]
+    ),
+    "a table with given columns": (
+        "Save the total of each month of a.csv as b.csv with the columns month and total.",
+        [("b.csv", "whole", ""), ("b.csv", "each", "month")],
     ),
     "each group of a table": (
         "Write the total of each region of a.csv to b.txt.", [("b.txt", "each", "region")]
@@ -111,6 +115,12 @@ def test_a_table_that_breaks_a_rule_is_named_by_its_row(box: Box, table: str, wr
     assert all(fact["about"] == ("ok" if fact["ok"] else "promise") for fact in found)
 
 
+def test_an_empty_cell_of_a_given_column_is_a_doubt(box: Box) -> None:
+    prompt = "Save the totals by month of a.csv as b.csv with the columns month and total."
+    (fact,) = told(box, "write('b.csv', 'month,total\\nMay,3\\n,3\\n')", prompt, ["a.csv"])
+    assert (fact["about"], fact["detail"]) == ("doubt", "b.csv row 3: month '' is empty.")
+
+
 @pytest.mark.parametrize(
     ("result", "words"),
     [
@@ -154,9 +164,9 @@ TESTS = "Write sort.py with a function sort(items), and tests in test_sort.py."
     ("test", "about", "words"),
     [
         ("def test_it():\n    assert sort([2, 1, 3]) == [1, 2, 3]", "ok", "fails for wrong functions"),
-        ("def test_it():\n    assert sort", "weak test", "returns None"),
-        ("def test_it():\n    assert sort([1, 2]) == [1, 2]", "weak test", "returns its first argument unchanged"),
-        ("def test_it():\n    assert sort([2, 1]) == [1, 2]", "weak test", "in reverse order"),
+        ("def test_it():\n    assert sort", "doubt", "returns None"),
+        ("def test_it():\n    assert sort([1, 2]) == [1, 2]", "doubt", "returns its first argument unchanged"),
+        ("def test_it():\n    assert sort([2, 1]) == [1, 2]", "doubt", "in reverse order"),
     ],
 )
 def test_a_test_file_that_finds_no_fault_is_named(box: Box, test: str, about: str, words: str) -> None:
