@@ -119,18 +119,19 @@ class Example:
 
 
 #: A rule for a result: no blanks around values, no empty value, probably no empty value, lower case, no row twice, the
-#: shape of an example in JSON, or a mention of each group of the data.
-Rule = Literal["trimmed", "filled", "whole", "lower", "unique", "like", "each"]
+#: shape of an example in JSON, a mention of each group of the data, their numbers of rows, or the proportions of a
+#: picture.
+Rule = Literal["trimmed", "filled", "whole", "lower", "unique", "like", "each", "count", "proportions"]
 
 
 @dataclass(slots=True)
 class Promise:
     """A property that the prompt demands of a result."""
 
-    path: str
+    path: str  # of the result; empty for copies of the upload ``data``
     rule: Rule
     text: str  # words that name columns (empty: all columns), the example in JSON, or the name of the groups
-    data: str = ""  # for "each": the upload with the groups
+    data: str = ""  # for "each", "count" and "proportions": the upload; for "like": not empty if all values are alike
 
 
 @dataclass(slots=True)

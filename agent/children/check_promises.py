@@ -15,8 +15,10 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from contextlib import suppress
 
+from agent.children.isolation import USERS_PACKAGES
 from agent.children.tables import DELIMITERS
 from agent.children.walk import OPEN_FLAGS
 from protocol.file_names import shown
@@ -31,7 +33,10 @@ FILE_BYTES, GROUPS, NAMED, VALUE = 16 << 20, 30, 5, 60
 #: Minimum share of a log's lines that must have a level.
 LEVELLED = 0.5
 
-#: Items of a list that are compared with an example.
+#: Copies of a picture that are compared, and pixels by which one side of a copy may be off.
+COPIES, PIXELS_OFF = 5, 1.5
+
+#: Items of a list or a mapping that are compared with an example.
 COMPARED = 100
 
 _LEVEL = re.compile(r"\b(TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL|ALERT|EMERG)\b")
@@ -40,16 +45,18 @@ Rows = list[list[str]]
 
 
 def main() -> int:
+    sys.path.append(USERS_PACKAGES)  # for pictures
     request = json.load(sys.stdin)
     os.chdir(request["root"])
     told = []
     for promise in request["promises"]:
-        with suppress(OSError, ValueError, csv.Error, RecursionError, MemoryError):  # it cannot be judged
+        with suppress(Exception):  # it cannot be judged
             wrong = RULES[promise["rule"]](promise)
             if wrong is not None:
                 about = "ok" if not wrong else "doubt" if promise["rule"] == "whole" else "promise"
-                detail = f"{shown(promise['path'])} {shown(wrong or 'keeps a rule of the request.')}"
-                told.append({"path": promise["path"], "ok": not wrong, "detail": detail, "about": about})
+                path = promise["path"] or promise["data"]
+                detail = f"{shown(path)} {shown(wrong or 'keeps a rule of the request.')}"
+                told.append({"path": path, "ok": not wrong, "detail": detail, "about": about})
     json.dump(told, sys.stdout)
     return 0
 
@@ -62,7 +69,7 @@ def trimmed(promise: dict[str, str]) -> str | None:
 
 
 def filled(promise: dict[str, str]) -> str | None:
-    return _each_cell(promise, lambda cell: not cell.strip(), "is empty, but the request drops such rows")
+    return _each_cell(promise, lambda cell: not cell.strip(), "is empty: strip blanks first, then drop such rows")
 
 
 def whole(promise: dict[str, str]) -> str | None:
@@ -86,7 +93,10 @@ def unique(promise: dict[str, str]) -> str | None:
 
 
 def like(promise: dict[str, str]) -> str | None:
-    return _unlike(json.loads(promise["text"]), json.loads(_text(promise["path"])), "")
+    example, value = json.loads(promise["text"]), json.loads(_text(promise["path"]))
+    if promise["data"] and isinstance(value, dict):  # the example is one item of a mapping
+        example = dict.fromkeys(list(value)[:COMPARED], *example.values())
+    return _unlike(example, value, "")
 
 
 def each(promise: dict[str, str]) -> str | None:
@@ -101,7 +111,38 @@ def each(promise: dict[str, str]) -> str | None:
     return f"does not have the {promise['text']} {named}, which {promise['data']} has."
 
 
+def proportions(promise: dict[str, str]) -> str | None:
+    """Compare a picture in the promise's ``data`` with its copies of the same name in other folders."""
+    from PIL import Image
+
+    name = promise["data"].rpartition("/")[2]
+    copies = [f"{folder}/{name}"[2:] for folder, _, files in os.walk(".") if name in files]
+    sizes = {}
+    for path in [promise["data"], *copies[:COPIES]]:
+        with Image.open(path) as picture:
+            sizes[path] = picture.size
+    width, height = sizes.pop(promise["data"])
+    for path, (wide, high) in sizes.items():
+        if abs(wide * height - high * width) > max(width, height) * PIXELS_OFF:
+            return f"is distorted in {path}: {width} × {height} became {wide} × {high}."
+    return "" if sizes else None
+
+
+def count(promise: dict[str, str]) -> str | None:
+    """Check that the number of rows of each group is in the result, as a number."""
+    groups = _groups(_text(promise["data"]), promise["text"])
+    if not 1 < len(groups) <= GROUPS:
+        return None
+    numbers = {number.replace(",", "") for number in re.findall(r"\d+(?:,\d{3})*", _text(promise["path"]))}
+    wrong = [name for name, rows in groups.items() if str(rows) not in numbers]
+    if not wrong:
+        return ""
+    named = ", ".join(repr(name) for name in wrong[:NAMED])
+    return f"has wrong counts for the {promise['text']} {named} of {promise['data']}."
+
+
 RULES = {
+    "proportions": proportions,
     "trimmed": trimmed,
     "filled": filled,
     "whole": whole,
@@ -109,6 +150,7 @@ RULES = {
     "unique": unique,
     "like": like,
     "each": each,
+    "count": count,
 }
 
 
@@ -156,18 +198,19 @@ def _rows(path: str) -> Rows:
     return rows
 
 
-def _groups(text: str, what: str) -> list[str]:
-    """Return the values of a table's column, or the levels of a log."""
+def _groups(text: str, what: str) -> dict[str, int]:
+    """Return the values of a table's column, or the levels of a log, each with its number of rows."""
     if what in ("level", "severity"):
         lines = text.splitlines()
         found = [match[1] for line in lines if (match := _LEVEL.search(line))]
         if len(found) > LEVELLED * len(lines):
-            return list(dict.fromkeys(found))
+            return dict(Counter(found))
     rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=text.split("\n", 1)[0].count)))
     names = [_plain(name) for name in rows[0]] if rows else []
     at = next((n for n, name in enumerate(names) if len(names) > 1 and name in (what, f"{what}s")), None)
-    values = {} if at is None else {row[at].strip().casefold(): row[at].strip() for row in rows[1:] if at < len(row)}
-    return [value for value in values.values() if value]
+    cells = [] if at is None else [row[at].strip() for row in rows[1:] if at < len(row)]
+    names_of = {cell.casefold(): cell for cell in cells if cell}
+    return {names_of[key]: n for key, n in Counter(cell.casefold() for cell in cells if cell).items()}
 
 
 def _unlike(example: Any, value: Any, where: str) -> str:

@@ -14,6 +14,9 @@ DELIMITERS = ",;\t|"
 #: Minimum rows for a statement, maximum different values in a list, and maximum characters of a value.
 ROWS, VALUES, WIDE = 8, 8, 40
 
+#: Words that give the level of a log's line.
+LEVELS = frozenset(("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"))
+
 #: Words examined at the start of a line, and maximum columns described.
 WORDS, COLUMNS = 6, 60
 
@@ -69,7 +72,9 @@ def lines(head: str) -> str:
     for place in range(WORDS):
         words = [line[place] for line in split if len(line) > place]
         if len(words) > 0.9 * len(split) and (kinds := _few(words)):
-            said.append(f"word {place + 1} of a line is one of {kinds}")
+            said.append(f"line.split()[{place}] is one of {kinds}")
+            if LEVELS & set(words):
+                said.append(f"line.split(maxsplit={place + 1})[{place + 1}] is the message")
     return "; ".join(said)
 
 

@@ -49,12 +49,28 @@ _GAPS = re.compile(
     r"\b(?:missing|empty|blanks?|null|nan|join|merge|match\w*|optional|if any|where known)\b", re.IGNORECASE
 )
 
+#: Words before a group of which the result says the number of lines or rows.
+_COUNTS = re.compile(
+    r"\b(?:number of|count(?: of)?|how many) (?:the )?(?:lines|rows|entries|records)(?: there are)? "
+    r"(?:of|for|per|by|in|with|at|on)\s*$",
+    re.IGNORECASE,
+)
+
 #: Words that select some of the data. Then not every group must be in the result.
 _SELECTS = re.compile(
     r"\b(?:only|except|excluding|ignor\w+|filter\w*|top|at least|at most|more than|less than|fewer than|above|below|"
     r"where|highest|lowest|largest|smallest|best|worst|between|since|until)\b",
     re.IGNORECASE,
 )
+
+#: Words of prompts that keep the proportions of pictures, and of those that do not.
+_RESIZE = re.compile(
+    r"\b(?:thumbnails?|(?:not|un)[ -]?distort\w*|aspect ratio|proportions?|longe(?:r|st) side)\b", re.IGNORECASE
+)
+_CROP = re.compile(
+    r"\b(?:crop\w*|squares?|stretch\w*|pad\w*|rotat\w*|exactly|\d+ ?[x×] ?\d+|ignor\w+)\b", re.IGNORECASE
+)
+_PICTURES = ("png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff")
 
 #: The suffixes of results that name groups in plain text, and of data with groups.
 _TEXTS = ("txt", "csv", "tsv", "json", "md", "html")
@@ -66,6 +82,7 @@ def promises_of(prompt: str, uploads: Sequence[str]) -> list[messages.Promise]:
     text = prompt[:LOOKED_AT]
     made = made_files(text, uploads)
     found = [*_of_tables(text, _only(made, ("csv", "tsv"))), *_like(text, _only(made, ("json",)))]
+    found += _pictures(text, uploads)
     found += _each(text, _only(made, _TEXTS), uploads)
     return [one for n, one in enumerate(found) if one not in found[:n]][:MOST]
 
@@ -118,8 +135,17 @@ def _like(text: str, path: str) -> Iterator[messages.Promise]:
         except (ValueError, RecursionError):
             continue
         if value:
-            yield messages.Promise(path, "like", json.dumps(value))
+            sentence = text[: match.start()].rsplit(". ", 1)[-1]
+            alike = isinstance(value, dict) and len(value) == 1 and _EACH.search(sentence)
+            yield messages.Promise(path, "like", json.dumps(value), "alike" if alike else "")
             return
+
+
+def _pictures(text: str, uploads: Sequence[str]) -> Iterator[messages.Promise]:
+    if _RESIZE.search(text) and not _CROP.search(text):
+        for name in uploads:
+            if name.rsplit(".", 1)[-1].lower() in _PICTURES:
+                yield messages.Promise("", "proportions", "", name)
 
 
 def _each(text: str, path: str, uploads: Sequence[str]) -> Iterator[messages.Promise]:
@@ -128,4 +154,6 @@ def _each(text: str, path: str, uploads: Sequence[str]) -> Iterator[messages.Pro
     if not path or not data or _SELECTS.search(text):
         return
     for match in _EACH.finditer(text):
+        if _COUNTS.search(text[: match.start()]):
+            yield messages.Promise(path, "count", match["what"].lower(), data)
         yield messages.Promise(path, "each", match["what"].lower(), data)

@@ -52,7 +52,7 @@ def test_the_first_turn_is_short_and_names_the_files(one: System, talk: Any) -> 
     found = one.completed(submit(one, DOUBLE))
     assert (purposes(found), found["verified_by"]) == (["plan"], "facts")
     system, question = (text for _, text in server.asked[0].messages)
-    assert len(system) < 200 and "Needs: " in system
+    assert system == "You write programs for a person."
     assert question.endswith("Answer with one fenced code block: the whole content of double.py. Write nothing else.")
 
 
@@ -94,7 +94,24 @@ def test_a_result_that_breaks_a_rule_of_the_prompt_goes_back(one: System, talk: 
     server = talk(cleans("Ada,a@x", "Bob,"), cleans("Ada,a@x"))
     found = one.completed(submit(one, prompt, ("a.csv", b"name,mail\nAda,a@x\nBob,\n")))
     assert (purposes(found), found["verified_by"]) == (["plan", "facts"], "facts")
-    assert "- b.csv row 3: mail '' is empty, but the request drops such rows." in server.asked[1].last
+    assert "- b.csv row 3: mail '' is empty: strip blanks first, then drop such rows." in server.asked[1].last
+
+
+def test_an_import_that_a_later_cell_lacks_is_added_without_a_question(one: System, talk: Any) -> None:
+    server = talk(
+        says(run("raise SystemExit(3)", "python")),
+        says(run("print(math.pi)\nopen('out.txt', 'w').write('1')", "python")),
+    )
+    found = one.completed(submit(one, "Save 1 as out.txt."))
+    assert len(server.asked) == 2
+    assert plans(found)[-1]["notes"] == ["Added what the code uses and did not import: import math"]
+
+
+def test_old_names_of_libraries_are_replaced_before_the_code_runs(one: System, talk: Any) -> None:
+    old = "import pandas as pd\nprint(pd.DataFrame({'a': ['x ']}).applymap(str.strip).to_csv(index=False))"
+    server = talk(says(run(f"{old}\nopen('out.txt', 'w').write('1')", "python")))
+    found = one.completed(submit(one, "Save 1 as out.txt."))
+    assert len(server.asked) == 1 and plans(found)[0]["notes"] == ["Replaced old names in the code: applymap → map"]
 
 
 def test_results_are_asked_for_with_their_columns(one: System, talk: Any) -> None:

@@ -37,6 +37,10 @@ FOUND: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         "Save the total of each month of a.csv as b.csv with the columns month and total.",
         [("b.csv", "whole", ""), ("b.csv", "each", "month")],
     ),
+    "rows of each group": (
+        "Write the number of rows of each region of a.csv to b.txt.",
+        [("b.txt", "count", "region"), ("b.txt", "each", "region")],
+    ),
     "each group of a table": (
         "Write the total of each region of a.csv to b.txt.", [("b.txt", "each", "region")]
     ),
@@ -101,7 +105,10 @@ CLEAN = (
         ("name,email,address\nAda,a@x.org,1 Main St\nBob,b@x.org,\n", []),  # the words fit two columns
         ("name,email\n Ada,a@x.org\n", ["b.csv row 2: name ' Ada' has blanks around it; strip the values first."]),
         ("name,email\nAda,A@x.org\n", ["b.csv row 2: email 'A@x.org' is not in lower case."]),
-        ("name;email\nAda;a@x.org\nBob;\n", ["b.csv row 3: email '' is empty, but the request drops such rows."]),
+        (
+            "name;email\nAda;a@x.org\nBob;\n",
+            ["b.csv row 3: email '' is empty: strip blanks first, then drop such rows."],
+        ),
         (
             "name,email\nAda,a@x.org\nAda,a@x.org\n",
             ["b.csv has row 3 twice: it is the same as row 2."],
@@ -131,6 +138,7 @@ def test_an_empty_cell_of_a_given_column_is_a_doubt(box: Box) -> None:
         ),
         ('["/health"]', "b.json has a list, but the example in the request has an object there."),
         ('{"/health": true}', "has a boolean"),
+        ('{"/health": 200, "/items": [1]}', 'b.json at ["/items"] has a list'),
     ],
 )
 def test_a_json_result_has_the_shape_of_its_example(box: Box, result: str, words: str) -> None:
@@ -143,11 +151,26 @@ def test_each_group_of_the_data_is_in_the_result(box: Box) -> None:
     log = "".join(f"2026-01-01 {level} x{n}\n" for n, level in enumerate(["INFO", "ERROR", "WARNING"] * 4))
     made = f"write('a.log', {log!r}); write('b.txt', 'info: 4, warning: 4')"
     prompt = "Write the number of lines of each level of a.log to b.txt."
-    (fact,) = told(box, made, prompt, ["a.log"])
-    assert fact["detail"] == "b.txt does not have the level 'ERROR', which a.log has."
+    counts, groups = told(box, made, prompt, ["a.log"])
+    assert counts["ok"]
+    assert groups["detail"] == "b.txt does not have the level 'ERROR', which a.log has."
+    counts, groups = told(box, f"{made}; write('b.txt', 'INFO 4, WARNING 0, ERROR 0')", prompt, ["a.log"])
+    assert counts["ok"] and groups["ok"]  # a 4 is there
+    counts, groups = told(box, f"{made}; write('b.txt', 'INFO 3, WARNING 0, ERROR 0')", prompt, ["a.log"])
+    assert counts["detail"] == "b.txt has wrong counts for the level 'INFO', 'ERROR', 'WARNING' of a.log."
     made = "write('a.csv', 'region,x\\nnorth,1\\n south ,2\\n'); write('b.txt', 'North 1, South 2')"
     (fact,) = told(box, made, "Write the total of each region of a.csv to b.txt.", ["a.csv"])
     assert fact["ok"]
+
+
+def test_a_distorted_thumbnail_is_named(box: Box) -> None:
+    prompt = "Make a thumbnail of each picture, 100 pixels on the longer side, in thumbs."
+    made = "picture('a.png', size=(400, 300)); picture('thumbs/a.png', size={size})"
+    (fact,) = told(box, made.format(size=(100, 300)), prompt, ["a.png"])
+    assert fact["detail"] == "a.png is distorted in thumbs/a.png: 400 × 300 became 100 × 300."
+    (fact,) = told(box, made.format(size=(100, 75)), prompt, ["a.png"])
+    assert fact["ok"]
+    assert promises_of("Make square thumbnails of each picture.", ["a.png"]) == []
 
 
 def test_a_result_that_cannot_be_read_breaks_no_rule(box: Box) -> None:
@@ -175,4 +198,13 @@ def test_a_test_file_that_finds_no_fault_is_named(box: Box, test: str, about: st
     (fact,) = told(box, made, TESTS, [])
     assert (fact["path"], fact["about"]) == ("test_sort.py", about)
     assert words in fact["detail"]
-    assert told(box, f"{made}; write('test_sort.py', 'def test_it():\\n    assert False')", TESTS, []) == []
+
+
+def test_a_made_test_file_that_fails_is_named(box: Box) -> None:
+    made = f"write('sort.py', {SORT!r}); write('test_sort.py', 'def test_it():\\n    assert 1 == 2')"
+    (fact,) = told(box, made, TESTS, [])
+    assert (fact["about"], fact["detail"]) == (
+        "test",
+        "test_sort.py: fails: E assert 1 == 2; FAILED test_sort.py::test_it - assert 1 == 2",
+    )
+    assert told(box, f"write('sort.py', {SORT!r}); write('test_sort.py', 'x = 1')", TESTS, []) == []

@@ -398,6 +398,7 @@ STEPS = [
     [
         ("AttributeError: 'DataFrame' object has no attribute 'applymap'", "use DataFrame.map"),
         ("AttributeError: module 'PIL.Image' has no attribute 'ANTIALIAS'", "use Image.LANCZOS"),
+        ("TypeError: endswith first arg must be str or a tuple of str, not list", "write endswith(tuple(names))"),
         ("AttributeError: module 'numpy' has no attribute 'float'", "use Python's float"),
         ("NameError: name 'sort' is not defined", "`from lib.sorts import sort`"),
         (
