@@ -118,9 +118,9 @@ class Example:
     firm: bool  # written as a test, not found in a sentence
 
 
-#: A rule for a result: no blanks around values, no empty value, probably no empty value, lower case, no row twice, the
-#: shape of an example in JSON, a mention of each group of the data, their numbers of rows, or the proportions of a
-#: picture.
+#: A rule for a result. Of a table: no blanks around values, no empty value, probably no empty value, lower case, no row
+#: twice. Of a JSON file: the shape of an example. Of a text: it mentions each group of the data, or the number of rows
+#: of each. Of pictures: their proportions.
 Rule = Literal["trimmed", "filled", "whole", "lower", "unique", "like", "each", "count", "proportions"]
 
 

@@ -63,7 +63,7 @@ _SELECTS = re.compile(
     re.IGNORECASE,
 )
 
-#: Words of prompts that keep the proportions of pictures, and of those that do not.
+#: Words of prompts that keep the proportions of pictures, and words that do not.
 _RESIZE = re.compile(
     r"\b(?:thumbnails?|(?:not|un)[ -]?distort\w*|aspect ratio|proportions?|longe(?:r|st) side)\b", re.IGNORECASE
 )
