@@ -133,7 +133,7 @@ runs() { [ "$(docker inspect -f '{{.State.Running}}' "$container")" = true ] && 
 failed() {
     say "the model's server does not answer; the last lines of its log:"
     docker logs --tail 30 "$container" 2>&1 | cut -c 1-200 >&2
-    docker stop --time 5 "$container" >/dev/null || true
+    docker rm --force "$container" >/dev/null || true # a container that is only stopped starts again with the engine
     die "$alias could not be started, and .env is as it was. If the log names memory, use a smaller file, or less
 MODEL_CONTEXT, or more MODEL_MEMORY. If it says 'Failed to load model', the file is damaged, or newer than the server."
 }
