@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.errors import SettingsError
@@ -33,7 +36,7 @@ class Settings(BaseSettings):
     The type ``SecretStr`` marks a field as a key: redaction, health and diagnosis hide the value of each such field.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, str_strip_whitespace=True)
 
     llm_provider: Literal["auto", "gemini", "anthropic", "openai", "none"] = Field(
         "auto",
@@ -144,13 +147,38 @@ class Settings(BaseSettings):
     docker_host: str = Field("unix:///var/run/docker.sock", description="Address of the Docker engine.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lower(cls, value: Any, info: ValidationInfo) -> Any:
+        """Accept the fixed words in capitals, too: LOG_LEVEL=INFO."""
+        is_word = get_origin(cls.model_fields[info.field_name or ""].annotation) is Literal
+        return value.strip().lower() if is_word and isinstance(value, str) else value
+
+    @field_validator("host")
+    @classmethod
+    def _plain_host(cls, value: str) -> str:
+        if not is_host(value):
+            raise ValueError(f"{value!r} is not an address or a name, such as 127.0.0.1. The port is set by PORT.")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _plain_hosts(cls, value: str) -> str:
+        for name in filter(None, map(str.strip, value.split(","))):
+            if not is_host(name):
+                raise ValueError(
+                    f"{name!r} is not a host name. Use names such as agent.example.org, separated by commas, without "
+                    "scheme, port, path or wildcard."
+                )
+        return value
+
     @field_validator("run_dir")
     @classmethod
     def _short_enough(cls, value: Path) -> Path:
         value = value.absolute()
         if len(os.fsencode(value) + LONGEST_SOCKET) > SOCKET_PATH_BYTES:
             longest = SOCKET_PATH_BYTES - len(LONGEST_SOCKET)
-            raise ValueError(f"is too long for a Unix socket in it ({longest} bytes at most)")
+            raise ValueError(f"{str(value)!r} is too long for the sockets in it. Use at most {longest} bytes.")
         return value
 
     @field_validator("view_domain")
@@ -158,7 +186,9 @@ class Settings(BaseSettings):
     def _domain(cls, value: str) -> str:
         value = value.lower().rstrip(".")
         if not re.fullmatch(r"(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,180}[a-z0-9])?", value) or is_address(value):
-            raise ValueError("must be a name whose subdomains lead to the live gateway, such as localhost")
+            raise ValueError(
+                f"{value!r} is not a domain. Use a name whose subdomains lead to the live gateway, such as localhost."
+            )
         return value
 
     @field_validator("agent_output_dir")
@@ -169,11 +199,14 @@ class Settings(BaseSettings):
     @field_validator("*")
     @classmethod
     def _printable(cls, value: Any, info: ValidationInfo) -> Any:
-        """Check the keys of models, which are sent in a header."""
-        if not isinstance(value, SecretStr) or info.field_name == "api_key":
+        """Check the keys. They are sent in a header."""
+        if not isinstance(value, SecretStr):
             return value
-        if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-            raise ValueError("has a character that no key has (a space, a line end, a letter with an accent)")
+        key = value.get_secret_value()
+        if info.field_name != "api_key" and not re.fullmatch(r"[\x21-\x7e]+", key):
+            raise ValueError("It has a character that no key has: a space, a line end or a letter with an accent.")
+        if not key.isprintable():
+            raise ValueError("It has a line end, a tab or another control character, which no client can send.")
         return value
 
     @field_validator("gemini_base_url", "anthropic_base_url", "llm_base_url")
@@ -181,9 +214,9 @@ class Settings(BaseSettings):
     def _plain_url(cls, value: str) -> str:
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname or re.search(r"[^\x21-\x7e]", value):
-            raise ValueError("must be an address such as http://127.0.0.1:11434/v1")
+            raise ValueError("The value is not an address. Use an address such as http://127.0.0.1:11434/v1.")
         if url.username or url.password or url.query or url.fragment:
-            raise ValueError("must have no user, password, query or fragment: a key has a setting of its own")
+            raise ValueError("Use an address without user, password, query and fragment. A key has its own setting.")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -193,6 +226,14 @@ class Settings(BaseSettings):
                 f"HOST={self.host} can be reached by others, so API_KEY must be set (at least 8 characters): "
                 "a client of this API runs code on this machine. Or listen on HOST=127.0.0.1."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _different_ports(self) -> Settings:
+        ports = {"PORT": self.port, "DESKTOP_PORT": self.desktop_port, "NOTEBOOK_PORT": self.notebook_port}
+        if len(set(ports.values())) < len(ports):
+            given = ", ".join(f"{name}={port}" for name, port in ports.items())
+            raise ValueError(f"{given}: two of these ports are the same. Use three different ports.")
         return self
 
     @classmethod
@@ -259,13 +300,52 @@ def is_address(host: str) -> bool:
     return True
 
 
+def is_host(name: str) -> bool:
+    """Return whether a text is a host name or an IP address, without scheme, port and path."""
+    return (
+        is_address(name.partition("%")[0])
+        or re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9.])?", name) is not None
+    )
+
+
 def load() -> Settings:
     """Read the settings from the environment. Raises SettingsError, which names each wrong setting."""
     try:
         return Settings()
     except ValidationError as error:
-        lines = []
-        for wrong in error.errors():
-            name = ".".join(str(part) for part in wrong["loc"]).upper()
-            lines.append(f"{name}: {wrong['msg']}" if name else wrong["msg"].removeprefix("Value error, "))
-        raise SettingsError("Settings are wrong, nothing was started.\n  " + "\n  ".join(lines)) from None
+        lines = "\n  ".join(_wrong(found) for found in error.errors())
+        raise SettingsError(f"Settings are wrong, nothing was started.\n  {lines}") from None
+
+
+def _wrong(found: ErrorDetails) -> str:
+    """Return a sentence about a wrong setting: its name, its value unless it is a key, and what is allowed."""
+    said = found["msg"].removeprefix("Value error, ")
+    if not found["loc"]:
+        return said
+    name = str(found["loc"][0])
+    field, value = Settings.model_fields[name], str(found["input"])
+    if found["type"] == "value_error":
+        return f"{name.upper()}: {f'{value[:100]!r} is wrong: {said}.' if said[0].islower() else said}"
+    if name in Settings.secret_names():
+        least = found.get("ctx", {}).get("min_length")
+        return f"{name.upper()}: The key has {len(value.strip())} characters. Use at least {least}."
+    return f"{name.upper()}: {value[:100]!r} is wrong. {_allowed(field, value)}"
+
+
+def _allowed(field: FieldInfo, value: str) -> str:
+    """Return sentences about the allowed values of a setting."""
+    kinds = {kind for part in (field.annotation, *get_args(field.annotation)) for kind in (part, get_origin(part))}
+    if Literal in kinds:
+        words = [str(word) for word in get_args(field.annotation)]
+        close = difflib.get_close_matches(value.lower(), words, 1)
+        return f"Use {', '.join(words[:-1])} or {words[-1]}.{f' Did you mean {close[0]}?' if close else ''}"
+    bounds = {key: getattr(part, key) for part in field.metadata for key in ("gt", "ge", "le") if hasattr(part, key)}
+    number = "a whole number" if int in kinds else "a number"
+    if "le" not in bounds:
+        limits = f"of at least {bounds['ge']}"
+    elif "ge" in bounds:
+        limits = f"from {bounds['ge']} to {bounds['le']}"
+    else:
+        limits = f"above {bounds['gt']}, and at most {bounds['le']}"
+    unit = ", without a unit" if re.fullmatch(r"[0-9.]+\s*[A-Za-z]+", value) else ""
+    return f"Use {number} {limits}{unit}."

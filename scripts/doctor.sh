@@ -140,7 +140,8 @@ images() {
     local name of label='{{index .Config.Labels "containerized-agent.version"}}'
     for name in "$(setting AGENT_IMAGE)" containerized-agent-orchestrator:latest containerized-agent-novnc:latest; do
         if ! of=$(in_time docker image inspect -f "$label" "$name" 2>&1); then
-            tell ✗ image "$name is not here: $(tail -n 1 <<<"$of")" "'make up' builds it."
+            case "$of" in *[Nn]'o such image'*) of='' ;; esac # Docker says it twice
+            tell ✗ image "$name is not here${of:+: $(tail -n 1 <<<"$of")}" "'make up' builds it."
         elif [ "$of" != "$version" ]; then
             tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' rebuilds all images."
         else

@@ -90,14 +90,14 @@ class DockerEngine:
                 found = client.inspect_image(name)
             except ImageNotFound as error:
                 raise ImageMissing(
-                    f"The image {name} is not there: {_words(error)}. "
-                    "Build it with `docker compose build agent-builder`, or set AGENT_IMAGE."
+                    f"The image {name} is not there. "
+                    "Build it with `make up`, or set AGENT_IMAGE to an image that is there."
                 ) from error
             version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL) or "none"
             if version != messages.VERSION:
                 raise ImageMissing(
                     f"The image {name} has version {version}, the orchestrator has {messages.VERSION}; they must be "
-                    "equal. Build both with `docker compose build`."
+                    "equal. Build both with `make up`."
                 )
             return str(found["Id"])
 
