@@ -328,7 +328,8 @@ def _wrong(found: ErrorDetails) -> str:
         return f"{name.upper()}: {f'{value[:100]!r} is wrong: {said}.' if said[0].islower() else said}"
     if name in Settings.secret_names():
         least = found.get("ctx", {}).get("min_length")
-        return f"{name.upper()}: The key has {len(value.strip())} characters. Use at least {least}."
+        count = f"The key has {len(value.strip())} characters"
+        return f"{name.upper()}: {count}. Use at least {least}; `openssl rand -hex 16` makes a key."
     return f"{name.upper()}: {value[:100]!r} is wrong. {_allowed(field, value)}"
 
 

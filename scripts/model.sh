@@ -150,23 +150,6 @@ configure() {
     fi
 }
 
-# put NAME VALUE: set it in .env and report it. Every other line stays.
-put() {
-    local before text
-    before=$(value_in .env "$1")
-    [ "$before" != "$2" ] || return 0
-    text=$(NAME=$1 VALUE=$2 awk '
-        index($0, ENVIRON["NAME"] "=") == 1 { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"]; found = 1 }
-        { print }
-        END { if (!found) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' .env && echo .)
-    printf '%s' "${text%.}" >.env # in place, so that it keeps its mode and its owner
-    if [ -z "$before" ] || [ "$before" = "$(value_in .env.example "$1")" ]; then
-        say ".env: $1=$2"
-    else
-        say ".env: $1=$2 replaces $1=$before"
-    fi
-}
-
 case "${1:-main}" in
     main | chosen) "${1:-main}" ;;
     *) die "usage: scripts/model.sh [chosen]" ;;

@@ -13,11 +13,16 @@ from orchestrator.sizes import show_size
 #: Shorter keys can be guessed if the API is reachable from outside.
 KEY_CHARACTERS = 16
 
+NO_MODEL = (
+    "No model is set, so free-text prompts are rejected. To use one, set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+    "LLM_BASE_URL and LLM_MODEL in `.env`, then `make up`."
+)
+
 
 async def model(case: Case) -> Finding:
     """Report each model's last result. No model is asked, because answers cost money."""
     if not case.models.all:
-        return Finding("ok", "No model is set, so free-text prompts are rejected.")
+        return Finding("ok", NO_MODEL)
     found = [_heard(provider) for provider in case.models.all]
     detail = " ".join(part.detail for part in found)
     bad = [part for part in found if part.result != "ok"]

@@ -111,8 +111,8 @@ def test_all_wrong_settings_are_named_at_once(folder: Path) -> None:
 
 #: Wrong settings, and the sentence about each.
 WRONG = [
-    ("API_KEY", "short", "The key has 5 characters. Use at least 8."),
-    ("API_KEY", "         ", "The key has 0 characters. Use at least 8."),
+    ("API_KEY", "short", "The key has 5 characters. Use at least 8; `openssl rand -hex 16` makes a key."),
+    ("API_KEY", "         ", "The key has 0 characters. Use at least 8; `openssl rand -hex 16` makes a key."),
     ("API_KEY", "1234\t5678", "It has a line end, a tab or another control character, which no client can send."),
     ("GEMINI_API_KEY", "a b", "It has a character that no key has: a space, a line end or a letter with an accent."),
     ("PORT", "http", "'http' is wrong. Use a whole number from 1 to 65535."),
@@ -305,7 +305,7 @@ def test_the_env_example_says_the_defaults() -> None:
     without = {name for name, value in env_example().items() if not value}
     keys = {"GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY", "API_KEY"}
     models = {"LLM_MODEL", "LLM_MODELS", "LLM_FALLBACK", "LLM_TEMPERATURE", "LLM_CONCURRENCY", "MODEL_FILE"}
-    assert without == keys | models | {"ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
+    assert without == keys | models | {"ALLOWED_HOSTS", "COMPOSE_PROJECT_NAME", "MAX_CONCURRENT_JOBS"}
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:
