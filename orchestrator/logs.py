@@ -19,6 +19,8 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.errors import OrchestratorError
+
 log = logging.getLogger(__name__)
 
 #: The IDs of the job and the sandbox that the current task works on.
@@ -66,7 +68,7 @@ def about(job_id: str | None = None, sandbox_id: str | None = None) -> Iterator[
 
 
 class Again:
-    """Logger for repeated work. It logs an error that repeats once, with its traceback."""
+    """Logger for repeated work. It logs an error that repeats once; a fault in the code has its traceback."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._said = log, ""
@@ -78,7 +80,10 @@ class Again:
     def wrong(self, error: Exception, message: str, *given: object) -> None:
         """Log the error unless it repeats the last one. Call it in the ``except`` block."""
         if str(error) != self._said:
-            self._log.exception(message, *given)
+            if isinstance(error, OSError | OrchestratorError):
+                self._log.error(f"{message}: %s", *given, error)
+            else:
+                self._log.exception(message, *given)
         self._said = str(error)
 
 

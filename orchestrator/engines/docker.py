@@ -256,7 +256,9 @@ class DockerEngine:
         then wait for the timeouts of all calls before it. If two threads make a client, either will do.
         """
         if self._client is None:
-            self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS + START_THREADS)
+            self._client = APIClient(
+                self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS + START_THREADS
+            )
         return self._client
 
     def _start(self, client: APIClient, spec: Spec) -> Sandbox:

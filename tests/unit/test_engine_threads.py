@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator.engines.base import Exit, Spec
 from orchestrator.engines.docker import THREADS, DockerEngine
+from tests.support.house import until
 
 #: Maximum seconds for a call that must not wait for the starts.
 SECONDS = 20
@@ -74,17 +75,13 @@ def hanging(tmp_path: Path) -> Iterator[HangingEngine]:
         server.server_close()
 
 
-def test_starts_that_hang_leave_threads_for_kills_stops_and_inspections(
-    hanging: HangingEngine, tmp_path: Path
-) -> None:
+def test_starts_that_hang_leave_threads_for_kills_stops_and_inspections(hanging: HangingEngine, tmp_path: Path) -> None:
     async def work() -> None:
         engine = DockerEngine(f"unix://{hanging.server_address}", tmp_path, tmp_path, tmp_path / "live", tmp_path)
         names = [f"{number:012}" for number in range(2 * THREADS)]
         specs = [Spec(name, "token", "image", 2**28, 1.0, 64, "none") for name in names]
         starts = [asyncio.create_task(engine.start(spec)) for spec in specs]
-        async with asyncio.timeout(SECONDS):
-            while not hanging.asked_to_start:
-                await asyncio.sleep(0.01)
+        await until(lambda: hanging.asked_to_start, "the engine is asked to start a container")
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*(engine.kill(name) for name in names), *(engine.stop(name) for name in names))
             assert await engine.exit(names[0]) == Exit(-1, False, "")
