@@ -57,7 +57,7 @@ def unhealthy(system: System, check: str) -> str:
 
 
 def failed_to_start(system: System, job_id: str) -> str:
-    """The detail of a job whose container never said a word; there is a ZIP all the same."""
+    """The detail of a job whose container never sent a message; there is a ZIP all the same."""
     found = system.ended(job_id)
     assert (found["status"], found["reason"]) == ("failed", "engine_error"), found
     archive = system.zip(job_id)
@@ -125,7 +125,7 @@ def test_an_image_of_another_version_is_refused_with_both_versions(picky: System
 def test_of_a_container_that_dies_before_a_word_the_last_lines_are_told(picky: System, tag: str) -> None:
     derive(f"{tag}:changing", f"ENTRYPOINT {ENTRYPOINTS['dies']}")
     detail = failed_to_start(picky, picky.submit(prompt=HELLO))
-    assert "ended with exit code 7 before the agent said a word" in detail
+    assert "ended with exit code 7 before the agent sent a message" in detail
     assert "first" in detail
     assert "boom" in detail
 
@@ -144,7 +144,7 @@ def test_a_container_that_says_nothing_in_time_is_given_up(
     image = derive(f"{tag}:{kind}", f"ENTRYPOINT {ENTRYPOINTS[kind]}")
     system = make_system(AGENT_IMAGE=image, START_SECONDS="2").start()
     detail = failed_to_start(system, system.submit(prompt=HELLO))
-    assert "did not say a word within 2 s (START_SECONDS)" in detail
+    assert "sent no message within 2 s (START_SECONDS)" in detail
     assert words in detail
 
 
