@@ -105,7 +105,7 @@ class Access:
     """Access log: one line per HTTP call with method, path without query, status, and duration in milliseconds.
 
     Level info has rejected calls and, on the users' API, calls that may change something. All other calls, and all
-    calls of /health, are at level debug.
+    calls of /health and /livez, are at level debug.
     """
 
     def __init__(self, app: ASGIApp, door: str, quiet: tuple[str, ...] = READING) -> None:
@@ -128,7 +128,7 @@ class Access:
             await self._app(scope, receive, noticed)
         finally:
             path, client = scope["path"][:GIVEN], (scope.get("client") or ("",))[0]
-            polled = path == "/health" or (status < 400 and scope["method"] in self._quiet)
+            polled = path in ("/health", "/livez") or (status < 400 and scope["method"] in self._quiet)
             fields = {
                 "method": scope["method"],
                 "path": path,

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -28,6 +28,9 @@ LONGEST_SOCKET = b"/live/012345678901/notebook"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 ANTHROPIC_URL = "https://api.anthropic.com"
 OPENAI_URL = "https://api.openai.com/v1"
+
+#: The port of each scheme. Browsers leave it out of an address.
+OWN_PORTS = {"http": 80, "https": 443}
 
 
 class Settings(BaseSettings):
@@ -117,9 +120,21 @@ class Settings(BaseSettings):
         ge=0,
         description="Minimum free disk space. Below it, old results are deleted, new jobs wait, and no ZIP grows.",
     )
+    public_url: str = Field(
+        "",
+        description="Address of the API for clients, such as https://agent.example.org behind a proxy. Links use it.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks of proxies whose X-Forwarded-For is trusted, separated by commas.",
+    )
     desktop_port: int = Field(6080, ge=1, le=65535, description="Port of the desktops.")
     notebook_port: int = Field(8888, ge=1, le=65535, description="Port of the notebooks.")
-    view_domain: str = Field("localhost", description="Parent domain of the views: each view has a host name below it.")
+    view_domain: str = Field(
+        "localhost",
+        description="Parent domain of the views: each view has a host name below it. With PUBLIC_URL, localhost stands "
+        "for its host.",
+    )
     view_link_seconds: float = Field(600, ge=1, le=86400, description="Time for which a link to a view can be opened.")
     max_repairs: int = Field(3, ge=0, le=100, description="Maximum number of repairs by a model in one job.")
     model_step_seconds: float = Field(
@@ -191,6 +206,40 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        """Return the address without a slash at its end and without the scheme's own port, as browsers write it."""
+        if not value:
+            return value
+        sentence = (
+            f"{value!r} is wrong. Use scheme and name alone, such as https://agent.example.org or http://box:8000."
+        )
+        try:
+            url = urlsplit(value.lower())
+            port = url.port
+        except ValueError:
+            raise ValueError(sentence) from None
+        host = url.hostname or ""
+        if url.scheme not in ("http", "https") or not is_host(host) or url.netloc.rpartition("@")[1]:
+            raise ValueError(sentence)
+        if url.path not in ("", "/") or url.query or url.fragment:
+            raise ValueError(f"{sentence} A path is not supported: each view needs a host name of its own anyway.")
+        shown = f"[{host}]" if ":" in host else host
+        return f"{url.scheme}://{shown}" + (f":{port}" if port not in (None, OWN_PORTS[url.scheme]) else "")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in filter(None, map(str.strip, value.split(","))):
+            try:
+                ipaddress.ip_network(part)
+            except ValueError:
+                raise ValueError(
+                    f"{part!r} is not an address or a network. Use values such as 127.0.0.1 or 10.0.0.0/8."
+                ) from None
+        return value
+
     @field_validator("agent_output_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -255,7 +304,46 @@ class Settings(BaseSettings):
     def names(self) -> frozenset[str]:
         """Return the host names by which clients may call the system, in lower case."""
         given = {name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip()}
-        return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *given})
+        public = {self.public.hostname} if self.public and self.public.hostname else set()
+        return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower(), *public, *given})
+
+    @property
+    def public(self) -> SplitResult | None:
+        """Return the parts of PUBLIC_URL, if it is set."""
+        return urlsplit(self.public_url) if self.public_url else None
+
+    @property
+    def over_tls(self) -> bool:
+        """Return whether browsers reach the system over HTTPS. Then its cookies are marked as secure."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def api_url(self) -> str:
+        """Return the address of the API for clients: PUBLIC_URL, or the address on this machine."""
+        return self.public_url or f"http://127.0.0.1:{self.port}"
+
+    @property
+    def proxies(self) -> list[str]:
+        """Return the addresses and networks of trusted proxies."""
+        return [part.strip() for part in self.trusted_proxies.split(",") if part.strip()]
+
+    @property
+    def domain_of_views(self) -> str:
+        """Return the domain below which each view has its host name."""
+        host = (self.public.hostname or "") if self.public else ""
+        return host if host and self.view_domain == "localhost" and not is_address(host) else self.view_domain
+
+    @property
+    def proxied_views(self) -> bool:
+        """Return whether the views have the scheme and the port of PUBLIC_URL.
+
+        An http address with the API's own port has no proxy in front, so the views keep their ports. An IP address has
+        no names below it.
+        """
+        public = self.public
+        if public is None or (self.view_domain == "localhost" and is_address(public.hostname or "")):
+            return False
+        return (public.scheme, public.port or OWN_PORTS[public.scheme]) != ("http", self.port)
 
     @property
     def link_dir(self) -> Path:

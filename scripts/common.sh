@@ -57,6 +57,23 @@ address() {
     case "$1" in *:*) echo "[$1]:$port" ;; *) echo "$1:$port" ;; esac
 }
 
+# list_url desktops|notebooks SETTING: print the address of a list of running jobs, as orchestrator/gateway/urls.py does.
+# SETTING names the port that the list has without a proxy.
+list_url() {
+    local public domain scheme host port=
+    public=$(setting PUBLIC_URL) domain=$(setting VIEW_DOMAIN)
+    public=${public%/}
+    scheme=${public%%:*} host=${public#*://}
+    case "$host" in *:*[0-9]) port=:${host##*:} host=${host%:*} ;; esac
+    if [ "$domain" = localhost ] && [[ "$host" == *[!0-9.]* && "$host" != *]* ]]; then domain=$host; fi
+    [ "$domain" != localhost ] || [ "$host" = localhost ] || public= # an IP address has no names below it
+    if [ -z "$public" ] || [ "$scheme$port" = "http:$(setting PORT)" ]; then
+        echo "http://$(address "$domain" "$2")/"
+    else
+        echo "$scheme://$1.$domain$port/"
+    fi
+}
+
 # Print the address of the local model from `make model`.
 local_model_url() { echo "http://127.0.0.1:$(setting MODEL_PORT)/v1"; }
 

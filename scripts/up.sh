@@ -11,14 +11,14 @@ main() {
     faults_of_dotenv | while IFS= read -r fault; do say ".env: $fault"; done
     get_healthy orchestrator orchestrator python -m orchestrator health
     get_healthy novnc 'live gateway' health.sh
-    local url domain
-    url="http://$(address "$(own_host)")"
-    domain=$(setting VIEW_DOMAIN)
-    say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
+    local url
+    url=$(setting PUBLIC_URL)
+    url=${url:-http://$(address "$(own_host)")}
+    say "running. API: ${url%/}  ·  its documentation: ${url%/}/docs  ·  stop with: make down"
     if [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ] && [ -z "$(compose --profile model ps -q model)" ]; then
         say "the local model that LLM_BASE_URL names does not run; start it with: make model"
     fi
-    say "watch jobs: http://$(address "$domain" DESKTOP_PORT)/  ·  notebooks: http://$(address "$domain" NOTEBOOK_PORT)/"
+    say "watch jobs: $(list_url desktops DESKTOP_PORT)  ·  notebooks: $(list_url notebooks NOTEBOOK_PORT)"
 }
 
 # Each system on a machine needs ports and a RUN_DIR of its own.

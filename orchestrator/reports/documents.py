@@ -31,12 +31,8 @@ FOUND = 20
 class Api(NamedTuple):
     """The address of this system's API, and whether its calls need a key."""
 
-    port: int
+    url: str
     needs_key: bool
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def curl(self) -> str:

@@ -305,7 +305,13 @@ def test_the_env_example_says_the_defaults() -> None:
     without = {name for name, value in env_example().items() if not value}
     keys = {"GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY", "API_KEY"}
     models = {"LLM_MODEL", "LLM_MODELS", "LLM_FALLBACK", "LLM_TEMPERATURE", "LLM_CONCURRENCY", "MODEL_FILE"}
-    assert without == keys | models | {"ALLOWED_HOSTS", "COMPOSE_PROJECT_NAME", "MAX_CONCURRENT_JOBS"}
+    assert without == keys | models | {
+        "ALLOWED_HOSTS",
+        "COMPOSE_PROJECT_NAME",
+        "MAX_CONCURRENT_JOBS",
+        "PUBLIC_URL",
+        "TRUSTED_PROXIES",
+    }
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:
