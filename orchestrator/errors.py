@@ -5,6 +5,7 @@ OrchestratorError
 ├── Busy                 another orchestrator uses the record or the run folder
 ├── RecordFull           the record cannot be written, because its disk is full
 ├── RecordClosed         the record cannot be written, because its writer thread has ended
+├── DiskUnreadable       the free space of the record's disk cannot be read; jobs wait
 ├── RecordGone           the record was removed at run time; the orchestrator ends, and its next start makes a new one
 ├── Problem              an HTTP error response, as RFC 9457 problem details
 │   ├── BadRequest       400, 413, 415, 422: the request is malformed or exceeds a limit
@@ -50,6 +51,10 @@ class RecordFull(OrchestratorError):
 
 class RecordClosed(OrchestratorError):
     """Nothing is written to the record any more: the thread that writes it has ended."""
+
+
+class DiskUnreadable(OrchestratorError):
+    """The free space of the record's disk cannot be read. Nothing is deleted to make room meanwhile."""
 
 
 class RecordGone(OrchestratorError):

@@ -19,6 +19,8 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.errors import OrchestratorError
+
 log = logging.getLogger(__name__)
 
 #: The IDs of the job and the sandbox that the current task works on.
@@ -66,7 +68,7 @@ def about(job_id: str | None = None, sandbox_id: str | None = None) -> Iterator[
 
 
 class Again:
-    """Logger for repeated work. It logs an error that repeats once, with its traceback."""
+    """Logger for repeated work. It logs an error that repeats once; a fault in the code has its traceback."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._said = log, ""
@@ -78,7 +80,10 @@ class Again:
     def wrong(self, error: Exception, message: str, *given: object) -> None:
         """Log the error unless it repeats the last one. Call it in the ``except`` block."""
         if str(error) != self._said:
-            self._log.exception(message, *given)
+            if isinstance(error, OSError | OrchestratorError):
+                self._log.error(f"{message}: %s", *given, error)
+            else:
+                self._log.exception(message, *given)
         self._said = str(error)
 
 
@@ -100,7 +105,7 @@ class Access:
     """Access log: one line per HTTP call with method, path without query, status, and duration in milliseconds.
 
     Level info has rejected calls and, on the users' API, calls that may change something. All other calls, and all
-    calls of /health, are at level debug.
+    calls of /health and /livez, are at level debug.
     """
 
     def __init__(self, app: ASGIApp, door: str, quiet: tuple[str, ...] = READING) -> None:
@@ -123,7 +128,7 @@ class Access:
             await self._app(scope, receive, noticed)
         finally:
             path, client = scope["path"][:GIVEN], (scope.get("client") or ("",))[0]
-            polled = path == "/health" or (status < 400 and scope["method"] in self._quiet)
+            polled = path in ("/health", "/livez") or (status < 400 and scope["method"] in self._quiet)
             fields = {
                 "method": scope["method"],
                 "path": path,

@@ -139,7 +139,9 @@ def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.
         ws="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # a client could forge its address
+        # a client could forge its address, so only the users' API reads these headers, and only from trusted proxies
+        proxy_headers=bool(settings.proxies) and uds is None,
+        forwarded_allow_ips=settings.proxies,
         lifespan="off",
         log_level="warning",
         backlog=2048,

@@ -39,11 +39,6 @@ def setting(name: str, default: str) -> str:
     return value or default
 
 
-def view_url(port_name: str, port: str) -> str:
-    """Return the address of the list of running jobs."""
-    return f"http://{setting('VIEW_DOMAIN', 'localhost')}:{setting(port_name, port)}/"
-
-
 def base_url() -> str:
     host = setting("HOST", "127.0.0.1")
     if host in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
@@ -168,10 +163,11 @@ def main() -> int:
             print(f"  {entry.file_size:>9,}  {printable(entry.filename)}")
     print(f"\n{ending} {status['detail']}".rstrip() + f" after {status['timings']['total']:.1f} s. Where to go next:")
     print(f"  the ZIP            {target.resolve()}")
-    print(f"  API documentation  {api.url}/docs")
-    print(f"  status of the job  {api.url}/status/{job_id}")
-    print(f"  running jobs, live {view_url('DESKTOP_PORT', '6080')}  (their desktops; one to try: docs/live-view.md)")
-    print(f"  their notebooks    {view_url('NOTEBOOK_PORT', '8888')}")
+    url, watch = setting("PUBLIC_URL", api.url).rstrip("/"), api.ask("/")["watch"]
+    print(f"  API documentation  {url}/docs")
+    print(f"  status of the job  {url}/status/{job_id}")
+    print(f"  running jobs, live {watch['desktops']}  (their desktops; one to try: docs/live-view.md)")
+    print(f"  their notebooks    {watch['notebooks']}")
     print("  stop the system    make down")
     return 0 if ending == "completed" else 1
 

@@ -22,6 +22,7 @@ main() {
     engine
     compose_command
     settings
+    project
     run_dir
     certificates
     if [ -n "$engine_words" ]; then
@@ -35,6 +36,7 @@ main() {
     system
     gateway
     local_model
+    models
     if [ "$failed" -eq 0 ]; then
         echo "Nothing failed."
     else
@@ -87,20 +89,33 @@ compose_command() {
 }
 
 settings() {
-    local unknown
+    local faults
     if [ ! -f .env ]; then
         tell ✓ .env "does not exist yet; settings come from the shell or have their defaults ('make up' creates it)"
         return
     fi
-    unknown=$(sed -n 's/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' .env |
-        grep -vxF -f <(sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env.example) | sort -u | tr '\n' ' ') || true
-    if [ -n "$unknown" ]; then
-        tell ! .env "unknown settings: $unknown" "Check the spelling; .env.example has all settings."
+    faults=$(faults_of_dotenv)
+    if [ -n "$faults" ]; then
+        tell ! .env "${faults//$'\n'/; }" "Correct it in .env; .env.example has all settings."
     elif [ -n "$(value_in .env API_KEY)$(value_in .env GEMINI_API_KEY)$(value_in .env ANTHROPIC_API_KEY)$(value_in .env LLM_API_KEY)" ] && [ -n "$(find .env -perm /o=r)" ]; then
         tell ! .env "it contains a key, and all users of this machine can read it" "chmod 600 .env"
     else
         tell ✓ .env "it has only known settings"
     fi
+}
+
+project() {
+    local other
+    other=$(other_checkout)
+    [ -z "$other" ] || tell ✗ project "the containers of compose's project $(project_name) belong to the checkout in $other" \
+        "Remove the line COMPOSE_PROJECT_NAME from .env here, then 'make up'."
+}
+
+# Report that no model is set, unless the running system reports on its models itself.
+models() {
+    up || [ -n "$(setting GEMINI_API_KEY)$(setting ANTHROPIC_API_KEY)$(setting LLM_MODEL)" ] ||
+        tell ✓ model "none is set, so free-text prompts are rejected" \
+            "To use one, set GEMINI_API_KEY, ANTHROPIC_API_KEY, or LLM_BASE_URL and LLM_MODEL in .env, then 'make up'."
 }
 
 run_dir() {
@@ -140,7 +155,8 @@ images() {
     local name of label='{{index .Config.Labels "containerized-agent.version"}}'
     for name in "$(setting AGENT_IMAGE)" containerized-agent-orchestrator:latest containerized-agent-novnc:latest; do
         if ! of=$(in_time docker image inspect -f "$label" "$name" 2>&1); then
-            tell ✗ image "$name is not here: $(tail -n 1 <<<"$of")" "'make up' builds it."
+            case "$of" in *[Nn]'o such image'*) of='' ;; esac # Docker says it twice
+            tell ✗ image "$name is not here${of:+: $(tail -n 1 <<<"$of")}" "'make up' builds it."
         elif [ "$of" != "$version" ]; then
             tell ✗ image "$name has version ${of:-none}, this checkout has $version" "'make up' rebuilds all images."
         else

@@ -8,15 +8,11 @@ main() {
         say "no Docker engine answers, so the system does not run"
         return
     fi
-    local drain package
-    drain=$(setting DRAIN_SECONDS) package=$(setting PACKAGE_SECONDS)
+    check_project
     if [ -n "$(compose ps -q orchestrator 2>/dev/null)" ]; then
-        say "running jobs have $drain s to end (DRAIN_SECONDS); then they are cancelled, and their files are saved"
+        say "running jobs have $(running DRAIN_SECONDS) s to end (DRAIN_SECONDS); then they are cancelled, and their files are saved"
     fi
-    # If compose killed the orchestrator before its own limits, it could neither cancel nor save anything.
-    local seconds
-    seconds=$(awk -v drain="$drain" -v package="$package" 'BEGIN { printf "%d", drain + package + 30 }')
-    compose --profile model down --timeout "$seconds"
+    compose --profile model down --timeout "$(stop_seconds)"
     # Sandboxes remain only if the orchestrator was killed. Its next start settles their jobs.
     local left
     left=$(sandboxes)

@@ -133,7 +133,7 @@ runs() { [ "$(docker inspect -f '{{.State.Running}}' "$container")" = true ] && 
 failed() {
     say "the model's server does not answer; the last lines of its log:"
     docker logs --tail 30 "$container" 2>&1 | cut -c 1-200 >&2
-    docker stop --time 5 "$container" >/dev/null || true
+    docker rm --force "$container" >/dev/null || true # a container that is only stopped starts again with the engine
     die "$alias could not be started, and .env is as it was. If the log names memory, use a smaller file, or less
 MODEL_CONTEXT, or more MODEL_MEMORY. If it says 'Failed to load model', the file is damaged, or newer than the server."
 }
@@ -147,23 +147,6 @@ configure() {
     if [ "$(setting LLM_PROVIDER)" != openai ] &&
         { [ "$(setting LLM_PROVIDER)" != auto ] || [ -n "$(setting GEMINI_API_KEY)" ]; }; then
         put LLM_PROVIDER openai
-    fi
-}
-
-# put NAME VALUE: set it in .env and report it. Every other line stays.
-put() {
-    local before text
-    before=$(value_in .env "$1")
-    [ "$before" != "$2" ] || return 0
-    text=$(NAME=$1 VALUE=$2 awk '
-        index($0, ENVIRON["NAME"] "=") == 1 { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"]; found = 1 }
-        { print }
-        END { if (!found) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' .env && echo .)
-    printf '%s' "${text%.}" >.env # in place, so that it keeps its mode and its owner
-    if [ -z "$before" ] || [ "$before" = "$(value_in .env.example "$1")" ]; then
-        say ".env: $1=$2"
-    else
-        say ".env: $1=$2 replaces $1=$before"
     fi
 }
 

@@ -10,6 +10,9 @@ main() {
         install -m 600 .env.example .env # it will contain keys
         say "made .env from .env.example"
     fi
+    check_project
+    # Plain compose reads the name there, too.
+    [ -n "${COMPOSE_PROJECT_NAME-}$(value_in .env COMPOSE_PROJECT_NAME)" ] || put COMPOSE_PROJECT_NAME "$(project_name)"
     # Behind a TLS-inspecting proxy, builds and jobs must trust the certificates that this machine trusts.
     find /usr/local/share/ca-certificates -maxdepth 1 -name '*.crt' -exec cp -t certs {} + 2>/dev/null || true
     base_image

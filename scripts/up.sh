@@ -6,17 +6,34 @@
 seconds=120
 
 main() {
-    compose up --build -d
+    check_places
+    compose up --build -d --timeout "$(stop_seconds)"
+    faults_of_dotenv | while IFS= read -r fault; do say ".env: $fault"; done
     get_healthy orchestrator orchestrator python -m orchestrator health
     get_healthy novnc 'live gateway' health.sh
-    local url domain
-    url="http://$(address "$(own_host)")"
-    domain=$(setting VIEW_DOMAIN)
-    say "running. API: $url  ·  its documentation: $url/docs  ·  stop with: make down"
+    local url
+    url=$(setting PUBLIC_URL)
+    url=${url:-http://$(address "$(own_host)")}
+    say "running. API: ${url%/}  ·  its documentation: ${url%/}/docs  ·  stop with: make down"
     if [ "$(setting LLM_BASE_URL)" = "$(local_model_url)" ] && [ -z "$(compose --profile model ps -q model)" ]; then
         say "the local model that LLM_BASE_URL names does not run; start it with: make model"
     fi
-    say "watch jobs: http://$(address "$domain" DESKTOP_PORT)/  ·  notebooks: http://$(address "$domain" NOTEBOOK_PORT)/"
+    say "watch jobs: $(list_url desktops DESKTOP_PORT)  ·  notebooks: $(list_url notebooks NOTEBOOK_PORT)"
+}
+
+# Each system on a machine needs ports and a RUN_DIR of its own.
+check_places() {
+    local container folder name shared
+    for container in $(docker ps -q --filter label=com.docker.compose.service=orchestrator); do
+        folder=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.project.working_dir"}}' "$container")
+        [ "$folder" != "$PWD" ] && environment "$container" | grep -qx AGENT_OUTPUT_DIR=/data || continue
+        shared=
+        for name in PORT DESKTOP_PORT NOTEBOOK_PORT RUN_DIR; do
+            [ "$(of_container "$container" "$name")" != "$(setting "$name")" ] || shared="$shared $name=$(setting "$name")"
+        done
+        [ -z "$shared" ] || die "the system of the checkout in $folder runs and has the same settings:$shared.
+Set others in .env here, and another AGENT_IMAGE, or stop that system:  make -C $folder down"
+    done
 }
 
 # get_healthy SERVICE NAME COMMAND…: wait until the container's health check succeeds in it. The engine itself runs the

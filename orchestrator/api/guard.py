@@ -30,6 +30,9 @@ BODY_BYTES = 4 * 2**20
 BODY_SECONDS, BODY_RATE = 30.0, 4096.0
 TOO_SLOW = f"The body came too slowly. The limit is {BODY_SECONDS:g} s, plus 1 s for each {BODY_RATE / 1024:g} KiB."
 
+#: The liveness check. It says nothing about the system, so anyone may ask, by any name.
+LIVE = "/livez"
+
 
 class Guard:
     """Middleware that rejects foreign hosts and origins, calls without the key, sandboxes, and oversized bodies.
@@ -42,7 +45,7 @@ class Guard:
         self._app, self._settings, self._engine = app, settings, engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] == LIVE:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -80,6 +83,9 @@ class Guard:
             problem.headers["Connection"] = "close"
             await answer(problem)(scope, receive, send)
             return
+        public = self._settings.public
+        if public and public.hostname == _name(f"//{headers.get('host', '')}"):
+            scope["scheme"] = public.scheme  # for redirects: the proxy has ended TLS
         await self._app(scope, bounded, send)
 
     def _check_host(self, headers: Headers, scope: Scope) -> None:
@@ -96,7 +102,7 @@ class Guard:
             )
 
     def _check_origin(self, headers: Headers) -> None:
-        if foreign(headers):
+        if foreign(headers, self._settings.public_url):
             origin = headers.get("origin", "another site")
             raise Forbidden(
                 403, "foreign-origin", "Foreign origin", f"Pages from {origin[:100]!r} may not call this system."

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.api.context import Context, Here
+from orchestrator.api.guard import LIVE
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.diagnosis.base import Finding
 from orchestrator.gateway import urls
@@ -83,6 +84,19 @@ async def health(
     return JSONResponse(found.model_dump(), status)
 
 
+@router.get(
+    LIVE,
+    summary="Liveness of the process",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": "ok\n"}}}},
+    openapi_extra={"security": [{}]},
+)
+@router.head(LIVE, include_in_schema=False)
+async def live() -> PlainTextResponse:
+    """Answer 200 while the process serves requests. The call needs no key and says nothing about jobs."""
+    return PlainTextResponse("ok\n")
+
+
 @router.get("/", summary="Health and addresses")
 @router.head("/", include_in_schema=False)
 async def home(here: Here) -> Home:
@@ -101,6 +115,7 @@ async def home(here: Here) -> Home:
             "notebook": "GET /jobs/{job_id}/notebook",
             "templates": "GET /templates",
             "health": "GET /health",
+            "liveness": "GET /livez",
             "docs": "GET /docs",
         },
         watch={f"{name}s": urls.gateway(here.settings, name) for name in get_args(messages.Service)},

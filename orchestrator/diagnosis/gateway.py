@@ -38,7 +38,7 @@ async def _port(case: Case, service: messages.Service) -> Finding | None:
     other = f"Stop it, or set another {service.upper()}_PORT; `make doctor` names the process on the port."
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.host, given.host)  # noqa: S104 - compared, not bound
     grant = Grant(NO_JOB, service, "watch", int(time.time()) + 60)
-    name = f"{service}-{NO_JOB}.{given.view_domain}:{number}"
+    name = f"{service}-{NO_JOB}.{given.domain_of_views}:{number}"
     try:
         status, version = await _ask(host, number, "localhost", "/gateway/version")
         if status != 200 or len(version) > 20:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.diagnosis import base
 from orchestrator.diagnosis.base import Case, Finding, lasting
-from orchestrator.errors import EngineError
+from orchestrator.errors import DiskUnreadable, EngineError
 from orchestrator.sizes import show_size
 
 #: Allowed difference between clocks in seconds.
@@ -19,26 +19,45 @@ CLOCK_SECONDS = 5.0
 DATABASE_SECONDS = 2.0
 
 
+#: Advice for a disk without room.
+MAKE_ROOM = "Free some disk space, lower RETENTION_DAYS or MIN_KEEP_MINUTES, or delete jobs (DELETE /jobs/{id})."
+
+
+async def room(case: Case) -> Finding | None:
+    """Return a finding if jobs wait for the disk, or if old results cannot be removed."""
+    fault = case.job_files.room_fault
+    try:
+        short = await case.on_thread(case.job_files.disk_short)
+    except DiskUnreadable as error:
+        return Finding("failed", str(error), "Repair the disk of AGENT_OUTPUT_DIR. Jobs wait meanwhile.")
+    if short:
+        return Finding("failed", f"{short} {fault}".strip(), f"{MAKE_ROOM} Or lower DISK_RESERVE. Jobs wait meanwhile.")
+    return Finding("warning", fault, "See the orchestrator's log. Until then, the disk may fill up.") if fault else None
+
+
 async def disk(case: Case) -> Finding:
     folder, reserve = case.job_files.folder, case.settings.disk_reserve
-    short = await case.on_thread(case.job_files.disk_short)
-    free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
+    found = await room(case)
+    try:
+        free = (await case.on_thread(lambda: shutil.disk_usage(folder))).free
+    except OSError:
+        if found is None:
+            raise
+        return found
     size = await case.on_thread(lambda: _size(folder))
     detail = f"{show_size(free)} free, of which {show_size(reserve)} are reserved. The record has {show_size(size)}."
-    settings = "RETENTION_DAYS or MIN_KEEP_MINUTES"
-    make_room = f"Free some disk space, lower {settings}, or delete jobs (DELETE /jobs/{{id}})."
     try:
         facts = await case.facts()
         detail += f" {facts.storage}"
         if facts.free is not None and facts.free < reserve:
             detail += f" It has {show_size(facts.free)} free, less than DISK_RESERVE."
-            return Finding("warning", detail, make_room)
+            return Finding("warning", detail, MAKE_ROOM)
     except EngineError:
         pass  # the check of the engine says so
-    if short:
-        return Finding("failed", f"{short} {detail}", f"{make_room} Or lower DISK_RESERVE. Jobs wait meanwhile.")
+    if found:
+        return Finding(found.result, f"{found.detail} {detail}", found.to_do)
     if free < 2 * reserve:
-        return Finding("warning", f"Disk space is low. {detail}", make_room)
+        return Finding("warning", f"Disk space is low. {detail}", MAKE_ROOM)
     return Finding("ok", detail)
 
 

@@ -90,8 +90,7 @@ class Diagnosis:
         except EngineError as error:
             found["engine"] = engine.engine_away(error)
         try:
-            short = await self._going.within("room", self._disk_short, DISK_SECONDS)
-            found["disk"] = Finding("failed" if short else "ok", short or "There is free disk space.")
+            found["disk"] = await self._going.within("room", self._disk, DISK_SECONDS)
         except TimeoutError:
             detail = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
             found["disk"] = Finding("failed", detail, DISK)
@@ -129,8 +128,8 @@ class Diagnosis:
             log.exception("the check of %s failed unexpectedly", name)
             return Finding("failed", f"The check failed unexpectedly: {error}", "See the orchestrator's log.")
 
-    async def _disk_short(self) -> str | None:
-        return await self._case.on_thread(self._job_files.disk_short)
+    async def _disk(self) -> Finding:
+        return await record.room(self._case) or Finding("ok", "There is free disk space.")
 
     async def _facts(self) -> Facts:
         return await self._asked("facts", lambda: self._engine.facts(self._settings.agent_image))

@@ -13,11 +13,16 @@ from orchestrator.sizes import show_size
 #: Shorter keys can be guessed if the API is reachable from outside.
 KEY_CHARACTERS = 16
 
+NO_MODEL = (
+    "No model is set, so free-text prompts are rejected. To use one, set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
+    "LLM_BASE_URL and LLM_MODEL in `.env`, then `make up`."
+)
+
 
 async def model(case: Case) -> Finding:
     """Report each model's last result. No model is asked, because answers cost money."""
     if not case.models.all:
-        return Finding("ok", "No model is set, so free-text prompts are rejected.")
+        return Finding("ok", NO_MODEL)
     found = [_heard(provider) for provider in case.models.all]
     detail = " ".join(part.detail for part in found)
     bad = [part for part in found if part.result != "ok"]
@@ -41,6 +46,12 @@ async def settings(case: Case) -> Finding:
         notes.append((f"HOST={given.host} is reachable from other machines, without TLS", "put a TLS proxy in front"))
         if given.api_key and len(given.api_key.get_secret_value()) < KEY_CHARACTERS:
             notes.append(("API_KEY is short", f"give API_KEY at least {KEY_CHARACTERS} characters"))
+    if given.public and not is_loopback(given.public.hostname or ""):
+        if given.api_key is None:
+            notes.append((f"PUBLIC_URL={given.public_url} needs no key here", "set API_KEY, unless your proxy checks"))
+        if given.proxied_views and not given.proxies:
+            why = "TRUSTED_PROXIES is empty, so a job with internet access can call the API through your proxy"
+            notes.append((why, "set TRUSTED_PROXIES to the proxy's address"))
     if given.retention_days * DAY < 3600:
         notes.append((f"RETENTION_DAYS={given.retention_days:g} is less than an hour", "raise RETENTION_DAYS"))
     if given.retention_days > 90:

@@ -55,8 +55,9 @@ CALL_SECONDS = 120
 #: Seconds to wait for a removal or a start that is already under way, and seconds between two looks at it.
 REMOVAL_SECONDS, LOOK_SECONDS = 10, 0.05
 
-#: Maximum calls to the engine at the same time.
-THREADS = 32
+#: Maximum starts of containers at the same time, and maximum other calls. Starts have threads of their own: if they
+#: hang, kills, stops and inspections still find a thread.
+START_THREADS, THREADS = 16, 32
 
 #: Seconds until the orchestrator reopens a lost stream of the engine's events.
 RECONNECT_SECONDS = 1.0
@@ -76,6 +77,7 @@ class DockerEngine:
         self._owner = str(run_dir)
         self._network_name = "containerized-agent-" + "-".join(run_dir.parts[1:])
         self._pool = ThreadPoolExecutor(THREADS, "docker")
+        self._starts = ThreadPoolExecutor(START_THREADS, "docker-start")
         self._network_lock = asyncio.Lock()  # on the event loop, so that waiting takes no thread of the pool
         self._client: APIClient | None = None
         self._closed = threading.Event()
@@ -90,14 +92,14 @@ class DockerEngine:
                 found = client.inspect_image(name)
             except ImageNotFound as error:
                 raise ImageMissing(
-                    f"The image {name} is not there: {_words(error)}. "
-                    "Build it with `docker compose build agent-builder`, or set AGENT_IMAGE."
+                    f"The image {name} is not there. "
+                    "Build it with `make up`, or set AGENT_IMAGE to an image that is there."
                 ) from error
             version = (found["Config"].get("Labels") or {}).get(VERSION_LABEL) or "none"
             if version != messages.VERSION:
                 raise ImageMissing(
                     f"The image {name} has version {version}, the orchestrator has {messages.VERSION}; they must be "
-                    "equal. Build both with `docker compose build`."
+                    "equal. Build both with `make up`."
                 )
             return str(found["Id"])
 
@@ -131,7 +133,7 @@ class DockerEngine:
         if spec.network == "internet":
             async with self._network_lock:
                 await self._call(self._ensure_network)
-        return await self._call(lambda client: self._start(client, spec))
+        return await self._call(lambda client: self._start(client, spec), self._starts)
 
     async def ended(self) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
@@ -227,12 +229,14 @@ class DockerEngine:
             with suppress(Exception):
                 self._stream.close()
         self._pool.shutdown(wait=False)
+        self._starts.shutdown(wait=False)
 
     # ── on a thread of the pool ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _call(self, work: Callable[[APIClient], T]) -> T:
+    async def _call(self, work: Callable[[APIClient], T], pool: ThreadPoolExecutor | None = None) -> T:
         context = contextvars.copy_context()  # so that the thread logs about this task's job
-        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, self._guarded, work)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool or self._pool, context.run, self._guarded, work)
 
     def _guarded(self, work: Callable[[APIClient], T]) -> T:
         try:
@@ -252,7 +256,9 @@ class DockerEngine:
         then wait for the timeouts of all calls before it. If two threads make a client, either will do.
         """
         if self._client is None:
-            self._client = APIClient(self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS)
+            self._client = APIClient(
+                self._host, version="auto", timeout=CALL_SECONDS, num_pools=THREADS + START_THREADS
+            )
         return self._client
 
     def _start(self, client: APIClient, spec: Spec) -> Sandbox:

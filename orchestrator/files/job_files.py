@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from orchestrator.errors import Busy, SettingsError
+from orchestrator.errors import Busy, DiskUnreadable, SettingsError
 from orchestrator.sizes import show_size
 
 #: Bytes that are gathered before a thread writes them to disk.
@@ -49,6 +50,7 @@ class JobFiles:
     def __init__(self, folder: Path, reserve: int) -> None:
         self.folder, self._reserve = folder, reserve
         self._opened: os.stat_result | None = None
+        self.room_fault = ""  # why the last attempt to remove old results failed, as a sentence
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = hold(folder / "orchestrator.lock", f"the record in {folder}")
@@ -84,14 +86,31 @@ class JobFiles:
             return None
 
     def disk_short(self) -> str | None:
-        """Return a sentence if the disk has less free space than DISK_RESERVE, else None. Blocks."""
-        free = shutil.disk_usage(self.folder).free
+        """Return a sentence if the disk has less free space than DISK_RESERVE, else None. Blocks.
+
+        Raises DiskUnreadable.
+        """
+        try:
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            why = f"{error.strerror}. See `df {self.folder}` and `dmesg`"
+            raise DiskUnreadable(f"The free space of {self.folder} cannot be read: {why}.") from error
         if free >= self._reserve:
             return None
         return (
             f"The disk of {self.folder} has {show_size(free)} left, less than DISK_RESERVE "
             f"({show_size(self._reserve)}). Make room, or lower DISK_RESERVE."
         )
+
+    @contextmanager
+    def noting_fault(self) -> Iterator[None]:
+        """Keep an error of the block in ``room_fault``. The next block without an error clears it."""
+        try:
+            yield
+        except Exception as error:
+            self.room_fault = f"Old results could not be removed: {str(error).rstrip('.')}."
+            raise
+        self.room_fault = ""
 
     def room(self) -> int:
         """Return the bytes that a ZIP may take. Half of the reserve stays free for the database. Blocks."""

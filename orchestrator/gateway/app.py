@@ -140,7 +140,9 @@ class Gateway:
         cookie = self._signer.sign("cookie", Grant(job.id, grant.service, grant.mode, until, grant.follow))
         path = "/follow" if grant.service == "notebook" else "/"
         answer = page("opened", _title(job), path=path, service=grant.service, job=job.id)
-        answer.set_cookie(callers.COOKIE, cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
+        answer.set_cookie(
+            callers.COOKIE, cookie, COOKIE_SECONDS, httponly=True, secure=self._settings.over_tls, samesite="strict"
+        )
         return answer
 
     def _newest_after(self, job_id: str, call: Call) -> str:

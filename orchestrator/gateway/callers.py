@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers
 
 from orchestrator.errors import Forbidden
+from orchestrator.gateway import urls
 from orchestrator.live.grants import Grant, Signer
 from orchestrator.settings import Settings
 from orchestrator.web.origin_check import foreign
@@ -47,6 +48,7 @@ class Call:
     path: str
     link: str | None
     job_id: str | None
+    public: str  # the origin of this page behind the proxy, or empty
 
 
 def understand(headers: Headers, settings: Settings) -> Call:
@@ -65,13 +67,15 @@ def understand(headers: Headers, settings: Settings) -> Call:
     except ValueError:
         name = ""
     label, _, domain = name.partition(".")
-    if domain == settings.view_domain and (found := _HOST.fullmatch(label)):
+    own = f".{name}".endswith(f".{settings.domain_of_views}")
+    public = urls.origin(settings, service, name) if own and settings.proxied_views else ""
+    if domain == settings.domain_of_views and (found := _HOST.fullmatch(label)):
         if found[1] != service:
             port = settings.desktop_port if found[1] == "desktop" else settings.notebook_port
             raise Forbidden(403, "wrong-port", "Wrong port", f"The {found[1]} of a job is at port {port}.")
-        return Call(headers, service, host, url.path, link, found[2])
-    if name in settings.names | {settings.view_domain}:
-        return Call(headers, service, host, url.path, link, None)
+        return Call(headers, service, host, url.path, link, found[2], public)
+    if name in settings.names | {settings.domain_of_views, urls.list_name(settings, service)}:
+        return Call(headers, service, host, url.path, link, None, public)
     raise Forbidden(
         403,
         "foreign-host",
@@ -84,7 +88,7 @@ def check_site(call: Call) -> None:
     """Raise Forbidden for requests from pages of another origin, and for service workers."""
     headers = call.headers
     # browsers always send the origin of a WebSocket
-    if foreign(headers) or (headers.get(UPGRADE_HEADER) and "origin" not in headers):
+    if foreign(headers, call.public) or (headers.get(UPGRADE_HEADER) and "origin" not in headers):
         detail = f"Pages from {headers.get('origin', 'another site')[:100]!r} may not call the live gateway."
         raise Forbidden(403, "foreign-origin", "Foreign origin", detail)
     if headers.get("service-worker"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 import secrets
 import time
 
@@ -15,7 +16,7 @@ from orchestrator.concurrency.notifier import Notifier, heard_within
 from orchestrator.db.models import FINAL, Job
 from orchestrator.db.store import Store
 from orchestrator.engines.base import Engine, Spec
-from orchestrator.errors import EngineDown, EngineError, ImageMissing
+from orchestrator.errors import DiskUnreadable, EngineDown, EngineError, ImageMissing
 from orchestrator.files.job_files import JobFiles
 from orchestrator.jobs.finalizer import Finalizer
 from orchestrator.jobs.hooks import Hooks
@@ -57,6 +58,7 @@ class Dispatcher:
         self._starting: set[str] = set()
         self._going = Going()
         self._obstacle = True  # jobs may have waited for an obstacle before a restart
+        self._logged = ""  # the obstacle that the log has, without its numbers
         self.stopped = False
 
     def look(self) -> None:
@@ -89,9 +91,10 @@ class Dispatcher:
             image_id, obstacle = await self._look_for_obstacle()
             if obstacle:
                 self._obstacle = True
-                log.warning("jobs wait for %s: %s", *obstacle)
+                self._log_obstacle(*obstacle)
                 await self._wait_for(*obstacle)
                 return OBSTACLE_SECONDS
+            self._logged = ""
             if self._obstacle:
                 self._obstacle = False
                 await self._wait_for("slot", "")
@@ -111,6 +114,12 @@ class Dispatcher:
             self._begin(claimed, token)
         return IDLE_SECONDS
 
+    def _log_obstacle(self, what: str, detail: str) -> None:
+        """Log an obstacle when it appears or changes. Numbers such as the free space change all the time."""
+        same = re.sub(r"[\d.,]+", "", f"{what} {detail}")
+        log.log(logging.DEBUG if same == self._logged else logging.WARNING, "jobs wait for %s: %s", what, detail)
+        self._logged = same
+
     async def _wait_for(self, what: str, detail: str) -> None:
         for job_id in await self._store.wait_for(what, detail):
             self._notifier.ring(job_id)
@@ -123,6 +132,8 @@ class Dispatcher:
                 with contextlib.suppress(TimeoutError):  # making room goes on, and the next look asks again
                     await self._going.within("room", self._hooks.room_needed.emit, ROOM_SECONDS)
                 short = await self._going.within("disk", self._disk_short, DISK_SECONDS)
+        except DiskUnreadable as error:
+            short = str(error)
         except TimeoutError:
             short = f"The disk of {self._job_files.folder} does not answer within {DISK_SECONDS:g} s."
         if short:

@@ -71,7 +71,7 @@ class Finalizer:
     ) -> None:
         self._store, self._engine, self._job_files, self._hiding = store, engine, job_files, hiding
         self._settings, self._notifier, self._hooks = settings, notifier, hooks
-        self._api = documents.Api(settings.port, bool(settings.api_key))
+        self._api = documents.Api(settings.api_url, bool(settings.api_key))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._failures: defaultdict[str, list[str]] = defaultdict(list)  # the errors of attempts to close a job

@@ -107,10 +107,10 @@ class Monitor:
             await self._finalizer.close(job, "failed", "out_of_memory", detail)
         elif job.taken_at is None and self._too_late_to_speak(job):
             said = said or " It printed nothing."
-            detail = f"The agent did not say a word within {self._settings.start_seconds:g} s (START_SECONDS).{said}"
+            detail = f"The agent sent no message within {self._settings.start_seconds:g} s (START_SECONDS).{said}"
             await self._finalizer.close(job, "failed", "engine_error", detail)
         elif job.taken_at is None:
-            detail = f"The container {how} before the agent said a word.{said}"
+            detail = f"The container {how} before the agent sent a message.{said}"
             await self._finalizer.close(job, "failed", "engine_error", detail)
         else:
             detail = f"The container {how} in phase {job.phase}, before the job did.{said}"

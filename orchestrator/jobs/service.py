@@ -79,7 +79,7 @@ class JobService:
         self.event_feed = EventFeed(store, self.notifier)
         self.viewers = Viewers(store, self.notifier, signer)
         self._tasks, self._going = Tasks(), Going()
-        self._making_room = asyncio.Lock()
+        self._making_room, self._room_again = asyncio.Lock(), logs.Again(log)
         self._hiding = Hiding(vault, keys(settings))
         self._finalizer = Finalizer(store, engine, job_files, self._hiding, settings, self.notifier, self.hooks)
         self._dispatcher = Dispatcher(
@@ -89,7 +89,7 @@ class JobService:
         self._model_session = ModelSession(
             settings, store, self.notifier, self._tasks, self._hiding, models, job_files.upload
         )
-        self.hooks.room_needed.subscribe(self._expire_alone)
+        self.hooks.room_needed.subscribe(self._make_room_for_start)
         self.hooks.job_settling.subscribe(self._model_session.end)
         self.hooks.job_ended.subscribe(self._forget)
         self.hooks.job_ended.subscribe(lambda job: self._dispatcher.look())  # its slot is free
@@ -322,14 +322,23 @@ class JobService:
             except asyncio.CancelledError:
                 pass  # the clock was shut down, and would log this as an error
             except Exception as error:
-                again.wrong(error, "what is done every %g s went wrong, and is tried again", seconds)
+                again.wrong(error, "regular work failed, and is tried again every %g s", seconds)
 
         self._clock.add_job(called, "interval", seconds=seconds, max_instances=1, **options)
 
     async def _expire_alone(self) -> None:
         """Expire files, one run at a time. Two runs at once would each make the room that one needs."""
         async with self._expiring:
-            await self.expire()
+            with self._job_files.noting_fault():
+                await self.expire()
+
+    async def _make_room_for_start(self) -> None:
+        """Make room for a job that is about to start. The job asks again soon, so a failure is logged once."""
+        try:
+            await self._expire_alone()
+            self._room_again.well()
+        except Exception as error:
+            self._room_again.wrong(error, "the disk is short, and old results could not be removed")
 
     async def expire(self) -> None:
         """Remove files that were kept long enough, make room, and remove old jobs from the record."""

@@ -45,7 +45,7 @@ def create_link(job_service: JobService) -> ASGIApp:
         version = message_parser.take(await _body(request)).version
         if version != messages.VERSION:
             detail = f"The agent's image has version {version[:40]!r}, the orchestrator has {messages.VERSION!r}."
-            await job_service.refuse(job, f"{detail} Build both with `docker compose build`.")
+            await job_service.refuse(job, f"{detail} Build both with `make up`.")
             raise Conflict(409, "version", "Versions differ", detail)
         return _long_answer(await job_service.take(job))
 

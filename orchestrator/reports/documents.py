@@ -31,12 +31,8 @@ FOUND = 20
 class Api(NamedTuple):
     """The address of this system's API, and whether its calls need a key."""
 
-    port: int
+    url: str
     needs_key: bool
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def curl(self) -> str:
@@ -172,27 +168,27 @@ def report(
     if ending["status"] == "completed" and job.verified_by:
         lines += [f"Verified by: {job.verified_by} ({VERIFIED_BY[job.verified_by]}).", ""]
     if ending.get("check_dropped"):
-        lines += [f"The model's own check does not count: {ending['check_dropped']}", ""]
+        lines += [f"The model's own check was dropped: {ending['check_dropped']}", ""]
     if job.prompt:
-        lines += ["## What was asked", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
+        lines += ["## Request", "", *(f"    {line}" for line in job.prompt.split("\n")), ""]
     if job.summary:
-        lines += ["## What came of it", "", *(f"> {line}" for line in job.summary.splitlines()), ""]
-    lines += [*_came_with_it(job), "## What was done", "", f"Planned by: {job.planned_by}", *_with_a_model(job), ""]
-    lines += ["| step | kind | title | ended | exit code | seconds |", "|---|---|---|---|---|---|"]
+        lines += ["## Result", "", *(f"> {line}" for line in job.summary.splitlines()), ""]
+    lines += [*_inputs(job), "## Steps", "", f"Planned by: {job.planned_by}", *_with_a_model(job), ""]
+    lines += ["| step | kind | title | status | exit code | seconds |", "|---|---|---|---|---|---|"]
     for step in steps:
         name = "check" if step.number == messages.CHECK else str(step.number)
         seconds = between(step.started_at, step.ended_at)
         cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
     if job.secrets:
-        lines += ["", f"Secrets in its environment: {', '.join(job.secrets)}.", *_with_secrets(found)]
-    image = f"Image: {job.image} ({job.image_id})." if job.image else "It never had a container."
-    lines += ["", "## Under what limits", ""]
+        lines += ["", f"Secrets in the environment of the steps: {', '.join(job.secrets)}.", *_with_secrets(found)]
+    image = f"Image: {job.image} ({job.image_id})." if job.image else "No container was started."
+    lines += ["", "## Limits", ""]
     lines.append(
         f"{job.seconds:g} s, {show_size(job.memory)} of memory, {job.cpus:g} CPUs, {job.processes} processes, "
         f"network: {job.network}. {image}"
     )
-    lines += ["", "## Run it again", "", "```bash", _again(job, api), "```", "", *_mended(job, steps, thoughts)]
+    lines += ["", "## Run it again", "", "```bash", _again(job, api), "```", "", *_left_out(job, steps, thoughts)]
     lines += ["`sha256sum -c SHA256SUMS` checks the files; `manifest.json` has the evidence.", ""]
     return "\n".join(lines)
 
@@ -221,22 +217,24 @@ def _again(job: Job, api: Api) -> str:
     return f"{made} manifest.json | {api.curl} -H 'Content-Type: application/json' -d @- {api.url}/schedule"
 
 
-def _mended(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> list[str]:
-    """Say which failed steps the plan leaves out. Later steps may depend on what they left."""
+def _left_out(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> list[str]:
+    """Say which failed steps the plan leaves out. Later steps may need their files."""
     kept = _kept(steps, thoughts)
     left_out = [str(step.number) for step in steps if step.status == "failed" and step not in kept]
     if job.uploads or not left_out:
         return []
-    which = f"step {left_out[0]}, which" if len(left_out) == 1 else f"steps {', '.join(left_out)}, which"
-    return [f"The plan leaves out {which} failed and was mended, and what later steps may have found of it.", ""]
+    if len(left_out) == 1:
+        return [f"The plan leaves out step {left_out[0]}, which failed. Later steps may need files that it made.", ""]
+    steps_left_out = ", ".join(left_out)
+    return [f"The plan leaves out steps {steps_left_out}, which failed. Later steps may need files that they made.", ""]
 
 
-def _came_with_it(job: Job) -> list[str]:
+def _inputs(job: Job) -> list[str]:
     if not job.inputs and not job.uploads:
         return []
-    lines = ["## What came with it", ""]
+    lines = ["## Inputs", ""]
     if any(upload["sample"] for upload in job.uploads):
-        lines += ["**No file was uploaded: this is the template's own sample.**", ""]
+        lines += ["**No file was uploaded, so the template used its own sample.**", ""]
     lines += [f"- {name}: {_code(value)}" for name, value in job.inputs.items()]
     lines += [f"- the file {_code(upload['name'])} ({show_size(upload['bytes'])})" for upload in job.uploads]
     return [*lines, ""]
@@ -245,18 +243,18 @@ def _came_with_it(job: Job) -> list[str]:
 def _with_a_model(job: Job) -> list[str]:
     if job.model is None:
         return []
-    mended = f", mended {job.repairs} times" if job.repairs else ""
-    return [f"({job.model}: {job.calls} calls, {job.tokens:,} tokens, {job.cost:.4f} US${mended})"]
+    repairs = f", {job.repairs} repair{'s' if job.repairs > 1 else ''}" if job.repairs else ""
+    return [f"({job.model}: {job.calls} calls, {job.tokens:,} tokens, {job.cost:.4f} US${repairs})"]
 
 
 def _with_secrets(found: Sequence[dict[str, Any]]) -> list[str]:
     if not found:
         return []
     lines = [f"- {_code(item['path'])}: {', '.join(item['names'])}" for item in found[:FOUND]]
-    more = ["- and others: `secrets_found` in `manifest.json` has all"] if len(found) >= FOUND else []
+    more = ["- and more: `secrets_found` in `manifest.json` lists all"] if len(found) >= FOUND else []
     return [
         "",
-        "**These files have the value of a secret in them, as it is; look before you pass the ZIP on:**",
+        "**These files contain the value of a secret. Check them before you pass the ZIP on:**",
         "",
     ] + (lines + more)
 
@@ -345,7 +343,7 @@ def all_of(
         except Exception as error:
             wrong[name] = error
     if wrong:
-        log.error("not all of %s could be made", " and ".join(wrong), exc_info=next(iter(wrong.values())))
+        log.error("%s could not be made in full", " and ".join(wrong), exc_info=next(iter(wrong.values())))
         job.outcome = _with_sentence(job.outcome or {}, wrong)
         made |= {name: make() for name, make in tells_end.items() if name in made}
         made = {"manifest.json": plain_manifest(job), "report.md": plain_report(job), **made}
@@ -367,7 +365,7 @@ def plain_report(job: Job) -> str:
 def _with_sentence(outcome: dict[str, Any], wrong: dict[str, Exception]) -> dict[str, Any]:
     """Add a sentence to an outcome, once, that names the documents that could not be made."""
     why = "; ".join(dict.fromkeys(f"{type(error).__name__}: {error}"[:200] for error in wrong.values()))
-    sentence = f"Not all of {' and '.join(wrong)} could be made ({why})."
+    sentence = f"{' and '.join(wrong)} could not be made in full ({why})."
     detail = outcome.get("detail", "")
     return outcome if sentence in detail else {**outcome, "detail": f"{detail} {sentence}".strip()}
 

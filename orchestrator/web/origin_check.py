@@ -7,8 +7,11 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 
 
-def foreign(headers: Headers) -> bool:
+def foreign(headers: Headers, public: str = "") -> bool:
     """Return whether a page of another origin caused this request.
+
+    ``public`` is our own origin behind a proxy. The proxy may change the ``Host`` header. A page that came without TLS
+    is foreign even if its host is ours.
 
     A link from anywhere may open an address as a page of its own. Programs send none of these headers.
     """
@@ -16,11 +19,11 @@ def foreign(headers: Headers) -> bool:
     opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     if site not in ("none", "same-origin") and not opened:
         return True
-    origin = headers.get("origin")
-    if origin is None:
+    origin, host = headers.get("origin"), headers.get("host", "").lower()
+    if origin is None or (public and origin.lower() == public):
         return False
     try:
-        caller = urlsplit(origin.lower()).netloc
+        caller, ours = urlsplit(origin.lower()).netloc, urlsplit(public)
     except ValueError:
         caller = ""
-    return not caller or caller != headers.get("host", "").lower()
+    return not caller or caller != host or (public != "" and host in (ours.netloc, ours.hostname))

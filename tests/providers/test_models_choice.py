@@ -315,10 +315,8 @@ def test_a_job_can_name_no_model_where_there_is_none(parked: System) -> None:
 
 
 def test_health_says_that_no_model_is_set(parked: System) -> None:
-    assert (
-        parked.http.get("/health").json()["checks"]["model"]["detail"]
-        == "No model is set, so free-text prompts are rejected."
-    )
+    detail = parked.http.get("/health").json()["checks"]["model"]["detail"]
+    assert detail.startswith("No model is set, so free-text prompts are rejected.")
 
 
 def test_a_choice_that_is_not_complete_stops_the_start(make_system: Callable[..., System]) -> None:

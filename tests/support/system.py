@@ -90,7 +90,7 @@ def env_example() -> dict[str, str]:
 
 
 #: Variables in .env that only compose and the scripts read.
-COMPOSE_ALONE = {"BASE_IMAGE", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
+COMPOSE_ALONE = {"BASE_IMAGE", "COMPOSE_PROJECT_NAME", "MODEL_FILE", "MODEL_PORT", "MODEL_CONTEXT", "MODEL_MEMORY"}
 
 #: Settings that a test's system must change, because the user's own system may run with their defaults.
 OWN = ("PORT", "DESKTOP_PORT", "NOTEBOOK_PORT", "RUN_DIR")

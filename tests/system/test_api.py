@@ -308,7 +308,7 @@ def test_a_queued_job_is_cancelled_with_a_zip_of_report_and_manifest(make_system
     assert archive.manifest["partial"]
     assert archive.manifest["status"] == "cancelled"
     assert archive.left_out == {".": "the job never had a container"}
-    assert "cancelled" in archive.report and "It never had a container." in archive.report
+    assert "cancelled" in archive.report and "No container was started." in archive.report
     assert "| skipped |" in archive.report and "None" not in archive.report
     assert system.cancel(queued).json() == ended
     assert system.status(first)["status"] == "running"

@@ -45,7 +45,7 @@ def test_a_job_whose_log_cannot_be_made_ends_with_the_other_documents(
         docker("kill", container)
     found = system.ended(job)
     assert (found["status"], found["reason"]) == (end, "agent_lost" if end == "failed" else None)
-    assert "Not all of output.log and session.ipynb could be made (KeyError: 'text')." in found["detail"]
+    assert "output.log and session.ipynb could not be made in full (KeyError: 'text')." in found["detail"]
     assert system.events(job)[-1]["data"]["detail"] == found["detail"]
     artifact = system.zip(job)
     assert artifact.text("kept.txt") == "kept\n"
@@ -62,7 +62,7 @@ def test_a_plain_report_or_manifest_takes_the_place_of_one_that_cannot_be_made(
     job, steps = rows(Known("job0", 0, {1: "completed"}, None))
     job.outcome = {"status": "completed", "reason": None, "detail": ""}
     setattr(job, column, value)
-    sentence = f"Not all of {wrong} could be made ("
+    sentence = f"{wrong} could not be made in full ("
     for _ in range(2):  # an agent may ask twice
         made = all_of(job, steps, iter([Printed(1, "output", {"step": 1, "text": "hello"})]), [], [], Api(1, False))
         assert sentence in made.outcome["detail"] and made.outcome["detail"].count(sentence) == 1

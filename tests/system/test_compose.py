@@ -103,11 +103,12 @@ def test_down_gives_the_orchestrator_as_long_as_its_settings_need(tmp_path: Path
     """What compose is told: a program in its place says it."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name, code in {"docker": '[ "$1" != compose ]', "docker-compose": 'echo "$@"; [ "$1" != version ]'}.items():
+    environment = "printf 'DRAIN_SECONDS=1000.5\\nPACKAGE_SECONDS=200\\n'"
+    docker = f'case "$1" in compose) exit 1 ;; inspect) {environment} ;; esac'
+    for name, code in {"docker": docker, "docker-compose": 'echo "$@"; [ "$1" != version ]'}.items():
         (tools / name).write_text(f"#!/bin/sh\n{code}\n")
         (tools / name).chmod(0o755)
-    limits = {"DRAIN_SECONDS": "1000.5", "PACKAGE_SECONDS": "200"}
-    env = {"PATH": f"{tools}:{os.environ['PATH']}", "RUN_DIR": str(tmp_path), **limits}
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "RUN_DIR": str(tmp_path), "DRAIN_SECONDS": "1"}
     down = subprocess.run(["scripts/down.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert "--profile model down --timeout 1230" in down.stdout
     default = re.search(r"stop_grace_period: (\d+)s", (ROOT / "docker-compose.yml").read_text())

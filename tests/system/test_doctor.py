@@ -492,7 +492,8 @@ def test_doctor_of_a_machine_on_which_nothing_is_built_yet(checkout: Path) -> No
     (checkout / ".env").write_text(f"PORTT=8000\nAPI_KEY={KEY}\n")
     code, rows = doctor(checkout, AGENT_IMAGE="no-such:image")
     assert rows["engine"].startswith("✓ Docker ") and rows["compose"].startswith("✓")
-    assert "unknown settings: PORTT" in rows[".env"] and "spelling" in rows[".env"]
+    assert "line 1: there is no setting PORTT; did you mean PORT?" in rows[".env"]
+    assert "LLM_MODEL in .env, then 'make up'" in rows["model"]
     assert rows["port"].endswith("is free") and "'make up' starts it" in rows["system"]
     assert code == 1 and "✗ no-such:image is not here" in rows["image"] and "'make up' builds it" in rows["image"]
     assert "RESERVE=512m" in rows["disk"] and "base image" in rows and "certificates" in rows

@@ -21,6 +21,7 @@ from pydantic import Field, SecretStr
 
 from orchestrator import llm
 from orchestrator.diagnosis import run
+from orchestrator.errors import SettingsError
 from orchestrator.job_secrets import validation
 from orchestrator.settings import Settings, load
 from tests.support.system import COMPOSE_ALONE, ROOT, System, env_example, free_port, until
@@ -106,6 +107,88 @@ def test_all_wrong_settings_are_named_at_once(folder: Path) -> None:
     assert "512m" in said  # how a size is written
     assert "short" not in said  # a key is never told
     assert not (folder / "jobs").exists()
+
+
+#: Wrong settings, and the sentence about each.
+WRONG = [
+    ("API_KEY", "short", "The key has 5 characters. Use at least 8; `openssl rand -hex 16` makes a key."),
+    ("API_KEY", "         ", "The key has 0 characters. Use at least 8; `openssl rand -hex 16` makes a key."),
+    ("API_KEY", "1234\t5678", "It has a line end, a tab or another control character, which no client can send."),
+    ("GEMINI_API_KEY", "a b", "It has a character that no key has: a space, a line end or a letter with an accent."),
+    ("PORT", "http", "'http' is wrong. Use a whole number from 1 to 65535."),
+    ("PORT", "65536", "'65536' is wrong. Use a whole number from 1 to 65535."),
+    ("PORT", "8000.5", "'8000.5' is wrong. Use a whole number from 1 to 65535."),
+    (
+        "PORT",
+        "6080",
+        "PORT=6080, DESKTOP_PORT=6080, NOTEBOOK_PORT=8888: two of these ports are the same. Use three different ports.",
+    ),
+    ("RETENTION_DAYS", "0", "'0' is wrong. Use a number above 0, and at most 3650."),
+    ("RETENTION_DAYS", "7d", "'7d' is wrong. Use a number above 0, and at most 3650, without a unit."),
+    ("DRAIN_SECONDS", "30s", "'30s' is wrong. Use a number from 0 to 86400, without a unit."),
+    ("LINK_LOST_SECONDS", "NaN", "'NaN' is wrong. Use a number from 1 to 86400."),
+    ("MAX_QUEUED_JOBS", "0", "'0' is wrong. Use a whole number of at least 1."),
+    ("LLM_TEMPERATURE", "hot", "'hot' is wrong. Use a number from 0 to 2."),
+    ("LLM_CONCURRENCY", "many", "'many' is wrong. Use a whole number from 1 to 1000."),
+    ("LOG_LEVEL", "loud", "'loud' is wrong. Use debug, info, warning or error."),
+    ("LOG_LEVEL", "warn", "'warn' is wrong. Use debug, info, warning or error. Did you mean warning?"),
+    ("DEFAULT_NETWORK", "host", "'host' is wrong. Use none or internet."),
+    (
+        "DISK_RESERVE",
+        "half",
+        "'half' is wrong: a size is a number of bytes, or a number with k, m, g or t, such as 512m.",
+    ),
+    (
+        "HOST",
+        "http://127.0.0.1",
+        "'http://127.0.0.1' is not an address or a name, such as 127.0.0.1. The port is set by PORT.",
+    ),
+    (
+        "HOST",
+        "127.0.0.1:8000",
+        "'127.0.0.1:8000' is not an address or a name, such as 127.0.0.1. The port is set by PORT.",
+    ),
+    (
+        "ALLOWED_HOSTS",
+        "a.example, https://b.example",
+        "'https://b.example' is not a host name. Use names such as agent.example.org, separated by "
+        "commas, without scheme, port, path or wildcard.",
+    ),
+    (
+        "ALLOWED_HOSTS",
+        "*",
+        "'*' is not a host name. Use names such as agent.example.org, separated by commas, without "
+        "scheme, port, path or wildcard.",
+    ),
+    (
+        "LLM_BASE_URL",
+        "localhost:11434",
+        "The value is not an address. Use an address such as http://127.0.0.1:11434/v1.",
+    ),
+    (
+        "VIEW_DOMAIN",
+        "http://x",
+        "'http://x' is not a domain. Use a name whose subdomains lead to the live gateway, such as localhost.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "sentence"), WRONG)
+def test_a_wrong_setting_is_named_with_what_is_allowed(name: str, value: str, sentence: str) -> None:
+    with environment(**{name: value}), pytest.raises(SettingsError) as said:
+        load()
+    head, line = str(said.value).split("\n  ")
+    assert head == "Settings are wrong, nothing was started."
+    assert line.removeprefix(f"{name}: ") == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [("LOG_LEVEL", "INFO", "info"), ("LLM_PROVIDER", " None ", "none"), ("HOST", " ::1 ", "::1"), ("PORT", " 80 ", 80)],
+)
+def test_capitals_and_blanks_make_no_setting_wrong(name: str, given: str, value: object) -> None:
+    with environment(**{name: given}):
+        assert getattr(load(), name.lower()) == value
 
 
 def test_a_port_in_use_is_told_with_what_to_do(folder: Path) -> None:
@@ -222,7 +305,13 @@ def test_the_env_example_says_the_defaults() -> None:
     without = {name for name, value in env_example().items() if not value}
     keys = {"GEMINI_API_KEY", "ANTHROPIC_API_KEY", "LLM_API_KEY", "API_KEY"}
     models = {"LLM_MODEL", "LLM_MODELS", "LLM_FALLBACK", "LLM_TEMPERATURE", "LLM_CONCURRENCY", "MODEL_FILE"}
-    assert without == keys | models | {"ALLOWED_HOSTS", "MAX_CONCURRENT_JOBS"}
+    assert without == keys | models | {
+        "ALLOWED_HOSTS",
+        "COMPOSE_PROJECT_NAME",
+        "MAX_CONCURRENT_JOBS",
+        "PUBLIC_URL",
+        "TRUSTED_PROXIES",
+    }
 
 
 def test_every_setting_has_a_comment_in_the_env_example() -> None:

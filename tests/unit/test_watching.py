@@ -28,7 +28,7 @@ def test_a_container_that_cannot_be_killed_is_killed_once_and_not_at_each_tick(
             engine.holds["kill box"].set()
             job = await house.job_service.wait("job0", PATIENCE)
             assert (job.status, job.reason) == ("failed", "engine_error")
-            assert "did not say a word" in job.detail
+            assert "sent no message" in job.detail
 
     asyncio.run(work())
 
