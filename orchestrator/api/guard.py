@@ -19,6 +19,7 @@ from orchestrator.files.uploads import too_much
 from orchestrator.logs import READING
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
+from orchestrator.web.content_encoding import Decoded, is_encoded
 from orchestrator.web.origin_check import foreign
 from orchestrator.web.problems import answer
 
@@ -49,27 +50,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        size, limit, too_large = 0, BODY_BYTES, f"The request body is larger than {show_size(BODY_BYTES)}."
+        limit, too_large = BODY_BYTES, f"The request body is larger than {show_size(BODY_BYTES)}."
         if scope["path"] == "/schedule" and headers.get("content-type", "").lower().startswith("multipart/form-data"):
             limit, too_large = BODY_BYTES + self._settings.max_upload, too_much(self._settings.max_upload).detail
-
-        begun, whole = time.monotonic(), scope["method"] in READING  # these methods have no body that a route reads
-
-        async def bounded() -> Message:
-            nonlocal size, whole
-            try:
-                async with asyncio.timeout(
-                    None if whole else begun + BODY_SECONDS + size / BODY_RATE - time.monotonic()
-                ):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from None
-            size += len(message.get("body", b""))
-            if size > limit:
-                raise HTTPException(413, too_large)  # the framework passes its own exceptions through
-            whole = whole or not message.get("more_body", False)
-            return message
-
+        has_body = scope["method"] not in READING  # the other methods have no body that a route reads
+        bounded = _at_most(limit, too_large, _in_time(receive) if has_body else receive)
         try:
             self._check_host(headers, scope)
             self._check_origin(headers)
@@ -78,6 +63,8 @@ class Guard:
             length = headers.get("content-length", "0")
             if length.isdigit() and int(length) > limit:
                 raise BadRequest(413, "too-large", "Too large", too_large)
+            if has_body and is_encoded(headers):
+                bounded = _at_most(limit, too_large, Decoded(bounded))
         except Problem as problem:
             # the body was not read, and a rejected client must not keep its connection
             problem.headers["Connection"] = "close"
@@ -137,6 +124,39 @@ class Guard:
             ) from error
         if any(client in network for network in networks):
             raise Forbidden(403, "sandbox", "Not for sandboxes", "A job may not call the system that runs it.")
+
+
+def _in_time(receive: Receive) -> Receive:
+    """Limit the time of a body, see ``BODY_SECONDS``."""
+    begun, size, whole = time.monotonic(), 0, False
+
+    async def timed() -> Message:
+        nonlocal size, whole
+        try:
+            async with asyncio.timeout(None if whole else begun + BODY_SECONDS + size / BODY_RATE - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from None
+        size += len(message.get("body", b""))
+        whole = whole or not message.get("more_body", False)
+        return message
+
+    return timed
+
+
+def _at_most(limit: int, too_large: str, receive: Receive) -> Receive:
+    """Limit the bytes of a body."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(413, too_large)  # the framework passes its own exceptions through
+        return message
+
+    return counted
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
