@@ -50,7 +50,7 @@ class Language:
         self.code = code
         self._words = words if code == "de" else {}
 
-    def __call__(self, text: str, **values: object) -> str:
+    def __call__(self, text: str, /, **values: object) -> str:
         """Return a text in this language, with its values. A number gets this language's separators."""
         shown = {name: self.number(value) if isinstance(value, int) else value for name, value in values.items()}
         return self._words.get(text, text).format(**shown)

@@ -30,8 +30,8 @@ img { display: block; width: 100%; height: auto; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th, td { padding: 8px 12px; text-align: left; vertical-align: top; border-top: 1px solid var(--line);
-  max-width: 320px; overflow-wrap: anywhere; }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; white-space: nowrap; }
+  min-width: 72px; max-width: 320px; overflow-wrap: anywhere; }
+thead th { border-top: 0; color: var(--soft); font-weight: 600; overflow-wrap: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number { text-align: right; }
 .kind { color: var(--blue); white-space: nowrap; }

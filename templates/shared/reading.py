@@ -286,7 +286,7 @@ def split_records(lines: Iterable[str], dialect: Dialect, unclosed: list[int], s
     """Yield records with the number of their first line. A cell in quotation marks may have several lines.
 
     A mark that never closes, or that closes only at the next cell in quotation marks, would swallow all lines between.
-    Such a mark is left out, and ``unclosed`` gets its line.
+    Such a mark is read as text, and ``unclosed`` gets its line.
     """
     source = _Lines(lines, dialect.delimiter, dialect.width)
     number = start
@@ -328,14 +328,16 @@ def _is_open(lines: list[str], options: dict[str, object]) -> bool:
 
 
 def _without_stray(line: str, dialect: Dialect, options: dict[str, object]) -> list[str]:
-    """Return the cells of a line after its last opening quotation mark is left out."""
+    """Return the cells of a line whose last opening quotation mark is text."""
     line = line.rstrip("\r\n")
-    opening = max(line.rfind(dialect.delimiter + dialect.quote), -1 if not line.startswith(dialect.quote) else 0)
-    place = opening + (len(dialect.delimiter) if line[opening : opening + 1] == dialect.delimiter else 0)
-    shorter = line[:place] + line[place + 1 :]
-    if opening >= 0 and not _is_open([shorter], options):
-        return next(csv.reader([shorter], **options), [])  # type: ignore[arg-type]
-    return next(csv.reader([line], delimiter=dialect.delimiter or "\x1f", quoting=csv.QUOTE_NONE), [])
+    place = line.rfind(dialect.delimiter + dialect.quote) + len(dialect.delimiter)
+    if not dialect.delimiter or place < len(dialect.delimiter):
+        place = 0
+    hidden = "\ue000"  # stands for the mark, which csv would read as an opening one
+    text = line[:place] + line[place:].replace(dialect.quote, hidden, 1)
+    if _is_open([text], options):
+        return next(csv.reader([line], delimiter=dialect.delimiter or "\x1f", quoting=csv.QUOTE_NONE), [])
+    return [cell.replace(hidden, dialect.quote) for cell in next(csv.reader([text], **options), [])]  # type: ignore[arg-type]
 
 
 def _sep(line: str) -> str:

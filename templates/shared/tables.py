@@ -152,7 +152,7 @@ class Table:
             text = " ".join(_texts(cells))[:60]
             found.append((DROPPED[kind], {"count": len(lines), "line": str(number), "text": text}))
         if self.source.unclosed:
-            text = "Quotation marks that never close: {count} (line {line}). They were read as if they were not there."
+            text = "Quotation marks that never close: {count} (line {line}). They were read as text."
             found.append((text, {"count": len(self.source.unclosed), "line": str(self.source.unclosed[0])}))
         if self.too_long:
             text = "Rows with more cells than the header: {count} (line {line}). The further cells were left out."
