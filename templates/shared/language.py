@@ -34,7 +34,7 @@ def find_language(names: Iterable[str], texts: Iterable[str]) -> str:
     german, english, seen = 0.0, 0.0, 0
     for weight, source in ((3, names), (1, texts)):
         for text in source:
-            for word in re.findall(r"[^\W\d_]+", text.lower()):
+            for word in re.findall(r"[^\W\d_]+", text[:2000].lower()):
                 german += weight * ((word in GERMAN) + 0.5 * bool(re.search("[äöüß]", word)))
                 english += weight * (word in ENGLISH)
                 seen += 1

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 MARKS = [
@@ -38,6 +39,10 @@ TEXTS = {
 }  # fmt: skip
 #: Bytes of the beginning, and records that show the dialect.
 HEAD, SAMPLE = 256_000, 100
+#: Maximum characters of a record of several lines.
+MOST = 64_000_000
+#: A cell of digits, in the shape of a row.
+FIGURE = 1
 #: Letters and signs of the languages that Windows-1252 is mostly used for. They show the encoding without a guess.
 WESTERN = set("ÄÖÜäöüßéèêëàâîôûçñóíáúÉÀ€£§°«»–’\u00a0")
 
@@ -236,12 +241,10 @@ class _Stray(Exception):
 
 
 class _Lines:
-    """Lines that can be taken back."""
+    """Lines that can be put back."""
 
-    def __init__(self, lines: Iterable[str], delimiter: str, width: int) -> None:
-        self._lines, self._back = iter(lines), deque[str]()
-        self._signs, self._size = width - 1, 0
-        self._delimiter = delimiter
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines, self._back, self._size = iter(lines), deque[str](), 0
         self.taken: list[str] = []
 
     def __iter__(self) -> _Lines:
@@ -250,27 +253,14 @@ class _Lines:
     def __next__(self) -> str:
         line = self._back.popleft() if self._back else next(self._lines)
         self.taken.append(line)
-        if len(self.taken) > 1:
-            self._size += len(line)
-            if (len(self.taken) % 100 == 0 and self.swallows_records()) or self._size > 64_000_000:
-                raise _Stray
+        self._size += len(line)
+        if self._size > MOST and len(self.taken) > 1:
+            raise _Stray
         return line
 
     def begin(self) -> None:
-        self.taken.clear()
+        self.taken = []
         self._size = 0
-
-    def swallows_records(self) -> bool:
-        """Return whether most lines within the record are records of their own."""
-        inner = self.taken[1:-1]
-        if len(inner) < 2 or not self._signs:
-            return False
-        alone = sum(line.count(self._delimiter) == self._signs for line in inner)
-        return alone > 0.6 * len(inner)
-
-    def all_alone(self) -> bool:
-        """Return whether each line has the cells of a record."""
-        return self._signs > 0 and all(line.count(self._delimiter) == self._signs for line in self.taken)
 
     def ended(self) -> bool:
         """Return whether no line follows."""
@@ -285,49 +275,72 @@ class _Lines:
 def split_records(lines: Iterable[str], dialect: Dialect, unclosed: list[int], start: int = 1) -> Iterator[Record]:
     """Yield records with the number of their first line. A cell in quotation marks may have several lines.
 
-    A mark that never closes, or that closes only at the next cell in quotation marks, would swallow all lines between.
-    Such a mark is read as text, and ``unclosed`` gets its line.
+    A mark that never closes, or that closes only at another cell's mark, would swallow all lines between. Such a mark
+    is read as text, and ``unclosed`` gets its line.
     """
-    source = _Lines(lines, dialect.delimiter, dialect.width)
+    source = _Lines(lines)
     number = start
-    options = {"delimiter": dialect.delimiter or "\x1f", "escapechar": dialect.escape, "skipinitialspace": True}
-    options |= {"quotechar": dialect.quote} if dialect.quote else {"quoting": csv.QUOTE_NONE}
+    options: dict[str, Any] = {"delimiter": dialect.delimiter or "\x1f", "escapechar": dialect.escape}
+    options |= {"skipinitialspace": True, "quotechar": dialect.quote}
     reader = csv.reader(source, **options)
+    shape: tuple[int, ...] = ()
     while True:
         source.begin()
         try:
             cells = next(reader)
             taken = source.taken
-            stray = len(taken) > 1 and (
-                source.swallows_records()
-                or (len(cells) != dialect.width and source.all_alone())
-                or (source.ended() and _is_open(taken, options))
-            )
-            if len(taken) == 1 and dialect.quote and taken[0].count(dialect.quote) % 2 and source.ended():
-                stray = _is_open(taken, options)
+            if len(taken) > 1:
+                stray = _swallows(taken, cells, dialect, options, shape, source.ended())
+            else:
+                stray = taken[0].count(dialect.quote) % 2 == 1 and source.ended() and _fault(taken, options) == "open"
         except StopIteration:
             return
-        except (_Stray, csv.Error):
+        except _Stray:
             stray, taken = True, source.taken
             reader = csv.reader(source, **options)
         if stray:
             source.put_back(taken[1:])
             unclosed.append(number)
             cells, taken = _without_stray(taken[0], dialect, options), taken[:1]
+        if not shape and len(taken) == 1 and len(cells) == dialect.width and number > start:
+            shape = _shape(cells)
         yield number, cells
         number += len(taken)
 
 
-def _is_open(lines: list[str], options: dict[str, object]) -> bool:
-    """Return whether a quotation mark is still open after these lines."""
+def _swallows(
+    lines: list[str], cells: list[str], dialect: Dialect, options: dict[str, Any], shape: tuple[int, ...], ended: bool
+) -> bool:
+    """Return whether a record of several lines is several records, joined by a mark that does not close its cell."""
+    fault = _fault(lines, options)
+    if fault == "open":
+        return ended
+    if dialect.width == 1:
+        return False
+    inner = lines[1:-1][:1000]
+    if fault or len(cells) != dialect.width:
+        alone = sum(line.count(dialect.delimiter) == dialect.width - 1 for line in inner or lines[1:])
+        return alone > 0.6 * len(inner or lines[1:])
+    # the mark closes as it should: only lines that look like the rows of this table are rows
+    alike = sum(_shape(line.rstrip("\r\n").split(dialect.delimiter)) == shape for line in inner)
+    return FIGURE in shape and len(inner) > 2 and alike > 0.6 * len(inner)
+
+
+def _shape(cells: list[str]) -> tuple[int, ...]:
+    """Return the kind of each cell: empty, a figure, or a text."""
+    return tuple(0 if not cell else FIGURE if re.fullmatch(r"[\d.,:/ +-]+", cell.strip('"')) else 2 for cell in cells)
+
+
+def _fault(lines: list[str], options: dict[str, Any]) -> str:
+    """Return ``open`` if a quotation mark does not close in these lines, and ``wrong`` if one closes within a text."""
     try:
-        list(csv.reader(lines, strict=True, **options))  # type: ignore[arg-type]
+        list(csv.reader(lines, strict=True, **options))
     except csv.Error as error:
-        return "unexpected end" in str(error)
-    return False
+        return "open" if "unexpected end" in str(error) else "wrong"
+    return ""
 
 
-def _without_stray(line: str, dialect: Dialect, options: dict[str, object]) -> list[str]:
+def _without_stray(line: str, dialect: Dialect, options: dict[str, Any]) -> list[str]:
     """Return the cells of a line whose last opening quotation mark is text."""
     line = line.rstrip("\r\n")
     place = line.rfind(dialect.delimiter + dialect.quote) + len(dialect.delimiter)
@@ -335,9 +348,9 @@ def _without_stray(line: str, dialect: Dialect, options: dict[str, object]) -> l
         place = 0
     hidden = "\ue000"  # stands for the mark, which csv would read as an opening one
     text = line[:place] + line[place:].replace(dialect.quote, hidden, 1)
-    if _is_open([text], options):
+    if _fault([text], options) == "open":
         return next(csv.reader([line], delimiter=dialect.delimiter or "\x1f", quoting=csv.QUOTE_NONE), [])
-    return [cell.replace(hidden, dialect.quote) for cell in next(csv.reader([text], **options), [])]  # type: ignore[arg-type]
+    return [cell.replace(hidden, dialect.quote) for cell in next(csv.reader([text], **options), [])]
 
 
 def _sep(line: str) -> str:
@@ -353,7 +366,7 @@ def find_dialect(lines: list[str], delimiters: list[str], escape: str | None = N
     that look like cells: no number, date or text with another delimiter in it.
     """
     filled = [line for line in lines if line.strip()]
-    if not "".join(filled).strip(f"{''.join(delimiters)} \r\n"):
+    if not "".join(filled).strip(f"{''.join(delimiters)}\"' \r\n"):
         return max(delimiters, key="".join(filled).count), '"', 1
     if len(delimiters) > 1 and _is_one_column(filled, delimiters):
         return "", '"', 1
@@ -442,6 +455,8 @@ def _binary(path: Path) -> str:
     try:
         found = puremagic.magic_file(str(path))
     except (puremagic.PureError, ValueError):
+        return "a binary file of an unknown kind"
+    if not found:
         return "a binary file of an unknown kind"
     best = next((item for item in found if item.mime_type), found[0])
     more = f" ({best.mime_type})" if best.mime_type else ""

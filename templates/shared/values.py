@@ -8,6 +8,8 @@ MISSING |= {"#ref!", "#div/0!", "#value!", "#name?", "#num!", "#null!", "#wert!"
 
 _CODES = "USD|EUR|GBP|CHF|JPY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|CNY|Euro|Fr\\.|kr\\.?|zł|Kč|R\\$|US\\$"
 _UNITS = re.compile(rf"(?:(?<![A-Za-z])(?:{_CODES})(?![A-Za-z])|[$€£¥₹₽₩₺%‰])", re.IGNORECASE)
+#: Maximum characters of a number.
+LONGEST = 60
 _BLANKS = re.compile("[\\s\u00a0\u2007\u2009\u202f]+")
 _EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE][+-]?\d{1,3}")
 _DIGITS = re.compile(r"([+-]?)(\d*(?:[.,'’ ]\d+)*)([.,]?)([-+]?)")
@@ -39,6 +41,8 @@ def plain_number(text: str, comma: bool) -> str | None:
     A cell that has its own evidence is read by it: 1.234,50 and 1,234.50, 1,5 and 0.25. ``comma`` decides the rest:
     with it, 1.234 is a thousand, and without it, a little more than 1.
     """
+    if len(text) > LONGEST:
+        return None
     text = bare(text)
     if _EXPONENT.fullmatch(text):
         return text.replace(",", ".").removeprefix("+")
@@ -78,6 +82,8 @@ def _decimal_mark(digits: str, comma: bool) -> str:
 
 def decimal_sign(text: str) -> str:
     """Return the decimal sign of a number that shows it, such as the comma of 3,5 and of 1.234,50; else nothing."""
+    if len(text) > LONGEST:
+        return ""
     text = bare(text)
     if not re.fullmatch(r"[+-]?\d[\d.,'’ ]*[+-]?", text):
         return ""
@@ -94,9 +100,7 @@ def has_decimal_comma(cells: list[str]) -> bool | None:
     if signs:
         return False
     # 1.234.567 has no decimals, and shows all the same that a comma would begin them
-    grouped = [
-        mark for cell in cells for mark in ".," if bare(cell).count(mark) > 1 and plain_number(cell, mark == ".")
-    ]
+    grouped = [mark for cell in cells for mark in ".," if cell.count(mark) > 1 and plain_number(cell, mark == ".")]
     return grouped.count(".") > grouped.count(",") if grouped else None
 
 

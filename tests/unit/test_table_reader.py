@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.system import ROOT
-from tests.support.tables import tables, values
+from tests.support.tables import tables
 
 FLOWER = (ROOT / "templates/thumbnails/sample/flower.png").read_bytes()
 SALES = "Datum;Kunde;Menge;Betrag\n" + "".join(
@@ -48,37 +48,70 @@ DIALECTS: dict[str, tuple[str, str, list[str], list[str], int]] = {
         "a;b\n" + "".join(f'{n};"one, two\nthree, four\nfive, six"\n' for n in range(30)),
         ";", ["a", "b"], ["0", "one, two\nthree, four\nfive, six"], 30,
     ),
-    "decimal commas, no header": ("".join(f"{n},5;0,25\n" for n in range(20)), ";", ["column 1", "column 2"], ["0,5", "0,25"], 20),
+    "decimal commas, no header": (
+        "".join(f"{n},5;0,25\n" for n in range(20)),
+        ";", ["column 1", "column 2"], ["0,5", "0,25"], 20,
+    ),
     "decimal commas": ("a;b\n" + "".join(f"{n},5;{n},25\n" for n in range(20)), ";", ["a", "b"], ["0,5", "0,25"], 20),
     "one column of decimal commas": ("Betrag\n" + "".join(f"{n},5\n" for n in range(20)), "", ["Betrag"], ["0,5"], 20),
     "one column": ("name\n" + "".join(f"n{n}\n" for n in range(9)), "", ["name"], ["n0"], 9),
     "one quoted column": ('name\n"a, b"\n"c; d"\n"e"\n', "", ["name"], ["a, b"], 3),
-    "commas in texts": ("a;b\n" + "".join(f"Meier, Hans;{n},25\n" for n in range(9)), ";", ["a", "b"], ["Meier, Hans", "0,25"], 9),
-    "semicolons in texts": ("id,name,tags\n" + "".join(f"{n},foo,a;b;c\n" for n in range(9)), ",", ["id", "name", "tags"], ["0", "foo", "a;b;c"], 9),
-    "commas between tabs": ("id\ttext\n" + "".join(f"{n}\ta, b; c, d\n" for n in range(9)), "\t", ["id", "text"], ["0", "a, b; c, d"], 9),
+    "commas in texts": (
+        "a;b\n" + "".join(f"Meier, Hans;{n},25\n" for n in range(9)),
+        ";", ["a", "b"], ["Meier, Hans", "0,25"], 9,
+    ),
+    "semicolons in texts": (
+        "id,name,tags\n" + "".join(f"{n},foo,a;b;c\n" for n in range(9)),
+        ",", ["id", "name", "tags"], ["0", "foo", "a;b;c"], 9,
+    ),
+    "commas between tabs": (
+        "id\ttext\n" + "".join(f"{n}\ta, b; c, d\n" for n in range(9)),
+        "\t", ["id", "text"], ["0", "a, b; c, d"], 9,
+    ),
     "bars": ("a|b|c\n1|2|3\n4|5|6\n", "|", ["a", "b", "c"], ["1", "2", "3"], 2),
-    "JSON in cells": ("id;json\n" + "".join(f'{n};{{"a": {n}, "b": [1, 2]}}\n' for n in range(9)), ";", ["id", "json"], ["0", '{"a": 0, "b": [1, 2]}'], 9),
-    "JSON in quoted cells": ("id,json\n" + "".join(f'{n},"{{""a"": {n}, ""b"": 1}}"\n' for n in range(9)), ",", ["id", "json"], ["0", '{"a": 0, "b": 1}'], 9),
+    "JSON in cells": (
+        "id;json\n" + "".join(f'{n};{{"a": {n}, "b": [1, 2]}}\n' for n in range(9)),
+        ";", ["id", "json"], ["0", '{"a": 0, "b": [1, 2]}'], 9,
+    ),
+    "JSON in quoted cells": (
+        "id,json\n" + "".join(f'{n},"{{""a"": {n}, ""b"": 1}}"\n' for n in range(9)),
+        ",", ["id", "json"], ["0", '{"a": 0, "b": 1}'], 9,
+    ),
     "single quotes": ("a,b\n" + "".join(f"'x, {n}','y'\n" for n in range(9)), ",", ["a", "b"], ["x, 0", "y"], 9),
     "apostrophes": ("a,b\n" + "".join(f"it's {n},don't\n" for n in range(9)), ",", ["a", "b"], ["it's 0", "don't"], 9),
-    "backslashes": ('a,b\n' + "".join(f'{n},"He said \\"hi, you\\" again"\n' for n in range(9)), ",", ["a", "b"], ["0", 'He said "hi, you" again'], 9),
+    "backslashes": (
+        'a,b\n' + "".join(f'{n},"He said \\"hi, you\\" again"\n' for n in range(9)),
+        ",", ["a", "b"], ["0", 'He said "hi, you" again'], 9,
+    ),
     "all quoted": ('"a","b"\n"1,5","2"\n"3,5","4"\n', ",", ["a", "b"], ["1,5", "2"], 2),
     "blanks before quotes": ('a, b\n1, "x, y"\n2, "z"\n', ",", ["a", "b"], ["1", "x, y"], 2),
     "sep=;": ("sep=;\na;b\n1,0;2\n", ";", ["a", "b"], ["1,0", "2"], 1),
     "sep= with a rare sign": ("sep=~\na~b\n1~2\n", "~", ["a", "b"], ["1", "2"], 1),
     "quoted sep": ('"sep=,"\r\na,b\r\n1,2\r\n', ",", ["a", "b"], ["1", "2"], 1),
     "comments": ("# made by x, y, z\n# and, more\na;b\n1;2\n3;4\n", ";", ["a", "b"], ["1", "2"], 2),
-    "comments as wide as the table": ("# made, by, me\nid,name,x\n1,foo,2\n2,bar,3\n", ",", ["id", "name", "x"], ["1", "foo", "2"], 2),
+    "comments as wide as the table": (
+        "# made, by, me\nid,name,x\n1,foo,2\n2,bar,3\n",
+        ",", ["id", "name", "x"], ["1", "foo", "2"], 2,
+    ),
     "a header that begins with #": ("#id,name\n1,foo\n2,bar\n", ",", ["id", "name"], ["1", "foo"], 2),
     "old Mac line ends": ("a,b\r1,2\r3,4\r", ",", ["a", "b"], ["1", "2"], 2),
     "mixed line ends": ("a,b\r\n1,2\n3,4\r\n", ",", ["a", "b"], ["1", "2"], 2),
     "no line end": ("a,b\n1,2", ",", ["a", "b"], ["1", "2"], 1),
     "blank lines": ("\n\n  \na,b\n\n1,2\n\n\n3,4\n\n", ",", ["a", "b"], ["1", "2"], 2),
     "Ctrl-Z": ("a,b\n" + "1,2\n" * 60 + "\x1a", ",", ["a", "b"], ["1", "2"], 60),
-    "formulas for texts": ('plz,ort\n="01067",Dresden\n="04109",Leipzig\n', ",", ["plz", "ort"], ["01067", "Dresden"], 2),
+    "formulas for texts": (
+        'plz,ort\n="01067",Dresden\n="04109",Leipzig\n',
+        ",", ["plz", "ort"], ["01067", "Dresden"], 2,
+    ),
     "two rows": ("a;b\n1;2\n", ";", ["a", "b"], ["1", "2"], 1),
-    "a title with a comma": ("Bericht, 2024\n\nDatum;Kunde;Betrag\n" + "".join(f"{n:02}.01.2024;K{n};1.0{n:02},50\n" for n in range(1, 20)), ";", ["Datum", "Kunde", "Betrag"], ["01.01.2024", "K1", "1.001,50"], 19),
-    "a cell of many commas": ("a;b\n1;" + "x, " * 400 + "\n2;y\n3;z\n", ";", ["a", "b"], ["1", ("x, " * 400).strip()], 3),
+    "a title with a comma": (
+        "Bericht, 2024\n\nDatum;Kunde;Betrag\n" + "".join(f"{n:02}.01.2024;K{n};1.0{n:02},50\n" for n in range(1, 20)),
+        ";", ["Datum", "Kunde", "Betrag"], ["01.01.2024", "K1", "1.001,50"], 19,
+    ),
+    "a cell of many commas": (
+        "a;b\n1;" + "x, " * 400 + "\n2;y\n3;z\n",
+        ";", ["a", "b"], ["1", ("x, " * 400).strip()], 3,
+    ),
 }  # fmt: skip
 
 
@@ -88,3 +121,165 @@ def test_a_dialect_is_found_on_records_and_the_agent_agrees(tmp_path: Path, name
     table, rows, _ = read(write(tmp_path / "a.csv", text))
     found = (table.delimiter, table.names, [cell.strip() for cell in rows[0]], len(rows))
     assert found == (delimiter, names, first, count)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("bad", "cells"),
+    [
+        ('1001,"6 inch,4', ["1001", '"6 inch', "4"]),
+        ('1001,x,"4', ["1001", "x", '"4']),
+        ('"1001,x,4', ['"1001', "x", "4"]),
+        ('1001,"a, b","4', ["1001", "a, b", '"4']),
+    ],
+)
+@pytest.mark.parametrize("later", ["", '\n9,"quoted",9'])
+@pytest.mark.parametrize("place", [1, 1001, 2000])
+def test_a_quotation_mark_that_never_closes_costs_no_row(
+    tmp_path: Path, bad: str, cells: list[str], end: str, later: str, place: int
+) -> None:
+    lines = ["a,b,c", *(f"{n},z{n},{n}" for n in range(1, 2001))]
+    lines[place] = bad
+    _, rows, notes = read(write(tmp_path / "a.csv", ("\n".join(lines) + later).replace("\n", end)))
+    assert len(rows) == 2000 + bool(later)
+    assert rows[place - 1] == cells
+    assert rows[-1] == (["9", "quoted", "9"] if later else rows[-1])
+    assert f"Quotation marks that never close: 1 (line {place + 1})" in notes
+
+
+def test_long_cells_of_several_lines_stay_whole(tmp_path: Path) -> None:
+    long = "\n".join(f"line {n}, with a comma" for n in range(500))
+    _, rows, notes = read(write(tmp_path / "a.csv", f'a,b\n1,"{long}"\n2,x\n3,"y\nz"\n'))
+    assert rows == [["1", long], ["2", "x"], ["3", "y\nz"]]
+    assert notes == ""
+
+
+def test_a_cell_of_12_megabytes_is_read(tmp_path: Path) -> None:
+    _, rows, _ = read(
+        write(tmp_path / "a.csv", "a,b\n1," + "x" * 12_000_000 + '\n2,"' + "y\n" * 1_000_000 + '"\n3,z\n')
+    )
+    assert [(row[0], len(row[1])) for row in rows] == [("1", 12_000_000), ("2", 2_000_000), ("3", 1)]
+
+
+# ── encodings ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+GERMAN = "Name;Straße\nMüller;Größe\nJürgen;Ärger\nKöln;schön\n"
+RUSSIAN = "Город;Сумма\n" + "Москва;улица\nпривет;мир\n" * 5
+
+#: Text, encoding, beginning, encoding as found, words of the note.
+ENCODINGS = [
+    (GERMAN, "utf-8", b"", "utf-8", ""),
+    (GERMAN, "utf-8", codecs.BOM_UTF8, "utf-8-sig", ""),
+    (GERMAN, "utf-16-le", codecs.BOM_UTF16_LE, "utf-16", ""),
+    (GERMAN, "utf-16-be", codecs.BOM_UTF16_BE, "utf-16", ""),
+    (GERMAN, "utf-32-le", codecs.BOM_UTF32_LE, "utf-32", ""),
+    (GERMAN, "utf-16-le", b"", "utf-16-le", "no byte order mark; it was read as UTF-16-LE"),
+    (GERMAN, "utf-16-be", b"", "utf-16-be", "no byte order mark; it was read as UTF-16-BE"),
+    (RUSSIAN, "utf-16-le", b"", "utf-16-le", "UTF-16-LE"),
+    ("名前;金額\n" + "東京;五\n大阪;六\n" * 9, "utf-16-le", b"", "utf-16-le", "UTF-16-LE"),
+    (GERMAN, "cp1252", b"", "cp1252", "it was read as Windows-1252 (cp1252)"),
+    (GERMAN.replace("schön", "5 €"), "cp1252", b"", "cp1252", "Windows-1252"),
+    (GERMAN + "Schüler;weiß\nMädchen;hübsch\n" * 3, "cp850", b"", None, "it was read as "),
+    (GERMAN + "Schüler;weiß\nMädchen;hübsch\n" * 3, "mac_roman", b"", "mac-roman", "mac-roman"),
+    (
+        "Miasto;Ulica\n" + "Łódź;święto\nKraków;żółć\nGdańsk;Wrocław\n" * 5,
+        "cp1250",
+        b"",
+        "cp1250",
+        "Windows-1250 (cp1250)",
+    ),
+    (RUSSIAN, "cp1251", b"", "cp1251", "Windows-1251 (cp1251)"),
+    (RUSSIAN, "koi8_r", b"", "koi8-r", "koi8-r"),
+    ("名前;金額\n" + "東京;日本語\n合計;顧客\n" * 5, "cp932", b"", "cp932", "cp932"),
+    ("名称;金额\n" + "北京;客户\n合计;地址\n" * 5, "gb18030", b"", "gb18030", "gb18030"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding", "mark", "found", "words"), ENCODINGS)
+def test_an_encoding_is_found_and_an_assumption_is_said(
+    tmp_path: Path, text: str, encoding: str, mark: bytes, found: str | None, words: str
+) -> None:
+    table, rows, notes = read(write(tmp_path / "a.csv", mark + text.encode(encoding)))
+    names, *first = (line.split(";") for line in text.splitlines()[:2])
+    assert table.names == names
+    assert rows[0] == first[0]
+    assert found in (None, table.encoding)
+    assert words in notes
+    assert bool(notes) == bool(words)
+
+
+def test_a_few_bad_bytes_do_not_change_the_encoding(tmp_path: Path) -> None:
+    content = (GERMAN + GERMAN.partition("\n")[2] * 50).encode() + b"M\xfcller;x\n"
+    table, rows, notes = read(write(tmp_path / "a.csv", content))
+    assert (table.encoding, rows[0][0], rows[-1][0]) == ("utf-8", "Müller", "M\ufffdller")
+    assert "Bytes that are not valid UTF-8 were replaced by a mark: 1." in notes
+
+
+# ── files that are no table ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def zipped(**files: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for name, text in files.items():
+            packed.writestr(name.replace("__", "/").replace("_", "."), text)
+    return content.getvalue()
+
+
+REFUSED = {
+    "HTML": (b"<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n", "an HTML page"),
+    "HTML with a doctype": (b"\n  <!DOCTYPE html>\n<p>a;b</p>", "an HTML page"),
+    "HTML table of an old program": (b"<table><tr><td>1</td></tr></table>", "an HTML page"),
+    "XML": (b'<?xml version="1.0"?>\n<a><b/></a>', "an XML document"),
+    "XML of Excel 2003": (
+        b'<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>\n<Workbook></Workbook>',
+        "Excel",
+    ),
+    "JSON": (b'{"a": [1, 2]}\n', "JSON"),
+    "JSON in lines": (b'[\n  {"a": 1},\n  {"a": 2}\n]\n', "JSON"),
+    "JSON lines": (b'{"a": 1}\n{"a": 2}\n', "JSON"),
+    "PNG": (FLOWER, "image/png"),
+    "JPEG": ((ROOT / "templates/thumbnails/sample/mountain.jpg").read_bytes(), "image/jpeg"),
+    "ZIP": (zipped(a_txt="x", b_txt="y"), "a ZIP archive (application/zip), which has a.txt, b.txt. Unpack it"),
+    "a broken ZIP": (zipped(a_txt="x")[:40], "ZIP"),
+    "Word": (zipped(word__document_xml="<x/>", _Content="x"), "a Word document"),
+    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "a PDF document"),
+    "gzip": (gzip.compress(b"a,b\n1,2\n" * 99), "gzip"),
+    "bzip2": (bz2.compress(b"a,b\n1,2\n" * 99), "bzip2"),
+    "xz": (lzma.compress(b"a,b\n1,2\n" * 99), "application/x-xz"),
+    "RTF": (b"{\\rtf1\\ansi a;b}", "an RTF document"),
+    "OLE without a workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an Office file"),
+    "random bytes": (bytes(range(256)) * 9, "a binary file"),
+    "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "Git LFS"),
+    "nothing": (b"", "It is empty."),
+    "a byte order mark alone": (codecs.BOM_UTF8, "It is empty."),
+    "blank lines": (b"\n \n\t\n", "It is empty."),
+    "delimiters alone": (b";;;\n;;;\n", "It has no filled cell."),
+    "quoted nothing": (b'"","",""\n"","",""\n', "It has no filled cell."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("file", ["a.csv", "a.xlsx"])
+def test_a_file_without_a_table_is_refused_by_its_name(tmp_path: Path, name: str, file: str) -> None:
+    content, words = REFUSED[name]
+    with pytest.raises(tables.NoTable) as told:
+        tables.open_tables(write(tmp_path / file, content))
+    assert words in str(told.value)
+
+
+def test_a_database_is_refused(tmp_path: Path) -> None:
+    base = sqlite3.connect(tmp_path / "a.csv")
+    base.execute("create table a (b)")
+    base.commit()
+    base.close()
+    with pytest.raises(tables.NoTable, match="SQLite"):
+        tables.open_tables(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["ID;Name\n1;x\n", "BMI,Name\n1,x\n", "PK,Name\n1,x\n", "<b>,x\n1,2\n", "[a],b\n1,2\n", "%,x\n1,2\n"]
+)
+def test_a_table_that_begins_like_another_format_is_read(tmp_path: Path, text: str) -> None:
+    table, rows, _ = read(write(tmp_path / "a.csv", text))
+    assert (len(table.names), len(rows)) == (2, 1)
