@@ -94,11 +94,10 @@ def open_sources(path: Path, delimiter: str = "") -> list[Source]:
 class SheetSource(Source):
     """A sheet of a workbook, xlsx, xls, xlsb or ods."""
 
-    rows: object = None
+    rows: Any = None
 
     def records(self) -> Iterator[Record]:
-        first = (self.rows.start or (0, 0))[0] + 1  # type: ignore[attr-defined]
-        for number, row in enumerate(self.rows.iter_rows(), first):  # type: ignore[attr-defined]
+        for number, row in enumerate(self.rows.iter_rows(), 1):
             yield number, [_cell(value) for value in row]
 
 
@@ -113,7 +112,8 @@ def _sheets(path: Path) -> list[Source]:
     )
 
     try:
-        book = CalamineWorkbook.from_path(str(path))
+        with open(path, "rb") as file:
+            book = CalamineWorkbook.from_filelike(file)  # the name says too little: many a .xls is an .xlsx
     except PasswordError:
         raise NoTable("It is a workbook with a password. Remove the password and send it again.") from None
     except ZipError as error:

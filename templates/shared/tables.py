@@ -67,9 +67,8 @@ class Table:
     width: int = 1
     keep: list[int] = field(default_factory=list)
     usual: list[int] = field(default_factory=list)
-    #: Lines: the last rows, the last row of data, the first footer, and a row of sums that does not say so.
+    #: Lines: the first of the last rows, the first footer, and a last row of sums.
     tail: float = math.inf
-    last: float = math.inf
     footers: float = math.inf
     sums: int = -1
 
@@ -134,15 +133,14 @@ class Table:
         if line == self.sums:
             return "total"
         labels = _texts(cells) if line >= self.tail else [first]
-        if len(labels) > 1 or len(_texts(cells)) > 1:
-            for label in labels:
-                if SURE.fullmatch(label) or (TOTAL.fullmatch(label) and self._is_sparse(line, cells)):
-                    return "total"
+        for label in labels:
+            if SURE.fullmatch(label) or (TOTAL.fullmatch(label) and self.is_sparse(cells)):
+                return "total"
         return ""
 
-    def _is_sparse(self, line: int, cells: list[str]) -> bool:
-        """Return whether a row stands at the end, or lacks a cell that most rows have."""
-        return line >= self.last or any(place >= len(cells) or not cells[place].strip() for place in self.usual)
+    def is_sparse(self, cells: list[str]) -> bool:
+        """Return whether a row lacks a cell that most rows have."""
+        return any(place >= len(cells) or not cells[place].strip() for place in self.usual)
 
     def all_notes(self) -> list[Note]:
         """Return all remarks, after the rows were read."""
@@ -276,28 +274,33 @@ def _survey(table: Table, header: list[str], body: list[list[str]]) -> None:
         line, cells = data.pop()
         if plain_number(_texts(cells)[0], False) is None:
             table.footers = line
-    if data:
+    if data and count > 2:
         line, cells = data[-1]
-        table.last = line
-        sparse = len(table.usual) > 1 and any(n >= len(cells) or not cells[n].strip() for n in table.usual)
-        if count > 3 and sparse and _is_sum(table, line, cells):
+        named_so = TOTAL.fullmatch(_texts(cells)[0]) is not None
+        if (named_so or (len(table.usual) > 1 and table.is_sparse(cells))) and _sums_up(table, line, cells, named_so):
             table.sums = line
 
 
-def _is_sum(table: Table, last: int, total: list[str]) -> bool:
-    """Return whether each number of the last row is the sum of the column above it."""
-    texts = [cell for cell in total if cell.strip()]
-    comma = bool(has_decimal_comma(texts))
+def _sums_up(table: Table, last: int, total: list[str], named_so: bool) -> bool:
+    """Return whether the numbers of the last row are sums of the columns above, or means if the row says so."""
+    comma = bool(has_decimal_comma([cell for cell in total if cell.strip()]))
     wanted = {n: float(text) for n, cell in enumerate(total) if (text := plain_number(cell, comma)) is not None}
-    sums = dict.fromkeys(wanted, 0.0)
-    if not any(wanted.values()):
-        return False
+    sums, counts = dict.fromkeys(wanted, 0.0), Counter[int]()
     for line, cells in _filled(table.source):
         if table.start < line < last and not TOTAL.fullmatch(_texts(cells)[0]):
             for place in wanted:
                 text = plain_number(cells[place], comma) if place < len(cells) else None
-                sums[place] += float(text) if text is not None else 0.0
-    return all(math.isclose(sums[place], value, rel_tol=1e-6, abs_tol=0.02) for place, value in wanted.items())
+                if text is not None:
+                    sums[place] += float(text)
+                    counts[place] += 1
+
+    def fits(place: int, value: float) -> bool:
+        mean = sums[place] / max(1, counts[place])
+        is_sum = math.isclose(sums[place], value, rel_tol=1e-6, abs_tol=0.02)
+        return is_sum or (named_so and math.isclose(mean, value, rel_tol=1e-3, abs_tol=0.01))
+
+    found = [fits(place, value) for place, value in wanted.items() if value]
+    return (any if named_so else all)(found) and bool(found)
 
 
 def _filled(source: Source) -> Iterator[Record]:

@@ -9,13 +9,15 @@ import io
 import lzma
 import sqlite3
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from tests.support.system import ROOT
-from tests.support.tables import tables
+from tests.support.tables import tables, values
 
 FLOWER = (ROOT / "templates/thumbnails/sample/flower.png").read_bytes()
 SALES = "Datum;Kunde;Menge;Betrag\n" + "".join(
@@ -283,3 +285,216 @@ def test_a_database_is_refused(tmp_path: Path) -> None:
 def test_a_table_that_begins_like_another_format_is_read(tmp_path: Path, text: str) -> None:
     table, rows, _ = read(write(tmp_path / "a.csv", text))
     assert (len(table.names), len(rows)) == (2, 1)
+
+
+# ── what stands among the data ───────────────────────────────────────────────────────────────────────────────────────
+
+BODY = (
+    "Datum;Kunde;Menge;Betrag\n01.03.2024;A;1;10,50\n02.03.2024;B;2;20,50\n03.03.2024;C;3;30,50\n04.03.2024;D;4;1,00\n"
+)
+
+#: Name → text, names, rows, words of the notes.
+AMONG: dict[str, tuple[str, int, int, str]] = {
+    "titles": ("Umsatz 2024\nFiliale Nord\n\n" + BODY, 4, 4, "Lines above the header: 2 (line 1: 'Umsatz 2024')"),
+    "titles as wide as the table": ("Umsatz;;;\n;;;\n" + BODY, 4, 4, "Lines above the header: 1 (line 1: 'Umsatz')"),
+    "details above": ("Firma:;Muster GmbH;;\nZeitraum:;01.03.2024;;\n" + BODY, 4, 4, "Lines above the header: 2"),
+    "Summe": (BODY + "Summe;;10;62,50\n", 4, 4, "Rows of totals: 1 (line 6: 'Summe 10 62,50')"),
+    "Summe:": (BODY + "Summe:;;;62,50\n", 4, 4, "Rows of totals: 1"),
+    "SUMME": (BODY + "SUMME;;;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Gesamt": (BODY + ";Gesamt;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Insgesamt": (BODY + "Insgesamt;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Gesamtsumme": (BODY + "Gesamtsumme;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Total": (BODY + "Total;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Grand Total": (BODY + "Grand Total;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Total (EUR)": (BODY + "Total (EUR);;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Sum": (BODY + "Sum;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "Σ": (BODY + "Σ;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "an average": (BODY + "Durchschnitt;;2,5;15,63\n", 4, 4, "Rows of totals: 1"),
+    "a total without a name": (BODY + ";;10;62,50\n", 4, 4, "Rows of totals: 1 (line 6: '10 62,50')"),
+    "a total after a blank line": (BODY + ";;;\nSumme;;10;62,50\n", 4, 4, "Rows of totals: 1"),
+    "a total with footers": (BODY + "Summe;;10;62,50\n\nErstellt am 1.4.2024\n", 4, 4, "Lines below the data: 1 (line 8: "),
+    "a total and a lone word": (BODY + "Summe;;10;62,50\nGesamt\n", 4, 4, "Rows of totals: 2"),
+    "subtotals": (
+        BODY + "Zwischensumme;;10;62,50\n05.03.2024;E;1;1,00\nZwischensumme;;1;1,00\nSumme;;11;63,50\n",
+        4, 5, "Rows of totals: 3",
+    ),
+    "a total on top": (BODY.replace("Betrag\n", "Betrag\nGesamt;;10;62,50\n"), 4, 4, "Rows of totals: 1 (line 2"),
+    "a customer named Total": (BODY.replace(";B;", ";Total;"), 4, 4, ""),
+    "a product named Total at the end": (BODY + "05.03.2024;Total;1;1,00\n", 4, 5, ""),
+    "a row without its date": (BODY + ";E;5;7,00\n", 4, 5, ""),
+    "two columns": ("Monat;Betrag\nJan;1\nFeb;2\nMrz;3\nSumme;6\n", 2, 3, "Rows of totals: 1"),
+    "a company at the end of a list": ("Firma;Wert\nShell;7\nBP;3\nTotal;6\n", 2, 3, ""),
+    "an average at the end": ("Monat;Betrag\nJan;1\nFeb;2\nMrz;3\nMittelwert;2\n", 2, 3, "Rows of totals: 1"),
+    "a company in a list": ("Firma;Wert\nTotal;5\nShell;7\nBP;3\n", 2, 3, ""),
+    "a repeated header": (BODY + BODY, 4, 8, "Repeated headers: 1 (line 6"),
+    "comments between": (BODY + "# Ende, bald;x\n#\n", 4, 4, "Comments that begin with #: 2"),
+    "item numbers with #": ("Nr;Name;x\n#1;A;2\n#2;B;3\n#3;C;4\n", 3, 3, ""),
+    "blank columns": (";;Datum;;Menge;;\n;;01.03.2024;;1;;\n;;02.03.2024;;2;;\n", 2, 2, ""),
+    "a blank name": (";a;b\n1;2;3\n2;3;4\n", 3, 2, ""),
+    "a named column without a cell": ("a;b;c\n1;2;\n2;3;\n", 3, 2, ""),
+    "years as names": ("Land;2021;2022;2023\nDE;5;6;7\nFR;8;9;10\n", 4, 2, ""),
+    "rows that are too short": ("a;b;c\n1;2;3\n1;2\n1\n1;2;3\n", 3, 4, "Rows with fewer cells than the header: 2 (line"),
+    "rows that are too long": ("a;b\n1;2\n1;2;x;y\n1;2;;\n", 2, 3, "Rows with more cells than the header: 1 (line 3)"),
+    "a header alone": ("a;b;c\n", 3, 0, ""),
+    "names twice": ("a;a;b\n1;2;3\n", 3, 1, "Column names that repeat were numbered: a."),
+    "no header": ("1;2\n3;4\n", 2, 2, "Its first row looks like data"),
+    "one cell": ("x\n", 1, 0, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AMONG)
+def test_what_is_no_data_is_left_out_and_said(tmp_path: Path, name: str) -> None:
+    text, names, count, words = AMONG[name]
+    table, rows, notes = read(write(tmp_path / "a.csv", text))
+    assert (len(table.names), len(rows)) == (names, count), (table.names, rows, notes)
+    assert words in notes
+    assert bool(words) == bool(notes), notes
+
+
+def test_the_reader_gives_lines_and_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'Bericht\n\n"a",,b,a\n1,"x\ny",3,4\n\n5,6,7,8\n')
+    [table] = tables.open_tables(path)
+    assert [line for line, _ in table.records()] == [4, 7]
+    assert (table.names, table.title) == (["a", "column 2", "b", "a (2)"], "Bericht")
+    [german] = tables.open_tables(path, language="de")
+    assert german.names[1] == "Spalte 2"
+
+
+@pytest.mark.parametrize("header", ["yes", "no"])
+def test_the_header_and_the_delimiter_can_be_given(tmp_path: Path, header: str) -> None:
+    table, rows, _ = read(write(tmp_path / "a.csv", "1,5;2\n3,5;4\n"), header=header, delimiter=",")
+    assert (table.names[0], len(rows)) == (("1", 1) if header == "yes" else ("column 1", 2))
+
+
+# ── numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: Cell → the number with a decimal point, and with a decimal comma.
+NUMBERS: dict[str, tuple[str | None, str | None]] = {
+    "5": ("5", "5"), "-5": ("-5", "-5"), "+5": ("5", "5"), "−5": ("-5", "-5"), "–5": ("-5", "-5"), "- 5": ("-5", "-5"),
+    "1.5": ("1.5", "1.5"), "1,5": ("1.5", "1.5"), ".5": ("0.5", "0.5"), ",5": ("0.5", "0.5"), "5.": ("5", "5"),
+    "1.234": ("1.234", "1234"), "1,234": ("1234", "1.234"), "0.123": ("0.123", "0.123"), "0,123": ("0.123", "0.123"),
+    "1234.567": ("1234.567", "1234.567"), "1234,567": ("1234.567", "1234.567"), "1.2345": ("1.2345", "1.2345"),
+    "1.234,50": ("1234.50", "1234.50"), "1,234.50": ("1234.50", "1234.50"), "1.234.567": ("1234567", "1234567"),
+    "1,234,567": ("1234567", "1234567"), "1.234.567,8": ("1234567.8", "1234567.8"),
+    "1,23,456.00": ("123456.00", "123456.00"),
+    "1 200,50": ("1200.50", "1200.50"), "1\u202f200,50": ("1200.50", "1200.50"), "1\u00a0200,5": ("1200.5", "1200.5"),
+    "1\u2009200": ("1200", "1200"), "1'234.50": ("1234.50", "1234.50"), "1’234’567": ("1234567", "1234567"),
+    "12 %": ("12", "12"), "12,5%": ("12.5", "12.5"), "$5": ("5", "5"), "-$5": ("-5", "-5"), "$-5": ("-5", "-5"),
+    "5,00 €": ("5.00", "5.00"), "€ 5": ("5", "5"), "EUR 5": ("5", "5"), "5 EUR": ("5", "5"),
+    "CHF 1'234.-": ("1234", "1234"),
+    "Fr. 5.50": ("5.50", "5.50"), "5 kr": ("5", "5"), "R$ 5": ("5", "5"), "£1,234.50": ("1234.50", "1234.50"),
+    "12,-": ("12", "12"), "12,--": ("12", "12"), "(3)": ("-3", "-3"), "(1.234,50)": ("-1234.50", "-1234.50"),
+    "($5)": ("-5", "-5"), "(5,00 €)": ("-5.00", "-5.00"), "1.234,50-": ("-1234.50", "-1234.50"), "5-": ("-5", "-5"),
+    "1e5": ("1e5", "1e5"), "1,5e3": ("1.5e3", "1.5e3"), "'5": ("5", "5"),
+    "abc": (None, None), "": (None, None), "-": (None, None), "1-2": (None, None), "1.2.2024": (None, None),
+    "01.02.2024": (None, None), "10:30": (None, None), "1.2.3.4": (None, None), "12 34": (None, None),
+    "1.23,4,5": (None, None),
+    "030 123": (None, None), "2024-01-01": (None, None), "-5-": (None, None),
+    "5 Stück": (None, None), "EURO5X": (None, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", NUMBERS)
+def test_a_number_is_read_as_its_country_writes_it(cell: str) -> None:
+    assert (values.plain_number(cell, False), values.plain_number(cell, True)) == NUMBERS[cell]
+
+
+@pytest.mark.parametrize(
+    ("cells", "comma"),
+    [
+        (["1,5", "2"], True), (["1.5", "2"], False), (["1.234,50"], True), (["1,234.50"], False), (["1.234"], None),
+        (["1.234.567"], True), (["1,234,567"], False), (["1,5", "1.5", "2,5"], True), (["x"], None), ([], None),
+        (["1\u202f200,50 €"], True), (["01.02.2024"], None), (["1.234", "5,00"], True), (["(1,5)"], True),
+    ],
+)  # fmt: skip
+def test_a_column_shows_its_decimal_sign(cells: list[str], comma: bool | None) -> None:
+    assert values.has_decimal_comma(cells) is comma
+
+
+# ── workbooks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def workbook(path: Path, **sheets: list[list[object]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, lines in sheets.items():
+        sheet = book.create_sheet(name)
+        for line in lines:
+            sheet.append(line)
+    book.save(path)
+    return path
+
+
+DAY = datetime(2024, 3, 1)
+LINES: list[list[object]] = [
+    ["Umsatz 2024"], [],
+    ["Datum", "Kunde", "Menge", "Preis", "bezahlt"],
+    [DAY, "A", 1, 1.234, True], [DAY, "B", 2.5, "1.234,50 €", False], [DAY, None, 3, 5.0, None],
+    ["Summe", None, 6.5, 1240.734],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.csv", "a.xls"])
+def test_all_sheets_of_a_workbook_are_read_whatever_its_name_is(tmp_path: Path, name: str) -> None:
+    path = workbook(tmp_path / "a.xlsx", Umsatz=LINES, leer=[], **{"2023": [["a", "b"], [1, 2]]}).rename(
+        tmp_path / name
+    )
+    first, second = tables.open_tables(path)
+    assert (first.name, second.name) == (f"{name}: Umsatz", f"{name}: 2023")
+    assert first.names == ["Datum", "Kunde", "Menge", "Preis", "bezahlt"]
+    rows = list(first.records())
+    assert rows[0] == (4, ["2024-03-01", "A", "1", "1.2340", "true"])
+    assert [row[2:4] for _, row in rows[1:]] == [["2.5", "1.234,50 €"], ["3", "5"]]
+    assert values.plain_number(rows[0][1][3], True) == "1.2340"
+    assert "Rows of totals: 1 (line 7" in " ".join(text.format(**given) for text, given in first.all_notes())
+    assert first.language == "de"
+
+
+def test_an_opendocument_sheet_is_read(tmp_path: Path) -> None:
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text")
+    )
+    kinds = {"a": 'office:value-type="string"', "1.5": 'office:value-type="float" office:value="1.5"'}
+    cells = {
+        text: f"<table:table-cell {kind}><text:p>{text}</text:p></table:table-cell>" for text, kind in kinds.items()
+    }
+    rows = "".join(f"<table:table-row>{cell}</table:table-row>" for cell in cells.values())
+    sheet = f'<table:table table:name="S">{rows}</table:table>'
+    body = f"<office:body><office:spreadsheet>{sheet}</office:spreadsheet></office:body>"
+    with zipfile.ZipFile(tmp_path / "a.ods", "w") as packed:
+        packed.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        packed.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
+        packed.writestr("META-INF/manifest.xml", "<manifest/>")
+    table, found, _ = read(tmp_path / "a.ods")
+    assert (table.source.sheet, table.names, found) == ("S", ["a"], [["1.5"]])
+
+
+def test_a_table_in_the_middle_of_a_sheet_is_found_and_a_hidden_sheet_is_named(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for place, line in enumerate([["x", "y"], [1, 2], [3, 4]]):
+        for more, cell in enumerate(line):
+            book.active.cell(5 + place, 4 + more, cell)
+    hidden = book.create_sheet("old")
+    hidden.append(["a"])
+    hidden.sheet_state = "hidden"
+    book.save(tmp_path / "a.xlsx")
+    first, second = tables.open_tables(tmp_path / "a.xlsx")
+    assert (first.names, list(first.records())) == (["x", "y"], [(6, ["1", "2"]), (7, ["3", "4"])])
+    assert second.all_notes()[0][0] == "The sheet is hidden in the workbook."
+
+
+def test_an_empty_or_broken_workbook_or_one_with_a_password_says_so(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", leer=[])
+    with pytest.raises(tables.NoTable, match="a workbook without a filled cell"):
+        tables.open_tables(path)
+    content = workbook(tmp_path / "a.xlsx", a=LINES).read_bytes()
+    with pytest.raises(tables.NoTable, match="broken"):
+        tables.open_tables(write(path, content[: len(content) // 2]))
+    locked = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + "EncryptedPackage".encode("utf-16-le") + bytes(600)
+    with pytest.raises(tables.NoTable, match="a workbook with a password"):
+        tables.open_tables(write(path, locked))
+
+
+def test_a_text_named_like_a_workbook_is_read_as_a_text(tmp_path: Path) -> None:
+    table, rows, _ = read(write(tmp_path / "a.xls", "a\tb\n1\t2\n"))
+    assert (table.delimiter, rows) == ("\t", [["1", "2"]])
