@@ -63,6 +63,14 @@ def notes(texts: list[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>\n' if texts else ""
 
 
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a table of texts, or nothing if it has no rows."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    whole = f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{lines}</tbody></table></div>\n'
+    return whole if rows else ""
+
+
 def picture(light: bytes, dark: bytes, alt: str) -> str:
     """Return a figure of two PNG images. The browser shows the image for its colour scheme."""
     return (

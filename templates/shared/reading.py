@@ -449,7 +449,7 @@ def _text_kind(head: str, path: Path) -> str:
 
 
 def _binary(path: Path) -> str:
-    """Name a file that is no text."""
+    """Name a binary file."""
     import puremagic
 
     try:
@@ -460,11 +460,11 @@ def _binary(path: Path) -> str:
         return "a binary file of an unknown kind"
     best = next((item for item in found if item.mime_type), found[0])
     more = f" ({best.mime_type})" if best.mime_type else ""
-    return f"no text, but a {best.name}{more}"
+    return f"a binary file: {best.name}{more}"
 
 
 def _encoding(path: Path, start: bytes) -> tuple[str, list[Note]]:
-    """Return the encoding of a text, with a note if it is an assumption. The encoding is empty if it is no text."""
+    """Return the encoding of a text, with a note if it is an assumption. A binary file has none."""
     for mark, name in MARKS:
         if start.startswith(mark):
             return name, []

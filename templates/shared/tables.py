@@ -91,15 +91,25 @@ class Table:
 
     def records(self) -> Iterator[Record]:
         """Yield the rows of data with their lines."""
+        for line, cells, kind in self.all_records():
+            if not kind:
+                padded = cells[: self.width] + [""] * (self.width - len(cells))
+                yield line, [padded[place] for place in self.keep]
+
+    def all_records(self) -> Iterator[tuple[int, list[str], str]]:
+        """Yield every row below the header as it is, with its line, and with its kind if it is no data."""
         self.too_long, self.too_short = [], []
         self.dropped = {kind: lines for kind, lines in self.dropped.items() if kind == "title"}
-        for line, cells in self._data():
-            if any(cells[self.width :]):
+        for line, cells in _filled(self.source):
+            if line < self.start or (line == self.start and self.has_header):
+                continue
+            if kind := self._kind(line, cells):
+                self.dropped.setdefault(kind, []).append((line, cells))
+            elif any(cells[self.width :]):
                 self.too_long.append(line)
             elif len(cells) < self.width and self.source.delimiter:
                 self.too_short.append(line)
-            padded = cells[: self.width] + [""] * (self.width - len(cells))
-            yield line, [padded[place] for place in self.keep]
+            yield line, cells, kind
 
     def rows(self) -> Iterator[list[list[str]]]:
         """Yield the rows of data in chunks."""
@@ -111,15 +121,6 @@ class Table:
                 chunk = []
         if chunk:
             yield chunk
-
-    def _data(self) -> Iterator[Record]:
-        for line, cells in _filled(self.source):
-            if line < self.start or (line == self.start and self.has_header):
-                continue
-            if kind := self._kind(line, cells):
-                self.dropped.setdefault(kind, []).append((line, cells))
-            else:
-                yield line, cells
 
     def _kind(self, line: int, cells: list[str]) -> str:
         """Name the kind of a row that is no data, or return an empty text."""
@@ -142,20 +143,22 @@ class Table:
         """Return whether a row lacks a cell that most rows have."""
         return any(place >= len(cells) or not cells[place].strip() for place in self.usual)
 
-    def all_notes(self) -> list[Note]:
-        """Return all remarks, after the rows were read."""
+    def all_notes(self, of_rows: bool = True) -> list[Note]:
+        """Return all remarks, after the rows were read. ``of_rows`` includes those on rows that are left out or cut."""
         found = list(self.notes)
         for kind, lines in self.dropped.items():
+            if kind != "title" and not of_rows:
+                continue
             number, cells = lines[0]
             text = " ".join(_texts(cells))[:60]
             found.append((DROPPED[kind], {"count": len(lines), "line": str(number), "text": text}))
         if self.source.unclosed:
             text = "Quotation marks that never close: {count} (line {line}). They were read as text."
             found.append((text, {"count": len(self.source.unclosed), "line": str(self.source.unclosed[0])}))
-        if self.too_long:
+        if self.too_long and of_rows:
             text = "Rows with more cells than the header: {count} (line {line}). The further cells were left out."
             found.append((text, {"count": len(self.too_long), "line": str(self.too_long[0])}))
-        if self.too_short:
+        if self.too_short and of_rows:
             text = "Rows with fewer cells than the header: {count} (line {line}). The others count as missing."
             found.append((text, {"count": len(self.too_short), "line": str(self.too_short[0])}))
         return found
