@@ -76,7 +76,10 @@ class Column:
             low = middle - pd.DateOffset(years=150) if middle.year > 150 else pd.Timestamp.min
             if middle.year >= 1950:  # the first day that spreadsheets know
                 low = max(low, pd.Timestamp("1900-01-02"))
-            self.span = (low, middle + pd.DateOffset(years=150))
+            span = (low, middle + pd.DateOffset(years=150))
+            times = dates(cells, best).dt.tz_localize(None)
+            if ((times < span[0]) | (times > span[1])).mean() <= 0.1:  # more of them are no placeholders
+                self.span = span
 
     def _say_how(self, cells: pd.Series, guessed: bool) -> None:
         signs = Counter(sign for cell in cells if (sign := decimal_sign(cell)))

@@ -162,11 +162,10 @@ class Jobs:
         self.upload("csv", "csv-report", ("-rf & <x>.csv", HOSTILE_CSV), title="<i>'Q1' $(id)</i>")
         self.upload("office", "csv-report", ("umsatz.csv", OFFICE))
         self.upload("office-clean", "clean-data", ("umsatz.csv", OFFICE))
-        self.upload("unclosed", "csv-report", ("unclosed.csv", UNCLOSED.encode()))
-        self.upload(
-            "workbook", "csv-report", ("Zahlen 2024.xlsx", workbook()), ("page.csv", b"<html><p>502</p></html>")
-        )
-        self.upload("no-table", "csv-report", ("page.csv", b"<html><p>502</p></html>"), ("a.csv", b";;;\n;;;\n"))
+        page = ("page.csv", b"<html><p>502</p></html>")
+        files = [("Zahlen 2024.xlsx", workbook()), page, ("unclosed.csv", UNCLOSED.encode())]
+        self.upload("several", "csv-report", *files)
+        self.upload("no-table", "csv-report", page, ("a.csv", b";;;\n;;;\n"))
         self.upload("clean", "clean-data", ("dirty.csv", DIRTY), required="name")
         self.upload("album", "thumbnails", ("album.zip", album()), ("-flower.JPG", b"no image"), size=64)
         self.upload("things", "sort-files", ("things.zip", things()), unpack=True)
@@ -444,18 +443,14 @@ def test_the_total_of_an_office_report_is_rejected_as_no_data(jobs: Jobs) -> Non
     assert '<html lang="de">' in archive.text("report.html")
 
 
-def test_a_quotation_mark_that_never_closes_costs_no_row(jobs: Jobs) -> None:
-    archive = jobs.completed("unclosed")
-    file = json.loads(archive.text("summary.json"))["files"][0]
-    assert (file["rows"], file["columns"][0]["sum"]) == (2000, 1999000)
-    assert "Quotation marks that never close: 1 (line 1004)." in " ".join(file["notes"])
-
-
-def test_the_sheets_of_a_workbook_are_reported_and_a_page_beside_it_is_named(jobs: Jobs) -> None:
-    archive = jobs.completed("workbook")
+def test_sheets_and_files_are_reported_and_a_page_beside_them_is_named(jobs: Jobs) -> None:
+    archive = jobs.completed("several")
     found = json.loads(archive.text("summary.json"))
-    assert [(file["sheet"], file["rows"]) for file in found["files"]] == [("Umsatz", 2), ("Lager", 2)]
-    assert found["files"][0]["columns"][1]["maximum"] == 2.5
+    first, second, third = found["files"]
+    assert [(file["sheet"], file["rows"]) for file in (first, second)] == [("Umsatz", 2), ("Lager", 2)]
+    assert first["columns"][1]["maximum"] == 2.5, "the total is no data"
+    assert (third["rows"], third["columns"][0]["sum"]) == (2000, 1999000), "an open quotation mark costs no row"
+    assert "Anführungszeichen, die nie schließen: 1 (Zeile 1004)." in " ".join(third["notes"])
     assert found["refused"] == {"page.csv": "It is an HTML page (text/html)."}
     assert "page.csv: It is an HTML page (text/html)." in archive.text("report.html")
 
