@@ -61,7 +61,9 @@ DIRTY = b"""id;name;mail
 #: A report of an office, in the code page of its country, with titles, a total and a footer.
 OFFICE = (
     "Umsatzbericht 2024;;;\nFiliale Köln;;;\n;;;\nDatum;Kunde;Notiz;Betrag\n"
-    + "".join(f'{day:02}.01.2024;Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(1, 32))
+    + "01.01.2024;Müller;;1.001,50 €\n"
+    + "".join(f'2024-01-{day:02};Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(2, 31))
+    + "31.01.2024;Müller;;1.031,50 €\n"
     + "Summe;;;31.511,50 €\n\nErstellt am 01.02.2024\n"
 ).encode("cp1252")
 UNCLOSED = "a,b,c\n" + "".join(f"{n},{chr(34) * (n == 1002)}z{n},{n}\n" for n in range(2000))
@@ -413,7 +415,7 @@ def test_an_office_report_is_read_without_its_titles_and_its_total_in_its_own_la
     page = archive.text("report.html")
     assert '<html lang="de">' in page
     assert "@media (prefers-color-scheme: dark)" in page
-    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 3
+    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 2
     for words in (
         "sie wurde als Windows-1252 (cp1252) gelesen",
         "Summenzeilen: 1",
@@ -553,6 +555,8 @@ def test_every_template_declares_what_comes_out_and_has_some_phrases() -> None:
     ("prompt", "template"),
     [
         ("Create a chart from this CSV", "csv-report"),
+        ("Create a chart from this Excel file", "csv-report"),
+        ("Erstelle einen Bericht aus dieser CSV-Datei", "csv-report"),
         ("clean this dataset", "clean-data"),
         ("Make thumbnails of 128 pixels", "thumbnails"),
         ("Organize these files into folders.", "sort-files"),
