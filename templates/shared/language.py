@@ -34,7 +34,7 @@ def find_language(names: Iterable[str], texts: Iterable[str]) -> str:
     german, english, seen = 0.0, 0.0, 0
     for weight, source in ((3, names), (1, texts)):
         for text in source:
-            for word in re.findall(r"[^\W\d_]+", text.lower()):
+            for word in re.findall(r"[^\W\d_]+", text[:2000].lower()):
                 german += weight * ((word in GERMAN) + 0.5 * bool(re.search("[äöüß]", word)))
                 english += weight * (word in ENGLISH)
                 seen += 1
@@ -50,7 +50,7 @@ class Language:
         self.code = code
         self._words = words if code == "de" else {}
 
-    def __call__(self, text: str, **values: object) -> str:
+    def __call__(self, text: str, /, **values: object) -> str:
         """Return a text in this language, with its values. A number gets this language's separators."""
         shown = {name: self.number(value) if isinstance(value, int) else value for name, value in values.items()}
         return self._words.get(text, text).format(**shown)

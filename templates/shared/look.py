@@ -30,8 +30,8 @@ img { display: block; width: 100%; height: auto; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th, td { padding: 8px 12px; text-align: left; vertical-align: top; border-top: 1px solid var(--line);
-  max-width: 320px; overflow-wrap: anywhere; }
-thead th { border-top: 0; color: var(--soft); font-weight: 600; white-space: nowrap; }
+  min-width: 72px; max-width: 320px; overflow-wrap: anywhere; }
+thead th { border-top: 0; color: var(--soft); font-weight: 600; overflow-wrap: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number { text-align: right; }
 .kind { color: var(--blue); white-space: nowrap; }
@@ -61,6 +61,14 @@ def figures(items: list[tuple[str, str]]) -> str:
 def notes(texts: list[str]) -> str:
     """Return the box of remarks, or nothing if there are none."""
     return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>\n' if texts else ""
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a table of texts, or nothing if it has no rows."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    whole = f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{lines}</tbody></table></div>\n'
+    return whole if rows else ""
 
 
 def picture(light: bytes, dark: bytes, alt: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import openpyxl
 import pytest
 
 from orchestrator.planning.templates import Templates
@@ -56,6 +57,36 @@ DIRTY = b"""id;name;mail
 3;;carl@example.com
 4;x
 """
+
+#: A report of an office, in the code page of its country, with titles, a total and a footer.
+OFFICE = (
+    "Umsatzbericht 2024;;;\nFiliale Köln;;;\n;;;\nDatum;Kunde;Notiz;Betrag\n"
+    + "".join(f'{day:02}.01.2024;Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(1, 32))
+    + "Summe;;;31.511,50 €\n\nErstellt am 01.02.2024\n"
+).encode("cp1252")
+UNCLOSED = "a,b,c\n" + "".join(f"{n},{chr(34) * (n == 1002)}z{n},{n}\n" for n in range(2000))
+
+
+def workbook() -> bytes:
+    """A workbook with a table in the middle of a sheet, a total, and a second sheet."""
+    book = openpyxl.Workbook()
+    book.active.title = "Umsatz"
+    for line in [
+        ["Bericht"],
+        [],
+        [None, "Monat", "Umsatz"],
+        [None, "Januar", 1.5],
+        [None, "Februar", 2.5],
+        [None, "Summe", 4],
+    ]:
+        book.active.append(line)
+    other = book.create_sheet("Lager")
+    for line in [["Artikel", "Menge"], ["A", 1], ["B", 2]]:
+        other.append(line)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
 
 PRICES = "Date,Open,High,Low,Close,Volume\n" + "".join(
     f"2025-01-{day:02d},10,12,9,{day},1000\n" for day in range(1, 32)
@@ -129,6 +160,13 @@ class Jobs:
         self.add("fibonacci", prompt="Calculate the first 50 fibonacci numbers")
         self.add("npm-app", template="npm-app")
         self.upload("csv", "csv-report", ("-rf & <x>.csv", HOSTILE_CSV), title="<i>'Q1' $(id)</i>")
+        self.upload("office", "csv-report", ("umsatz.csv", OFFICE))
+        self.upload("office-clean", "clean-data", ("umsatz.csv", OFFICE))
+        self.upload("unclosed", "csv-report", ("unclosed.csv", UNCLOSED.encode()))
+        self.upload(
+            "workbook", "csv-report", ("Zahlen 2024.xlsx", workbook()), ("page.csv", b"<html><p>502</p></html>")
+        )
+        self.upload("no-table", "csv-report", ("page.csv", b"<html><p>502</p></html>"), ("a.csv", b";;;\n;;;\n"))
         self.upload("clean", "clean-data", ("dirty.csv", DIRTY), required="name")
         self.upload("album", "thumbnails", ("album.zip", album()), ("-flower.JPG", b"no image"), size=64)
         self.upload("things", "sort-files", ("things.zip", things()), unpack=True)
@@ -362,6 +400,71 @@ def test_a_csv_file_of_another_country_is_read_and_its_markup_is_text(jobs: Jobs
     assert "<title>&lt;i&gt;&#x27;Q1&#x27; $(id)&lt;/i&gt;</title>" in page
     assert "Müller &amp; Söhne" in page
     assert not re.search(r"<(script|b>Müller|i>)", page)
+
+
+def test_an_office_report_is_read_without_its_titles_and_its_total_in_its_own_language(jobs: Jobs) -> None:
+    archive = jobs.completed("office")
+    found = json.loads(archive.text("summary.json"))
+    file = found["files"][0]
+    columns = {column["name"]: column for column in file["columns"]}
+    assert (found["language"], file["rows"], list(columns)) == ("de", 31, ["Datum", "Kunde", "Notiz", "Betrag"])
+    assert columns["Betrag"]["maximum"] == 1031.5
+    assert columns["Betrag"]["sum"] == pytest.approx(sum(1000 + day + 0.5 for day in range(1, 32)))
+    assert (columns["Datum"]["earliest"], columns["Datum"]["latest"]) == ("2024-01-01", "2024-01-31")
+    page = archive.text("report.html")
+    assert '<html lang="de">' in page
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 3
+    for words in (
+        "sie wurde als Windows-1252 (cp1252) gelesen",
+        "Summenzeilen: 1",
+        "1.031,50",
+        "01.01.2024",
+        "31.01.2024",
+    ):
+        assert words in page
+    assert {path.partition("/")[0] for path in archive.paths} == {
+        "charts",
+        "report.html",
+        "scripts",
+        "summary.json",
+        "umsatz.csv",
+    }
+
+
+def test_the_total_of_an_office_report_is_rejected_as_no_data(jobs: Jobs) -> None:
+    archive = jobs.completed("office-clean")
+    cleaned = rows(archive, "cleaned.csv")
+    assert (len(cleaned), cleaned[0]["Datum"], cleaned[0]["Betrag"]) == (31, "2024-01-01", "1001.50")
+    assert [row["reason"] for row in rows(archive, "rejected.csv")] == [
+        "Summenzeile, keine Daten",
+        "Fußzeile, keine Daten",
+    ]
+    assert "33 Zeilen wurden gelesen (cp1252, Semikolon)" in archive.text("report.md")
+    assert '<html lang="de">' in archive.text("report.html")
+
+
+def test_a_quotation_mark_that_never_closes_costs_no_row(jobs: Jobs) -> None:
+    archive = jobs.completed("unclosed")
+    file = json.loads(archive.text("summary.json"))["files"][0]
+    assert (file["rows"], file["columns"][0]["sum"]) == (2000, 1999000)
+    assert "Quotation marks that never close: 1 (line 1004)." in " ".join(file["notes"])
+
+
+def test_the_sheets_of_a_workbook_are_reported_and_a_page_beside_it_is_named(jobs: Jobs) -> None:
+    archive = jobs.completed("workbook")
+    found = json.loads(archive.text("summary.json"))
+    assert [(file["sheet"], file["rows"]) for file in found["files"]] == [("Umsatz", 2), ("Lager", 2)]
+    assert found["files"][0]["columns"][1]["maximum"] == 2.5
+    assert found["refused"] == {"page.csv": "It is an HTML page (text/html)."}
+    assert "page.csv: It is an HTML page (text/html)." in archive.text("report.html")
+
+
+def test_files_without_a_table_fail_the_job_and_are_named(jobs: Jobs) -> None:
+    assert jobs.ended["no-table"]["reason"] == "step_failed"
+    printed = jobs.system.zip(jobs.ids["no-table"]).output_log
+    assert "page.csv: It is an HTML page (text/html).\na.csv: It has no filled cell.\n" in printed
+    assert "Traceback" not in printed
 
 
 def test_no_row_of_a_dirty_file_is_lost(jobs: Jobs) -> None:
