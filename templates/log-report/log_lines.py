@@ -238,7 +238,7 @@ _ACCESS = re.compile(
     r'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}|-) (?P<size>\d+|-)(?P<rest>.*)'
 )
 _BALANCER = re.compile(
-    rf"(?:\w+ )?(?P<time>{ISO}) (?P<name>\S+) (?P<client>[\d.a-f:]+:\d+) \S+ (?P<times>(?:-?[\d.]+ ){{3}})"
+    rf"(?:\w+ )?(?P<time>{ISO}) (?P<name>\S+) (?P<client>[\d.a-f:]+:\d+) \S+ (?P<times>(?:-?\d+(?:\.\d+)? ){{3}})"
     r'(?P<status>\d{3}|-) \S+ \d+ (?P<size>\d+) "(?P<request>[^"]*)"(?: "(?P<agent>[^"]*)")?'
 )
 _HAPROXY = re.compile(
@@ -246,7 +246,7 @@ _HAPROXY = re.compile(
     r'"(?P<request>[^"]*)"'
 )
 _AGENT = re.compile(r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"(?P<more>.*)')
-_NAMED_TIME = re.compile(r'\b(?:rt|request_time|rtime|duration|took)[=:]"?([\d.]+)(ms|s)?')
+_NAMED_TIME = re.compile(r'\b(?:rt|request_time|rtime|duration|took)[=:]"?(\d+(?:\.\d+)?)(ms|s)?')
 
 
 def access(line: str) -> Entry | None:
@@ -565,10 +565,10 @@ def _text(value: object) -> str:
 def _level(flat: dict[str, Any]) -> str:
     """Return the level of a record, or an empty text if it has none."""
     number = _first(flat, "number")
-    if isinstance(number, int | float) and not isinstance(number, bool):
+    if isinstance(number, int) and not isinstance(number, bool):
         if "levelno" in flat:
-            return PYTHON.get(int(number) // 10 * 10, "info")
-        return ["debug", "debug", "info", "warning", "error", "critical"][min(5, max(0, int(number) - 1) // 4)]
+            return PYTHON.get(number // 10 * 10, "info")
+        return ["debug", "debug", "info", "warning", "error", "critical"][min(5, max(0, number - 1) // 4)]
     for name in NAMES["level"]:
         value = flat.get(name)
         text = str(value).strip().lower() if value is not None else ""

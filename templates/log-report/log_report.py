@@ -259,11 +259,8 @@ def main() -> None:
     given = parser.parse_args()
     tally, notes = read_files(given.files)
     if not tally.levels:
-        for told, values in notes:
-            print(told.format(**values))
-        examples = "".join(f"\n  {line}" for line in tally.unknown[:3])
-        told = f"No line of {tally.lines:,} has a known form{':' if examples else '.'}{examples}"
-        sys.exit(told if tally.lines else "There is no line to report on.")
+        known = f"No line of {tally.lines:,} has a known form." if tally.lines else "There is no line to report on."
+        sys.exit("\n".join([*(told.format(**values) for told, values in notes), known, *tally.unknown[:3]]))
 
     import page  # draws, so it is not loaded for files that are no logs
 
