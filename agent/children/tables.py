@@ -1,4 +1,4 @@
-"""Describes data for a model in a sentence: the columns of a table, or the words of a log's lines.
+"""Describes data for a model in a sentence: the columns of a table, the fields of JSON, or the words of a log's lines.
 
 Without this sentence, models guess from the first rows. They then miss a log's rare level, or a table's empty cells.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 #: Column delimiters.
 DELIMITERS = ",;\t|"
@@ -100,6 +101,40 @@ def _column(name: str, cells: Sequence[str]) -> str:
     if any(cell != cell.strip() for cell in full):
         said.append("has blanks around some values")
     return f"{name!r} {' and '.join(said)}" if said else ""
+
+
+def objects(head: str, whole: bool) -> str:
+    """Describe JSON objects, one a line or in an array, by their fields. Returns an empty text for any other text."""
+    try:
+        if head.startswith("["):
+            found = json.loads(head) if whole else None
+        else:
+            texts = head.splitlines() if whole or head.endswith("\n") else head.splitlines()[:-1]
+            found = [json.loads(text) for text in texts if text.strip()]
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(one, dict) for one in found):
+        return ""
+    flat = [dict(_fields(one)) for one in found]
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    listed = ", ".join(map(repr, names[:COLUMNS])) + (" …" if len(names) > COLUMNS else "")
+    shape = "an array of JSON objects" if head.startswith("[") else "one JSON object a line"
+    said = [f"{shape}, with the fields {listed}"]
+    for name in names[:COLUMNS]:
+        values = [str(one[name]) for one in flat if one.get(name) is not None]
+        notable = [f"is one of {kinds}"] if (kinds := _few(values)) else []
+        notable += ["is missing in some objects"] if len(values) < len(flat) else []
+        said += [f"{name!r} {' and '.join(notable)}"] if notable else []
+    return ". ".join(said)
+
+
+def _fields(value: dict[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield the fields of an object. The names of nested fields are joined with dots."""
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner and depth < 2:
+            yield from _fields(inner, f"{prefix}{key}.", depth + 1)
+        else:
+            yield f"{prefix}{key}"[:WIDE], inner
 
 
 def lines(head: str) -> str:

@@ -484,7 +484,7 @@ def test_images_in_folders_become_thumbnails_and_broken_ones_are_named(jobs: Job
     assert all(max(png_size(archive.read(f"workspace/{path}"))) == 64 for path in thumbs)
     page = archive.text("index.html")
     assert "album/a/cut.png: is broken" in page
-    assert "-flower.JPG: is no image, whatever its name says" in page
+    assert "-flower.JPG: is not an image but text" in page
 
 
 def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path: Any) -> None:
@@ -494,7 +494,7 @@ def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path
     for before, place in moves.items():
         assert archive.text(place) == before.partition("/")[2]
     archive.extractall(tmp_path)
-    undo = [sys.executable, "sort_files.py", "--undo", "moves.csv"]
+    undo = [sys.executable, "scripts/sort_files.py", "--undo", "moves.csv"]
     subprocess.run(undo, cwd=tmp_path / "workspace", check=True, capture_output=True)
     for before in moves:
         assert (tmp_path / "workspace" / before).read_text() == before.partition("/")[2]
@@ -502,7 +502,7 @@ def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path
 
 def test_a_dry_run_moves_nothing(jobs: Jobs) -> None:
     archive = jobs.completed("dry")
-    assert archive.paths == {"a b.txt", "moves.csv", "sort_files.py"}
+    assert archive.paths == {"a b.txt", "moves.csv", "scripts/sort_files.py", "scripts/zip_files.py"}
     assert rows(archive, "moves.csv") == [{"from": "a b.txt", "to": "sorted/Documents/a b.txt", "done": "no"}]
 
 
