@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates
+from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates, validation
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
@@ -122,14 +122,4 @@ def create_app(context: Context) -> FastAPI:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
-    wrong = []
-    for item in error.errors()[:50]:
-        field = ".".join(str(part) for part in item["loc"][1:])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "there is no such field"
-        if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
-            message = "must be a JSON object"
-        wrong.append({"field": field[:200], "message": message})
-    sentence = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong)
-    return answer(Problem(422, "invalid", "Invalid request", f"{sentence}.", errors=wrong))
+    return answer(validation.refusal(error.errors()))

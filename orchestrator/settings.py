@@ -14,12 +14,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.errors import SettingsError
 from orchestrator.sizes import Size
+from orchestrator.wording import given, words
 
 #: Maximum bytes of a Unix socket's path (sun_path without its final null byte), see unix(7).
 SOCKET_PATH_BYTES = 107
 
 #: The part after RUN_DIR in the longest of our sockets' paths. The number stands for a sandbox's id.
 LONGEST_SOCKET = b"/live/012345678901/notebook"
+
+#: Minimum characters of API_KEY.
+KEY_CHARACTERS = 8
 
 #: Addresses of the providers' own servers.
 GEMINI_URL = "https://generativelanguage.googleapis.com"
@@ -85,7 +89,7 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     api_key: SecretStr | None = Field(
-        None, min_length=8, description="Key of at least 8 characters. If set, every call needs it as bearer token."
+        None, description="Key of at least 8 characters. If set, every call needs it as bearer token."
     )
     allowed_hosts: str = Field(
         "", description="More host names by which clients may call the system, separated by commas."
@@ -165,6 +169,17 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.absolute()
+
+    @field_validator("api_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < KEY_CHARACTERS:
+            length = len(value.get_secret_value())
+            raise ValueError(
+                f"has {length} character{'s' if length > 1 else ''}, and a key needs at least {KEY_CHARACTERS}; "
+                "`openssl rand -hex 16` makes one"
+            )
+        return value
 
     @field_validator("*")
     @classmethod
@@ -266,6 +281,9 @@ def load() -> Settings:
     except ValidationError as error:
         lines = []
         for wrong in error.errors():
-            name = ".".join(str(part) for part in wrong["loc"]).upper()
-            lines.append(f"{name}: {wrong['msg']}" if name else wrong["msg"].removeprefix("Value error, "))
+            name = ".".join(str(part) for part in wrong["loc"])
+            said, value = words(wrong), "" if name in Settings.secret_names() else given(wrong)
+            if said.startswith("must be") and value:
+                said = f"{said}, not {value}"
+            lines.append(f"{name.upper()}: {said}" if name else said)
         raise SettingsError("Settings are wrong, nothing was started.\n  " + "\n  ".join(lines)) from None

@@ -98,5 +98,5 @@ def _checked(content: Any, model: type[T]) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = error.errors(include_url=False)
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in wrong]) from None

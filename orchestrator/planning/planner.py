@@ -16,6 +16,7 @@ from orchestrator.planning.kinds import FENCES, KINDS, BaseStep
 from orchestrator.planning.steps import STEPS, Steps
 from orchestrator.planning.template_inputs import Value
 from orchestrator.planning.templates import Files, Template, Templates
+from orchestrator.wording import words
 
 #: A line that opens or closes a block (CommonMark 0.31, 4.5). Inside a list it may have more indent.
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
@@ -173,7 +174,7 @@ def fenced_steps(prompt: str) -> Planned:
     try:
         return TypeAdapter(Steps).validate_python(found) if found else []
     except ValidationError as error:
-        raise BadRequest(422, "no-plan", "No plan", f"A code block is invalid: {error.errors()[0]['msg']}.") from None
+        raise BadRequest(422, "no-plan", "No plan", f"A code block {words(error.errors()[0])}.") from None
 
 
 def _bad_block(line: int, what: str) -> BadRequest:
@@ -194,8 +195,8 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         "no-plan",
         "No plan",
         "No plan fits the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
-        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks "
-        f"({', '.join(BEGINNINGS)}) into the prompt, or use the phrase of a template as the whole prompt.{meant} "
-        f"Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
+        "LLM_BASE_URL and LLM_MODEL for any other, in `.env`, then `make up`. Without one, give `steps`, or put code "
+        f"blocks ({', '.join(BEGINNINGS)}) into the prompt, or use the phrase of a template as the whole prompt."
+        f"{meant} Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

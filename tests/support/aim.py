@@ -47,9 +47,9 @@ REASONS = (
     "must be a path inside the workspace",
     "prompt is empty",
     "must be between 64m and this machine's memory",  # written as 1m
-    "Input should be greater than or equal to 65536",  # also written as a text with a unit
-    "Input should be less than or equal to 1099511627776",
-    "Input should be a valid integer",  # 587.0, which is an integer in JSON Schema
+    "must be at least 65536",  # also written as a text with a unit
+    "must be at most 1099511627776",
+    "must be an integer",  # 587.0, which is an integer in JSON Schema
     "there is no template",
     "There is no model",
     "no model is asked",

@@ -21,6 +21,7 @@ from pydantic import Field, SecretStr
 
 from orchestrator import llm
 from orchestrator.diagnosis import run
+from orchestrator.errors import SettingsError
 from orchestrator.job_secrets import validation
 from orchestrator.settings import Settings, load
 from tests.support.system import COMPOSE_ALONE, ROOT, System, env_example, free_port, until
@@ -106,6 +107,26 @@ def test_all_wrong_settings_are_named_at_once(folder: Path) -> None:
     assert "512m" in said  # how a size is written
     assert "short" not in said  # a key is never told
     assert not (folder / "jobs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("API_KEY", "abc", "API_KEY: has 3 characters, and a key needs at least 8; `openssl rand -hex 16` makes one"),
+        ("API_KEY", "x", "API_KEY: has 1 character, and a key needs at least 8"),
+        ("PORT", "http", "PORT: must be an integer, not 'http'"),
+        ("PORT", "70000", "PORT: must be at most 65535, not '70000'"),
+        ("MAX_CONCURRENT_JOBS", "0", "MAX_CONCURRENT_JOBS: must be at least 1, not '0'"),
+        ("DRAIN_SECONDS", "soon", "DRAIN_SECONDS: must be a number, not 'soon'"),
+        ("DEFAULT_NETWORK", "host", "DEFAULT_NETWORK: must be 'none' or 'internet', not 'host'"),
+        ("LLM_PROVIDER", "gpt", "LLM_PROVIDER: must be 'auto', 'gemini', 'anthropic', 'openai' or 'none', not 'gpt'"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_plain_words_with_its_value(name: str, value: str, words: str) -> None:
+    with environment(**{name: value}), pytest.raises(SettingsError) as refused:
+        load()
+    assert words in str(refused.value)
+    assert "Input" not in str(refused.value) and "items" not in str(refused.value)
 
 
 def test_a_port_in_use_is_told_with_what_to_do(folder: Path) -> None:
