@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates, validation
+from orchestrator.api import addresses, events, files, jobs, notebook, openapi, retry, system, templates, validation
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
@@ -32,7 +32,6 @@ from orchestrator.web.problems import (
     ProblemResponse,
     answer,
     on_crash,
-    on_http_error,
     on_problem,
     on_record_closed,
     on_record_full,
@@ -113,7 +112,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(RecordFull, on_record_full)
     app.add_exception_handler(RecordClosed, on_record_closed)
     app.add_exception_handler(events.NothingMore, events.on_nothing_more)
-    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(HTTPException, addresses.on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, on_crash)
     app.openapi = lambda: openapi.document(app, context.settings)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Says pydantic's errors in our words: what the value must be. Requests, query parameters and settings use it."""
+"""Puts pydantic's errors into plain words. Requests, query parameters and settings use it."""
 
 from __future__ import annotations
 

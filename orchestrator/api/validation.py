@@ -56,7 +56,7 @@ ELSEWHERE = {
 SOURCES = ("script", "code", "content", "command", "commands", "cmd", "run", "source", "text", "body", "shell", "bash")
 PATHS = ("filename", "name", "file", "target")
 
-#: What a step looks like, for each kind.
+#: A step of each kind, to show in an error.
 EXAMPLES = {
     "shell": {"kind": "shell", "script": "date"},
     "python": {"kind": "python", "code": "print(1)"},

@@ -293,8 +293,40 @@ def test_a_body_that_comes_too_slowly_is_not_waited_for(slow: dict[str, Future[h
 def test_what_the_api_does_not_have_is_a_problem_too(system: System) -> None:
     problem(system.http.get("/nothing"), 404, "/nothing", "GET /")
     answer = system.http.get("/schedule")
-    problem(answer, 405, "GET is not allowed here")
+    problem(answer, 405, "GET is not allowed here: '/schedule' takes POST.")
     assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("GET", "/status", "Did you mean GET /status/{job_id}?"),
+        ("GET", "/job", "Did you mean GET /jobs?"),
+        ("POST", "/scheduel", "Did you mean POST /schedule?"),
+        ("POST", "/api/v1/schedule", "Did you mean POST /schedule?"),
+        ("POST", "/run", "Did you mean POST /schedule?"),
+        ("POST", "/tasks", "Did you mean POST /schedule?"),
+        ("POST", "/jobs", "takes GET. POST /schedule submits a job."),
+        ("POST", "/", "takes GET, HEAD. POST /schedule submits a job."),
+        ("GET", "/jobs/0123456789abcdef/status", "Did you mean GET /status/0123456789abcdef?"),
+        ("POST", "/jobs/0123456789abcdef/cancel", "Did you mean POST /cancel/0123456789abcdef?"),
+        ("GET", "/jobs/0123456789abcdef/download", "Did you mean GET /download/0123456789abcdef?"),
+        ("GET", "/jobs/0123456789abcdef/result", "Did you mean GET /download/0123456789abcdef?"),
+        ("GET", "/jobs/0123456789abcdef/logs", "Did you mean GET /jobs/0123456789abcdef/log?"),
+        ("GET", "/jobs/0123456789abcdef/output", "Did you mean GET /jobs/0123456789abcdef/log?"),
+        ("GET", "/files/0123456789abcdef", "Did you mean GET /jobs/0123456789abcdef/files?"),
+        ("GET", "/cancel/0123456789abcdef", "GET is not allowed here: '/cancel/0123456789abcdef' takes POST."),
+        ("PATCH", "/jobs/0123456789abcdef", "takes GET, DELETE."),
+        ("GET", "/healthz", "Did you mean GET /health?"),
+        ("GET", "/swagger", "Did you mean GET /docs?"),
+        ("GET", "/template", "Did you mean GET /templates?"),
+        ("GET", "/qqqqqqq", "There is nothing at '/qqqqqqq'. GET / lists the addresses."),
+    ],
+)
+def test_a_wrong_address_is_answered_with_the_call_that_was_meant(
+    system: System, method: str, path: str, words: str
+) -> None:
+    problem(system.http.request(method, path), 405 if "takes" in words else 404, words)
 
 
 def test_curl_says_what_is_wrong_too(system: System) -> None:
