@@ -10,7 +10,19 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from orchestrator.api import addresses, events, files, jobs, notebook, openapi, retry, system, templates, validation
+from orchestrator.api import (
+    addresses,
+    events,
+    files,
+    jobs,
+    log,
+    notebook,
+    openapi,
+    retry,
+    system,
+    templates,
+    validation,
+)
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
@@ -106,7 +118,7 @@ def create_app(context: Context) -> FastAPI:
     """Build the users' API, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, notebook, retry, templates, system):
+    for module in (jobs, events, log, files, notebook, retry, templates, system):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)

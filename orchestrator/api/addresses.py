@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -53,11 +52,11 @@ def _meant(request: Request, parts: list[str]) -> str | None:
 
 
 def _calls(request: Request) -> dict[str, str]:
-    """Return the calls of the API by the last word of their address. Reading calls come before others."""
+    """Return the calls of the API by the last word of their address. The first call with a word stays."""
     found: dict[str, str] = {}
-    for route in request.app.router.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema and route.methods != {"HEAD"}:
-            words = [part for part in route.path.split("/") if part and "{" not in part]
-            if words:
-                found.setdefault(words[-1], f"{min(route.methods)} {route.path}")
+    for path, item in request.app.openapi()["paths"].items():
+        words = [part for part in path.split("/") if part and "{" not in part]
+        if words:
+            method = "get" if "get" in item else next(iter(item))
+            found.setdefault(words[-1], f"{method.upper()} {path}")
     return {**found, "docs": "GET /docs"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator, WithJsonSchema
 
 from orchestrator import logs
 from orchestrator.db.models import Job
@@ -42,6 +43,13 @@ def context(request: Request) -> Context:
 
 Here = Annotated[Context, Depends(context)]
 JobId = Annotated[str, Path(description="The id from the answer of POST /schedule.")]
+
+#: A parameter without a value counts as true: ``?follow``.
+Flag = Annotated[
+    bool,
+    BeforeValidator(lambda given: True if given == "" else given),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": ""}], "default": False}),
+]
 Wait = Annotated[float, Query(ge=0, le=600, description="Wait until the job has ended, at most this many seconds.")]
 
 

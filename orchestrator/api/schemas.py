@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.db.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
+from orchestrator.db.models import FINAL, OUTPUT_TAIL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
 from orchestrator.job_secrets.validation import Secrets
 from orchestrator.planning.fields import Command, LabelName, LabelValue, Model, Prompt
 from orchestrator.planning.kinds import KINDS
@@ -14,6 +14,7 @@ from orchestrator.planning.steps import LABELS, Limits, Outputs, Steps
 from orchestrator.planning.template_inputs import VALUE_CHARACTERS
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reports.documents import first_of_last_plan, iso, limits, thinking, timings, usage
+from orchestrator.reports.notebook import drawn
 
 
 def _plain(value: Any) -> Any:
@@ -137,6 +138,7 @@ class UploadView(BaseModel):
 class Links(BaseModel):
     status: str
     events: str
+    log: str
     files: str
     notebook: str
     cancel: str
@@ -153,6 +155,9 @@ class StepView(BaseModel):
     started: str | None
     ended: str | None
     output_bytes: int = Field(description="Bytes of output, including output that was not stored.")
+    output_tail: str = Field(
+        description=f"The last {OUTPUT_TAIL:,} characters of output. GET /jobs/{{job_id}}/log has the whole output."
+    )
 
 
 class Progress(BaseModel):
@@ -226,7 +231,10 @@ class StatusView(BaseModel):
     verified_by: Literal["your check", "facts", "review", "nothing but exit codes"] | None = Field(
         description=f"Basis on which a completed job was judged.\n\n{_list(VERIFIED_BY)}"
     )
-    detail: str = Field(description="The reason of a failure or a wait, in a sentence, with the remedy.")
+    detail: str = Field(
+        description="The reason of a failure or a wait, in a sentence, with the remedy. It also says if a part of the "
+        "request was not used, or if the job runs on sample data."
+    )
     waiting_for: str | None = Field(description=f"Why the job waits.\n\n{_list(WAITING_FOR)}")
     queue_position: int | None = Field(description="Number of jobs before this job in the queue.")
     cancel_requested: bool = Field(description="A client cancelled the job, or the system was stopped while it ran.")
@@ -313,6 +321,7 @@ def links(job_id: str) -> Links:
     return Links(
         status=f"/status/{job_id}",
         events=f"/jobs/{job_id}/events",
+        log=f"/jobs/{job_id}/log",
         files=f"/jobs/{job_id}/files",
         notebook=f"/jobs/{job_id}/notebook",
         cancel=f"/cancel/{job_id}",
@@ -337,7 +346,7 @@ def status_view(
         phase=job.phase,
         reason=job.reason,
         verified_by=job.verified_by if job.status == "completed" else None,
-        detail=job.detail,
+        detail=job.detail if job.status in FINAL else " ".join([job.detail, *job.notes]).strip(),
         waiting_for=job.waiting_for,
         queue_position=ahead,
         cancel_requested=job.cancel_requested_at is not None,
@@ -410,4 +419,5 @@ def _step_view(step: Step) -> StepView:
         started=iso(step.started_at),
         ended=iso(step.ended_at),
         output_bytes=step.output_bytes,
+        output_tail=drawn(step.output_tail),
     )

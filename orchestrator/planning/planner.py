@@ -55,6 +55,8 @@ class Plan:
     inputs: dict[str, Value] = field(default_factory=dict)
     #: The template's sample files, which go into the workspace like uploads.
     sample: list[Path] = field(default_factory=list)
+    #: Sentences about the request that the job's ``detail`` has, such as that a field was not used.
+    notes: list[str] = field(default_factory=list)
 
 
 def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bool) -> Plan:
@@ -68,9 +70,14 @@ def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bo
             known = ", ".join(templates.all) or "none"
             raise invalid("template", f"there is no template {wanted.template[:80]!r}; templates: {known}")
         match = templates.match(prompt, only=wanted.template)
-        return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+        found = _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+        if prompt and not match:
+            unused = f"The prompt is not used, because the request names the template {wanted.template}."
+            found.notes.append(f"{unused} Without `template`, the prompt decides.")
+        return found
     if wanted.steps:
-        return Plan("request", wanted.steps)
+        unused = "The prompt is not used, because the request has steps. Without `steps`, the prompt decides."
+        return Plan("request", wanted.steps, notes=[unused] if prompt else [])
     if model:
         if wanted.inputs:
             raise invalid("inputs", "inputs need a template; name it in `template`")
@@ -96,6 +103,10 @@ def _of_template(
     sample = template.sample if template.files and not uploads else []
     values = _values(name, template, slots, given)
     files = uploads or [path.name for path in sample]
+    notes = []
+    if sample:
+        names = ", ".join(path.name for path in sample)
+        notes.append(f"No file was uploaded, so the template {name} uses its own sample data: {names}.")
     return Plan(
         planned_by=f"template:{name}",
         steps=template.plan(values, files),
@@ -103,6 +114,7 @@ def _of_template(
         network=template.network_for(values),
         inputs=values,
         sample=list(sample),
+        notes=notes,
     )
 
 
