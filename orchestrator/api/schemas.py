@@ -37,6 +37,26 @@ def _list(table: dict[str, str]) -> str:
     return "\n".join(f"- `{name}`: {meaning}" for name, meaning in table.items())
 
 
+#: Requests that the OpenAPI document and the page /docs show. They run without a model.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "A prompt": {"prompt": "Create a Python script that prints hello world"},
+    "A template with inputs": {"template": "fibonacci", "inputs": {"count": 50}},
+    "Steps and a declared file": {
+        "steps": [{"kind": "shell", "script": "date > now.txt"}],
+        "outputs": ["now.txt"],
+    },
+    "Steps with a check and limits": {
+        "steps": [
+            {"kind": "file", "path": "numbers.txt", "content": "3\n1\n2\n"},
+            {"kind": "python", "code": "numbers = sorted(map(int, open('numbers.txt')))\nprint(numbers)"},
+        ],
+        "check": "test -s numbers.txt",
+        "limits": {"seconds": 60, "memory": "512m"},
+        "labels": {"team": "blue"},
+    },
+}
+
+
 class ScheduleRequest(Model):
     """A job. It needs a `prompt`, `steps` or a `template`; all other fields have defaults."""
 
@@ -90,11 +110,7 @@ class ScheduleRequest(Model):
                 {"required": ["steps"], "properties": {"steps": {"type": "array"}}},
                 {"required": ["template"], "properties": {"template": {"type": "string"}}},
             ],
-            "examples": [
-                {"prompt": "Create a Python script that prints hello world"},
-                {"template": "fibonacci", "inputs": {"count": 50}},
-                {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
-            ],
+            "examples": list(EXAMPLES.values()),
         }
     )
 
@@ -103,13 +119,36 @@ class ScheduleRequest(Model):
 TEXT_FIELDS = ("prompt", "check", "network", "template", "model")
 
 
+#: The fields of the form that the page /docs fills in. An empty field counts as missing.
+FORM_PREFILLED: dict[str, Any] = {"prompt": "Create a Python script that prints hello world", "files": []}
+
+#: A value of each JSON field, as the text that a form sends.
+FORM_EXAMPLES = {
+    "steps": '[{"kind": "shell", "script": "wc -l *.csv > lines.txt"}]',
+    "inputs": '{"title": "Sales"}',
+    "outputs": '["lines.txt"]',
+    "limits": '{"seconds": 60}',
+    "labels": '{"team": "blue"}',
+    "keep_days": "7",
+    "secrets": '{"TOKEN": "a value of yours"}',
+}
+
+
 def _as_texts(schema: dict[str, Any]) -> None:
-    """Describe the JSON fields as text, which a form sends."""
+    """Describe a form for programs and for the page /docs: JSON fields are text, and no field is null.
+
+    The page shows a field with a media type as a file, and a default of null as the text null.
+    """
     for name, field in schema["properties"].items():
-        if name not in (*TEXT_FIELDS, "files"):
-            content = {"contentMediaType": "application/json", "contentSchema": dict(field)}
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            field |= kinds[0]
+        field.pop("default", None)
+        if example := FORM_EXAMPLES.get(name):
+            about = field.get("description", "")
             field.clear()
-            field |= {"type": "string", **content}
+            field |= {"type": "string", "description": f"{about} As JSON, such as `{example}`.".strip()}
+        field["examples"] = [FORM_PREFILLED.get(name, "")]
 
 
 class ScheduleForm(ScheduleRequest):

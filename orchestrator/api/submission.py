@@ -21,8 +21,15 @@ BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ScheduleRequest"}},
-            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ScheduleForm"}},
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ScheduleRequest"},
+                "examples": {name: {"summary": name, "value": value} for name, value in schemas.EXAMPLES.items()},
+            },
+            "multipart/form-data": {
+                "schema": {"$ref": "#/components/schemas/ScheduleForm"},
+                # without it, the page /docs sends each text of a list as a field of its own
+                "encoding": {name: {"contentType": "application/json"} for name in schemas.FORM_EXAMPLES},
+            },
         },
     }
 }
@@ -79,6 +86,8 @@ def _json(body: bytes) -> Any:
 def _content(form: UploadForm) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, text in form.fields.items():
+        if not text and (name == "files" or name in schemas.ScheduleRequest.model_fields):
+            continue  # pages send each field, and an empty field was not filled in
         # the schema reports unknown fields below
         if name in schemas.TEXT_FIELDS or name not in schemas.ScheduleRequest.model_fields:
             content[name] = text

@@ -111,10 +111,9 @@ class UploadForm:
             raise BadRequest(400, "bad-form", "Bad form", "A part of the form has no name.")
         self._name = _text(options[b"name"], "The name of a field")
         self._count(PART_BYTES + len(self._name))
-        if b"filename" not in options:
-            if self._name == "files":
-                raise _bad_field("files", "was sent as text; -F files=@sales.csv sends a file")
-            if self._name in self.fields:
+        kind, _ = parse_options_header(self._headers.get("content-type"))
+        if b"filename" not in options or (kind == b"application/json" and self._name != "files"):  # a Blob of a page
+            if self._name in self.fields and self._name != "files":
                 raise _bad_field(self._name, "is given more than once")
             self._text.clear()
             return
@@ -149,6 +148,8 @@ class UploadForm:
 
     def _part_ends(self) -> None:
         if self._file is None:
+            if self._name == "files" and self._text:  # without text, a page's field was left empty
+                raise _bad_field("files", "was sent as text; -F files=@sales.csv sends a file")
             self.fields[self._name] = _text(self._text, self._name)
             return
         self.uploads[-1] |= {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
