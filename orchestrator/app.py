@@ -16,6 +16,7 @@ from orchestrator.api import (
     files,
     jobs,
     log,
+    login,
     notebook,
     openapi,
     retry,
@@ -31,6 +32,7 @@ from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordClosed, RecordFull
 from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
+from orchestrator.gateway.login import Login
 from orchestrator.job_secrets.vault import Vault
 from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
@@ -106,11 +108,15 @@ def create_system(settings: Settings) -> System:
     job_service = JobService(settings, store, engine, job_files, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
     creation = Creation(settings, store, job_service, job_files, predefined, models)
-    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation)
+    browsers = Login(settings, signer)
+    context = Context(
+        settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation, browsers
+    )
 
-    users = Access(Guard(create_app(context), settings, engine), "api")
+    users = Access(Guard(create_app(context), settings, engine, browsers), "api")
     link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))
-    gateway = Access(create_gateway(settings, store, job_service, engine, signer), "gateway", quiet=("GET", "POST"))
+    app = create_gateway(settings, store, job_service, engine, signer, browsers)
+    gateway = Access(app, "gateway", quiet=("GET", "POST"))
     return System(users, link, gateway, job_service, context)
 
 
@@ -118,7 +124,7 @@ def create_app(context: Context) -> FastAPI:
     """Build the users' API, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, log, files, notebook, retry, templates, system):
+    for module in (jobs, events, log, files, notebook, retry, templates, system, login):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)

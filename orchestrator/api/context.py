@@ -15,6 +15,7 @@ from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.files.job_files import JobFiles
+from orchestrator.gateway.login import Login
 from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Signer
@@ -35,6 +36,7 @@ class Context:
     models: Models
     signer: Signer
     creation: Creation
+    login: Login
 
 
 def context(request: Request) -> Context:
