@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import secrets
 import time
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.api import key_errors
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, EngineError, Forbidden, Problem, Unavailable
 from orchestrator.files.uploads import too_much
+from orchestrator.gateway.login import Login
 from orchestrator.logs import READING
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
@@ -35,6 +36,10 @@ TOO_SLOW = f"The body came too slowly. The limit is {BODY_SECONDS:g} s, plus 1 s
 LIVE = "/livez"
 
 
+#: The addresses that a browser needs to log in. Host and origin are checked there, too.
+WITHOUT_KEY = ("/login", "/logout")
+
+
 class Guard:
     """Middleware that rejects foreign hosts and origins, calls without the key, sandboxes, and oversized bodies.
 
@@ -42,8 +47,8 @@ class Guard:
     rebinding, it carries a foreign ``Host``.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
-        self._app, self._settings, self._engine = app, settings, engine
+    def __init__(self, app: ASGIApp, settings: Settings, engine: Engine, login: Login) -> None:
+        self._app, self._settings, self._engine, self._login = app, settings, engine, login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] == LIVE:
@@ -59,7 +64,7 @@ class Guard:
             self._check_host(headers, scope)
             self._check_origin(headers)
             await self._check_address(scope)
-            self._check_key(headers)
+            self._check_key(headers, scope)
             length = headers.get("content-length", "0")
             if length.isdigit() and int(length) > limit:
                 raise BadRequest(413, "too-large", "Too large", too_large)
@@ -95,19 +100,18 @@ class Guard:
                 403, "foreign-origin", "Foreign origin", f"Pages from {origin[:100]!r} may not call this system."
             )
 
-    def _check_key(self, headers: Headers) -> None:
-        if self._settings.api_key is None:
+    def _check_key(self, headers: Headers, scope: Scope) -> None:
+        if not self._login.needed or scope["path"] in WITHOUT_KEY:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        key = self._settings.api_key.get_secret_value().encode()
-        if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode("latin-1"), key):
-            raise Forbidden(
-                401,
-                "no-key",
-                "Key needed",
-                "Every call needs the API key: -H 'Authorization: Bearer <API_KEY>'.",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        if scheme.lower() == "bearer" and self._login.is_key(given.strip().encode("latin-1")):
+            return
+        if "authorization" not in headers and self._login.has_session(headers):
+            self._login.check_same_origin(scope["method"], headers)
+        elif "authorization" not in headers and self._login.is_browser(scope["method"], headers):
+            raise self._login.to_login(headers, _target(scope))
+        else:
+            raise key_errors.refused(headers, scope["query_string"])
 
     async def _check_address(self, scope: Scope) -> None:
         client = _address((scope.get("client") or ("", None))[0])
@@ -157,6 +161,13 @@ def _at_most(limit: int, too_large: str, receive: Receive) -> Receive:
         return message
 
     return counted
+
+
+def _target(scope: Scope) -> str:
+    """Return the address of a request as the client wrote it."""
+    path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+    query = scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -18,6 +18,8 @@ MEDIA_TYPE = "application/x-ipynb+json"
 
 @router.get(
     "/jobs/{job_id}/notebook",
+    operation_id="get_notebook",
+    tags=["Results"],
     response_class=Response,
     summary="Notebook of a job",
     responses={200: {"description": "nbformat 4.5.", "content": {MEDIA_TYPE: {}}}, 404: PROBLEM, 410: PROBLEM},

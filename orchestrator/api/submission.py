@@ -23,8 +23,15 @@ BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ScheduleRequest"}},
-            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/ScheduleForm"}},
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/ScheduleRequest"},
+                "examples": {name: {"summary": name, "value": value} for name, value in schemas.EXAMPLES.items()},
+            },
+            "multipart/form-data": {
+                "schema": {"$ref": "#/components/schemas/ScheduleForm"},
+                # without it, the page /docs sends each text of a list as a field of its own
+                "encoding": {name: {"contentType": "application/json"} for name in schemas.FORM_EXAMPLES},
+            },
         },
     }
 }
@@ -151,5 +158,5 @@ def _checked(content: Any, model: type[T]) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = error.errors(include_url=False)
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in wrong]) from None

@@ -84,6 +84,8 @@ class Finalizer:
         hidden = await self._hiding.of(job)
         await self._hooks.job_settling.emit(job.id)
         told = asdict(await asyncio.to_thread(hidden.structure, outcome))
+        if outcome.status == "completed":
+            told["detail"] = " ".join([told["detail"], *job.notes]).strip()
         settled = await self._store.decide_outcome(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
