@@ -242,7 +242,7 @@ _BALANCER = re.compile(
     r'(?P<status>\d{3}|-) \S+ \d+ (?P<size>\d+) "(?P<request>[^"]*)"(?: "(?P<agent>[^"]*)")?'
 )
 _HAPROXY = re.compile(
-    r"(?P<client>[\da-f.:]+):\d+ \[[^\]]+\] (?P<name>\S+) \S+ [-\d+/]*?(?P<ms>\d+) (?P<status>\d{3}) (?P<size>\d+) .*"
+    r"(?P<client>[\da-f.:]+):\d+ \[[^\]]+\] (?P<name>\S+) \S+ (?:-?\d{1,9}/){0,8}\+?(?P<ms>\d{1,9}) (?P<status>\d{3}) (?P<size>\d+) .*"
     r'"(?P<request>[^"]*)"'
 )
 _AGENT = re.compile(r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"(?P<more>.*)')
