@@ -253,7 +253,7 @@ class StatusView(BaseModel):
     timings: Timings
     usage: Usage
     thinking: list[Thought] = Field(description="Actions of the model in order: calls, plans, repairs, reviews.")
-    summary: str = Field(description="Summary of the results by the model's review.")
+    summary: str = Field(description="Summary of the results by the model's review; for a template, where they are.")
     artifact: ArtifactView | None
     views: ViewLinks | None = Field(description="Links to watch the job live; null if it is not running.")
     links: Links

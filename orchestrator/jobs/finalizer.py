@@ -101,6 +101,8 @@ class Finalizer:
             return {}
         check = next((step for step in await self._store.steps(job_id) if step.number == messages.CHECK), None)
         found: dict[str, Any] = {}
+        if job.planned_by.startswith("template:") and job.outputs:
+            found["summary"] = documents.results(job.outputs)
         guessed = job.planned_by == MODEL
         if guessed and "outputs" not in job.given:
             found["outputs"] = [path for path in job.outputs if path not in outcome.unmatched]

@@ -15,7 +15,7 @@ from values import CODE, DATE_FORMS, MISSING, decimal_sign, english_months, has_
 #: Maximum different texts that are counted in a column, and that a chart uses.
 DISTINCT, GROUPS = 50_000, 200
 #: Cells of the first rows that show how numbers and dates are written.
-TRIAL = 5000
+TRIAL = 2000
 
 SIMPLE = {False: re.compile(r"[+-]?\d+(?:\.\d+)?"), True: re.compile(r"[+-]?\d+")}
 #: Columns whose digits are no quantity.
@@ -38,7 +38,8 @@ class Column:
     name: str
     kind: str = "text"  # number, date, text
     comma: bool = False
-    form: str = ""
+    forms: list[str] = field(default_factory=list)
+    other_forms: int = 0
     notes: list[Note] = field(default_factory=list)
     missing: int = 0
     filled: int = 0
@@ -65,18 +66,26 @@ class Column:
             self.kind = "number"
             self._say_how(cells, found is None and not certain)
             return
+        self._decide_date(cells.head(TRIAL // 4), day_first)
+
+    def _decide_date(self, cells: pd.Series, day_first: bool) -> None:
+        """Take the column for dates if nine cells in ten are. Cells may have several forms, the most frequent first."""
         shares = {form: dates(cells, form).notna().mean() for form in DATE_FORMS}
-        best = max(shares, key=lambda form: (shares[form], ("%d/%m" in form) == day_first))
-        if shares[best] >= 0.9:
-            self.kind, self.form = "date", best
-            if best.startswith(("%m/", "%d/")):
-                order = "day/month/year" if best.startswith("%d") else "month/day/year"
-                self.notes.append(("{name}: dates were read as {order}.", {"name": self.name, "order": order}))
-            middle = dates(cells, best).dropna().dt.tz_localize(None).median()
-            low = middle - pd.DateOffset(years=150) if middle.year > 150 else pd.Timestamp.min
-            if middle.year >= 1950:  # the first day that spreadsheets know
-                low = max(low, pd.Timestamp("1900-01-02"))
-            self.span = (low, middle + pd.DateOffset(years=150))
+        forms = sorted(DATE_FORMS, key=lambda form: (-shares[form], ("%m/%d" in form) == day_first))
+        times = all_dates(cells, forms).dt.tz_localize(None)
+        if times.notna().mean() < 0.9:
+            return
+        self.kind, self.forms = "date", forms
+        if forms[0].startswith(("%m/", "%d/")):
+            order = "day/month/year" if forms[0].startswith("%d") else "month/day/year"
+            self.notes.append(("{name}: dates were read as {order}.", {"name": self.name, "order": order}))
+        middle = times.median()
+        low = middle - pd.DateOffset(years=150) if middle.year > 150 else pd.Timestamp.min
+        if middle.year >= 1950:  # the first day that spreadsheets know
+            low = max(low, pd.Timestamp("1900-01-02"))
+        high = middle + pd.DateOffset(years=150)
+        if ((times < low) | (times > high)).mean() <= 0.1:  # more of them are no placeholders
+            self.span = (low, high)
 
     def _say_how(self, cells: pd.Series, guessed: bool) -> None:
         signs = Counter(sign for cell in cells if (sign := decimal_sign(cell)))
@@ -102,7 +111,11 @@ class Column:
         if self.kind == "text":
             return cells.where(~is_missing, "").to_numpy(dtype=object)
         cells = cells.where(~is_missing, None)
-        values = numbers(cells, self.comma) if self.kind == "number" else dates(cells, self.form)
+        if self.kind == "number":
+            values = numbers(cells, self.comma)
+        else:
+            values = all_dates(cells, self.forms)
+            self.other_forms += int((values.notna() & dates(cells, self.forms[0]).isna()).sum())
         wrong = values.isna() & ~is_missing
         if wrong.any():
             self.odd += int(wrong.sum())
@@ -140,6 +153,9 @@ class Column:
             found.append(
                 (f"{{name}}: cells that are no {kind}, such as {{example!r}}: {{count}}. They were left out.", given)
             )
+        if self.other_forms:
+            text = "{name}: dates in another form than most: {count}. Each was read by its own form."
+            found.append((text, {"name": self.name, "count": self.other_forms}))
         if self.far:
             text = (
                 "{name}: dates far from all others, such as {example!r}: {count}. They were left out as placeholders."
@@ -211,6 +227,17 @@ def dates(cells: pd.Series, form: str) -> pd.Series:
     elif "%b" in form or "%B" in form:
         cells = cells.map(lambda text: english_months(text) if isinstance(text, str) else text)
     return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
+
+
+def all_dates(cells: pd.Series, forms: list[str]) -> pd.Series:
+    """Parse cells as times in UTC by the first form that fits, with NaT for others."""
+    values = dates(cells, forms[0])
+    for form in forms[1:]:
+        rest = cells[values.isna() & cells.notna()]
+        if rest.empty:
+            break
+        values = values.fillna(dates(rest, form).reindex(cells.index))
+    return values
 
 
 def is_day_first(columns: list[list[str]]) -> bool | None:

@@ -16,6 +16,8 @@ GERMAN = TABLES | {
         "{name}: Zellen, die keine Zahlen sind, etwa {example!r}: {count}. Sie wurden weggelassen.",
     "{name}: cells that are no dates, such as {example!r}: {count}. They were left out.":
         "{name}: Zellen, die kein Datum sind, etwa {example!r}: {count}. Sie wurden weggelassen.",
+    "{name}: dates in another form than most: {count}. Each was read by its own form.":
+        "{name}: Datumsangaben in anderer Form als die meisten: {count}. Jede wurde nach ihrer Form gelesen.",
     "{name}: dates far from all others, such as {example!r}: {count}. They were left out as placeholders.":
         "{name}: Tage fern von allen anderen, etwa {example!r}: {count}. Sie wurden als Platzhalter weggelassen.",
     "Charts and quartiles are made of every {count}th row; all other figures of all rows.":

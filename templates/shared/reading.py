@@ -213,7 +213,7 @@ class TextSource(Source):
         start = 2 if _sep(first) else 1
         if start == 1:
             lines = itertools.chain([first], lines)
-        self.unclosed = []
+        self.unclosed.clear()
         options = Dialect(self.delimiter, self.quote, self.escape, self.width)
         for number, cells in split_records(lines, options, self.unclosed, start):
             if any(cell[:2] == '="' for cell in cells):  # a spreadsheet's formula for text

@@ -5,12 +5,14 @@ Lines that are not data are left out, and ``Table.notes`` says so: titles, total
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from language import find_language
 from reading import NoTable, Note, Record, Source, TextSource, open_sources
@@ -19,6 +21,8 @@ from values import MISSING, has_decimal_comma, plain_number
 CHUNK = 20_000
 #: Records that show where the header is, and records at the end that may be footers.
 HEAD, TAIL = 200, 20
+#: Maximum rows of a text or sheet that is searched for several tables.
+SHORT = 5000
 
 #: The first cell of a row of totals, and what may follow it.
 TOTAL = re.compile(
@@ -166,11 +170,66 @@ class Table:
 
 def open_tables(path: Path, delimiter: str = "", header: str = "auto", language: str = "auto") -> list[Table]:
     """Find the tables of a file: one in a text, one in each sheet of a workbook. Raises NoTable."""
-    sources = open_sources(path, delimiter)
-    tables = [table for source in sources if (table := _table(source, header, language))]
+    parts = [part for source in open_sources(path, delimiter) for part in _parts(source)]
+    tables = [table for part in parts if (table := _table(part, header, language))]
     if not tables:
         raise NoTable("It has no filled cell.")
     return tables
+
+
+@dataclass
+class Part(Source):
+    """One of several tables that stand below each other in a text or a sheet."""
+
+    whole: Any = None
+    first: float = 0
+    end: float = math.inf
+
+    def records(self) -> Iterator[Record]:
+        for line, cells in self.whole.records():
+            if line >= self.end:
+                return
+            if line >= self.first:
+                yield line, cells
+
+
+def _parts(source: Source) -> list[Source]:
+    """Divide a short text or sheet where, after blank rows, another header begins another table."""
+    rows = list(itertools.islice(source.records(), SHORT + 1))
+    if len(rows) > SHORT:
+        return [source]
+    blocks: list[list[Record]] = [[]]
+    for line, cells in rows:
+        if _texts(cells):
+            blocks[-1].append((line, cells))
+        elif blocks[-1]:
+            blocks.append([])
+    headers = [block[0] for block in blocks if len(block) > 1 and _begins_a_table(block)]
+    # the same header again, as on each page, begins no other table
+    starts = [line for n, (line, cells) in enumerate(headers) if n == 0 or cells != headers[n - 1][1]]
+    if len(starts) < 2:
+        return [source]
+    found: list[Source] = []
+    for number, (first, end) in enumerate(zip([0, *starts[1:]], [*starts[1:], math.inf], strict=True), 1):
+        sheet = f"{source.sheet} {number}".strip()
+        given = (source.path, source.encoding, list(source.notes), sheet, source.delimiter, source.unclosed)
+        found.append(Part(*given, source, first, end))
+    return found
+
+
+def _begins_a_table(block: list[Record]) -> bool:
+    """Return whether a block has a header of several cells above rows with figures."""
+    rows = [_stripped(cells) for _, cells in block]
+    width = len(rows[0])
+    below = [row for row in rows[1:] if len(row) == width]
+    names = rows[0][_first(rows[0]) :]
+    texts = not any(name.lower() in MISSING or _is_figure(name) for name in names)
+    return len(names) > 1 and texts and any(_is_figure(cell) for row in below for cell in row)
+
+
+def _first(row: list[str]) -> int:
+    """Return the place of the first filled cell."""
+    return next((place for place, cell in enumerate(row) if cell), 0)
 
 
 def _table(source: Source, header: str, language: str) -> Table | None:

@@ -61,7 +61,9 @@ DIRTY = b"""id;name;mail
 #: A report of an office, in the code page of its country, with titles, a total and a footer.
 OFFICE = (
     "Umsatzbericht 2024;;;\nFiliale Köln;;;\n;;;\nDatum;Kunde;Notiz;Betrag\n"
-    + "".join(f'{day:02}.01.2024;Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(1, 32))
+    + "01.01.2024;Müller;;1.001,50 €\n"
+    + "".join(f'2024-01-{day:02};Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(2, 31))
+    + "31.01.2024;Müller;;1.031,50 €\n"
     + "Summe;;;31.511,50 €\n\nErstellt am 01.02.2024\n"
 ).encode("cp1252")
 UNCLOSED = "a,b,c\n" + "".join(f"{n},{chr(34) * (n == 1002)}z{n},{n}\n" for n in range(2000))
@@ -162,11 +164,10 @@ class Jobs:
         self.upload("csv", "csv-report", ("-rf & <x>.csv", HOSTILE_CSV), title="<i>'Q1' $(id)</i>")
         self.upload("office", "csv-report", ("umsatz.csv", OFFICE))
         self.upload("office-clean", "clean-data", ("umsatz.csv", OFFICE))
-        self.upload("unclosed", "csv-report", ("unclosed.csv", UNCLOSED.encode()))
-        self.upload(
-            "workbook", "csv-report", ("Zahlen 2024.xlsx", workbook()), ("page.csv", b"<html><p>502</p></html>")
-        )
-        self.upload("no-table", "csv-report", ("page.csv", b"<html><p>502</p></html>"), ("a.csv", b";;;\n;;;\n"))
+        page = ("page.csv", b"<html><p>502</p></html>")
+        files = [("Zahlen 2024.xlsx", workbook()), page, ("unclosed.csv", UNCLOSED.encode())]
+        self.upload("several", "csv-report", *files)
+        self.upload("no-table", "csv-report", page, ("a.csv", b";;;\n;;;\n"))
         self.upload("clean", "clean-data", ("dirty.csv", DIRTY), required="name")
         self.upload("album", "thumbnails", ("album.zip", album()), ("-flower.JPG", b"no image"), size=64)
         self.upload("things", "sort-files", ("things.zip", things()), unpack=True)
@@ -414,7 +415,7 @@ def test_an_office_report_is_read_without_its_titles_and_its_total_in_its_own_la
     page = archive.text("report.html")
     assert '<html lang="de">' in page
     assert "@media (prefers-color-scheme: dark)" in page
-    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 3
+    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 2
     for words in (
         "sie wurde als Windows-1252 (cp1252) gelesen",
         "Summenzeilen: 1",
@@ -444,18 +445,14 @@ def test_the_total_of_an_office_report_is_rejected_as_no_data(jobs: Jobs) -> Non
     assert '<html lang="de">' in archive.text("report.html")
 
 
-def test_a_quotation_mark_that_never_closes_costs_no_row(jobs: Jobs) -> None:
-    archive = jobs.completed("unclosed")
-    file = json.loads(archive.text("summary.json"))["files"][0]
-    assert (file["rows"], file["columns"][0]["sum"]) == (2000, 1999000)
-    assert "Quotation marks that never close: 1 (line 1004)." in " ".join(file["notes"])
-
-
-def test_the_sheets_of_a_workbook_are_reported_and_a_page_beside_it_is_named(jobs: Jobs) -> None:
-    archive = jobs.completed("workbook")
+def test_sheets_and_files_are_reported_and_a_page_beside_them_is_named(jobs: Jobs) -> None:
+    archive = jobs.completed("several")
     found = json.loads(archive.text("summary.json"))
-    assert [(file["sheet"], file["rows"]) for file in found["files"]] == [("Umsatz", 2), ("Lager", 2)]
-    assert found["files"][0]["columns"][1]["maximum"] == 2.5
+    first, second, third = found["files"]
+    assert [(file["sheet"], file["rows"]) for file in (first, second)] == [("Umsatz", 2), ("Lager", 2)]
+    assert first["columns"][1]["maximum"] == 2.5, "the total is no data"
+    assert (third["rows"], third["columns"][0]["sum"]) == (2000, 1999000), "an open quotation mark costs no row"
+    assert "Anführungszeichen, die nie schließen: 1 (Zeile 1004)." in " ".join(third["notes"])
     assert found["refused"] == {"page.csv": "It is an HTML page (text/html)."}
     assert "page.csv: It is an HTML page (text/html)." in archive.text("report.html")
 
@@ -558,6 +555,8 @@ def test_every_template_declares_what_comes_out_and_has_some_phrases() -> None:
     ("prompt", "template"),
     [
         ("Create a chart from this CSV", "csv-report"),
+        ("Create a chart from this Excel file", "csv-report"),
+        ("Erstelle einen Bericht aus dieser CSV-Datei", "csv-report"),
         ("clean this dataset", "clean-data"),
         ("Make thumbnails of 128 pixels", "thumbnails"),
         ("Organize these files into folders.", "sort-files"),

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
+import re
+import runpy
+from collections.abc import Iterator
 from datetime import datetime
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
 from tests.support.system import ROOT
+from tests.support.tables import language, look
 
 
-def shared(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"templates/shared/{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def words_of(folder: str) -> dict[str, str]:
+    """The German texts of a template."""
+    found: dict[str, str] = runpy.run_path(str(ROOT / f"templates/{folder}/words.py"))["GERMAN"]
+    return found
 
 
-language = shared("language")
-look = shared("look")
+def texts_of(path: Path) -> Iterator[str]:
+    """The texts that a script passes to the report's language, or keeps as a remark for it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "say":
+            parts: list[ast.AST] = [node.args[0]]
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("text", "sentence", "DROPPED"):
+            parts = [node.value]
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[1], ast.Dict):
+            parts = [node.elts[0]]  # a remark with its values
+        else:
+            continue
+        for part in parts:
+            inner = (
+                part.values
+                if isinstance(part, ast.Dict)
+                else [part.body, part.orelse]
+                if isinstance(part, ast.IfExp)
+                else [part]
+            )
+            yield from (item.value for item in inner if isinstance(item, ast.Constant) and isinstance(item.value, str))
 
 
 @pytest.mark.parametrize(
@@ -57,3 +76,15 @@ def test_a_page_is_light_or_dark_needs_no_other_file_and_shows_markup_as_text() 
     assert "color-scheme: light dark" in page
     assert page.count("prefers-color-scheme: dark") == 2
     assert not any(mark in page for mark in ("<script>", '<b>"', "<i>", "<u>", 'src="http'))
+
+
+@pytest.mark.parametrize("folder", ["csv-report", "clean-data"])
+def test_every_text_of_a_report_is_there_in_german_with_the_same_values(folder: str) -> None:
+    german = words_of(folder)
+    shared = [ROOT / f"templates/shared/{name}.py" for name in ("reading", "tables")]
+    texts = {text for path in [*shared, *(ROOT / "templates" / folder).glob("*.py")] for text in texts_of(path)}
+    texts.discard("")
+    assert len(texts) > 25
+    assert texts - set(german) == set()
+    for text, translated in german.items():
+        assert sorted(re.findall(r"{.*?}", text)) == sorted(re.findall(r"{.*?}", translated)), text

@@ -361,6 +361,19 @@ def test_what_is_no_data_is_left_out_and_said(tmp_path: Path, name: str) -> None
     assert bool(words) == bool(notes), notes
 
 
+def test_tables_below_each_other_are_several_tables(tmp_path: Path) -> None:
+    text = "Bericht\n\na;b\n1;2\n\n3;4\n\nName;Ort;Wert\nx;y;1\nz;w;2\nSumme;;3\n\na;b\n5;6\n"
+    found = tables.open_tables(write(tmp_path / "a.csv", text))
+    assert [table.names for table in found] == [["a", "b"], ["Name", "Ort", "Wert"], ["a", "b"]]
+    assert [[row for _, row in table.records()] for table in found] == [
+        [["1", "2"], ["3", "4"]], [["x", "y", "1"], ["z", "w", "2"]], [["5", "6"]],
+    ]  # fmt: skip
+    assert [table.name for table in found] == ["a.csv: 1", "a.csv: 2", "a.csv: 3"]
+    pages = "a;b\n1;2\n3;4\n\na;b\n5;6\n\na;b\n7;8\n"
+    _, rows, notes = read(write(tmp_path / "a.csv", pages))
+    assert (len(rows), "Repeated headers: 2" in notes) == (4, True)
+
+
 def test_the_reader_gives_lines_and_names(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'Bericht\n\n"a",,b,a\n1,"x\ny",3,4\n\n5,6,7,8\n')
     [table] = tables.open_tables(path)
