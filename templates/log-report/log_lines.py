@@ -242,8 +242,8 @@ _BALANCER = re.compile(
     r'(?P<status>\d{3}|-) \S+ \d+ (?P<size>\d+) "(?P<request>[^"]*)"(?: "(?P<agent>[^"]*)")?'
 )
 _HAPROXY = re.compile(
-    r"(?P<client>[\da-f.:]+):\d+ \[[^\]]+\] (?P<name>\S+) \S+ [-\d+/]*?(?P<ms>\d+) (?P<status>\d{3}) (?P<size>\d+) .*"
-    r'"(?P<request>[^"]*)"'
+    r"(?P<client>[\da-f.:]+):\d+ \[[^\]]+\] (?P<name>\S+) \S+ (?:-?\d{1,9}/){0,8}\+?(?P<ms>\d{1,9}) "
+    r'(?P<status>\d{3}) (?P<size>\d+) .*"(?P<request>[^"]*)"'
 )
 _AGENT = re.compile(r' "(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)"(?P<more>.*)')
 _NAMED_TIME = re.compile(r'\b(?:rt|request_time|rtime|duration|took)[=:]"?(\d+(?:\.\d+)?)(ms|s)?')

@@ -320,7 +320,7 @@ def main() -> None:
     if not run.made:
         sys.exit("No image could be read, so there is no thumbnail.")
     if run.others:
-        run.notes.append(f"{run.others} other files are no images")
+        run.notes.append(f"Other files, left out: {run.others}")
     for note in run.notes:
         print(note)
     contact_sheet(run.made)

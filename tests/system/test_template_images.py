@@ -193,7 +193,7 @@ def test_files_that_a_mac_adds_are_no_images_and_other_files_are_counted(
     album: tuple[dict[str, Any], Artifact],
 ) -> None:
     assert not [path for path in album[1].paths if "__MACOSX" in path or "/._" in path]
-    assert "1 other files are no images" in album[1].output_log
+    assert "Other files, left out: 1" in album[1].output_log
 
 
 def test_old_names_are_readable_and_the_assumed_code_page_is_said(album: tuple[dict[str, Any], Artifact]) -> None:
