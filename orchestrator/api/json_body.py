@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.errors import BadRequest
 from orchestrator.files.client_texts import decode_json
@@ -51,7 +51,7 @@ def parse(body: bytes, charset: str | None = None) -> Any:
         for begin, what in _BINARY.items():
             if body.startswith(begin):
                 raise ValueError(f": it {what}")
-        return parse_text(decode_json(body, charset))
+        return parse_text(decode_json(body, charset), "body")
     except UnicodeDecodeError as error:
         byte = f"byte {error.start + 1:,} (0x{body[error.start]:02x}) is not {error.encoding.upper()}"
         kind = "application/json; charset=windows-1252"
@@ -61,8 +61,8 @@ def parse(body: bytes, charset: str | None = None) -> Any:
     raise BadRequest(400, "not-json", "Not JSON", f"The body is not valid JSON{why}.")
 
 
-def parse_text(text: str) -> Any:
-    """Parse a text.
+def parse_text(text: str, where: Literal["body", "field"] = "field") -> Any:
+    """Parse a body, or a field of a form.
 
     Raises BadRequest if an object has a name twice, and ValueError for invalid JSON. Its message continues a
     sentence that ends with "is not valid JSON".
@@ -70,27 +70,32 @@ def parse_text(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
-        raise ValueError(_reason(text, error)) from None
+        other_format = _other_format(text, error) if where == "body" else ""
+        raise ValueError(other_format or _mistake(text, error)) from None
     except RecursionError:
         raise ValueError(": it is nested too deeply") from None
     except ValueError:  # Python reads numbers of 4,300 digits at most
         raise ValueError(": a number has too many digits") from None
 
 
-def _reason(text: str, error: json.JSONDecodeError) -> str:
-    """Say what is wrong in a text, and where. The reason has no part of the text, which may be secret."""
+def _other_format(text: str, error: json.JSONDecodeError) -> str:
+    """Say which other format a body seems to have. Return an empty text if it begins like JSON."""
     start = text.lstrip()
+    if text[: error.pos].strip() and start[0] in '{["':
+        return ""
+    for begin, to_do in _BEGINNINGS.items():
+        if start.upper().startswith(begin):
+            return f": it {to_do}"
+    if any(re.match(pattern, start) for pattern, _ in _MISTAKES):
+        return ""
+    return f": it looks like plain text. Send JSON, which begins with {{, or a form ({_FORM})"
+
+
+def _mistake(text: str, error: json.JSONDecodeError) -> str:
+    """Say what is wrong in a text, and where. The answer has no part of the text, which may be secret."""
     before, after = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     mistake = next((to_do for pattern, to_do in _MISTAKES if re.match(pattern, after)), "")
-    if not before or start[:1] not in ("{", "[", '"'):
-        for begin, to_do in _BEGINNINGS.items():
-            if start.upper().startswith(begin):
-                return f": it {to_do}"
-        if not mistake or before:
-            return f": it looks like plain text. Send JSON, which begins with {{, or a form ({_FORM})"
-    if not mistake:
-        mistake = _by_message(text, error, before, after)
-    return f" at line {error.lineno}, column {error.colno}: {mistake}"
+    return f" at line {error.lineno}, column {error.colno}: {mistake or _by_message(text, error, before, after)}"
 
 
 def _by_message(text: str, error: json.JSONDecodeError, before: str, after: str) -> str:

@@ -111,8 +111,7 @@ def _urlencoded(body: bytes) -> dict[str, str]:
     except ValueError:
         _refuse_form()
     found: dict[str, str] = {}
-    known = schemas.ScheduleRequest.model_fields
-    if _RAW.search(text) and (re.search(r"\+|%[0-9A-Fa-f]{2}", text) or any(name not in known for name, _ in pairs)):
+    if _RAW.search(text) and (re.search(r"\+|%[0-9A-Fa-f]{2}", text) or any(_RAW.search(name) for name, _ in pairs)):
         _refuse_form()
     for name, value in pairs:
         if FILE_FIELD.fullmatch(name):

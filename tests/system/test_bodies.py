@@ -163,9 +163,11 @@ AMBIGUOUS = "not percent-encoded"
     ("body", "words"),
     [
         ("prompt=What is 2+2?", AMBIGUOUS), ("prompt=Say 50%25 of it", AMBIGUOUS), ("prompt=a & b", AMBIGUOUS),
-        ("prompt=Plot x&y of it", AMBIGUOUS), ("prompt=Is x=1&y=2 right?", AMBIGUOUS), ("prompt=%ff", AMBIGUOUS),
+        ("prompt=Plot x&y of it", AMBIGUOUS), ("prompt=Is x & y=2?", AMBIGUOUS), ("prompt=%ff", AMBIGUOUS),
         ('steps=[{"kind": "shell", "script": "true && false"}]', AMBIGUOUS),
-        ("promt=x", "promt: there is no such field"), ("prompt=a&prompt=b", "prompt: is given more than once"),
+        ("promt=Hello world", "promt: there is no such field"),
+        ("prompt=Hello world&timeout=5", "timeout: there is no such field"),
+        ("prompt=a&prompt=b", "prompt: is given more than once"),
         ("files=@sales.csv", "files: was sent as text; -F files=@sales.csv"),
         ("labels=blue", "labels: is not valid JSON"),
         ("prompt=" + "&a=" * 200, AMBIGUOUS), ("check=true", "prompt, steps and template are missing"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from tests.support.answers import nothing_stored, problem
 from tests.support.system import System
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 STEPS = b'--b\r\nContent-Disposition: form-data; name="steps"\r\n\r\n[{"kind": "shell", "script": "true"}]\r\n'
 
@@ -123,19 +127,18 @@ def test_a_json_field_may_be_a_blob_of_a_browser(parked: System) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "text"),
+    ("header", "encoding"),
     [
-        ("", "\ufeffgrün".encode()),
-        ("", "grün".encode("utf-16")),
-        ("\r\nContent-Type: text/plain; charset=ISO-8859-1", "grün".encode("latin-1")),
-        ("\r\nContent-Type: text/plain; charset=ISO-8859-1", "grün".encode()),
-        ("\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit", "grün".encode()),
+        ("", "utf-8-sig"),
+        ("", "utf-16"),
+        ("Content-Type: text/plain; charset=ISO-8859-1", "latin-1"),
+        ("Content-Type: text/plain; charset=ISO-8859-1", "utf-8"),
+        ("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit", "utf-8"),
     ],
 )
-def test_a_field_is_text_in_the_encoding_that_its_client_uses(parked: System, header: str, text: bytes) -> None:
-    answer = post(parked, f'name="labels"{header}', b'{"a": "' + text.removeprefix(b"\xef\xbb\xbf") + b'"}')
-    if text.startswith(b"\xff\xfe"):  # all of it is in UTF-16
-        answer = post(parked, f'name="labels"{header}', '{"a": "grün"}'.encode("utf-16"))
+def test_a_field_is_text_in_the_encoding_that_its_client_uses(parked: System, header: str, encoding: str) -> None:
+    part = 'name="labels"' + (f"\r\n{header}" if header else "")
+    answer = post(parked, part, '{"a": "grün"}'.encode(encoding))
     assert answer.json()["labels"] == {"a": "grün"}, answer.text
 
 
@@ -143,3 +146,31 @@ def test_an_empty_field_counts_as_missing(parked: System) -> None:
     for field in ("prompt", "template", "check", "labels", "limits", "keep_days", "network", "outputs"):
         answer = post(parked, f'name="{field}"', b"")
         assert answer.status_code == 202, answer.text
+
+
+PAGE = """
+<form method="post" action="/schedule" enctype="{enctype}">
+<input name="prompt" value="Hello world"><input name="template"><textarea name="labels"></textarea>
+<input type="file" name="files[]" multiple><button>Send</button>
+</form>
+"""
+
+
+@pytest.mark.parametrize("chosen", [[], ["报告 v2.csv", 'a "b" 100%25.csv']])
+def test_a_form_of_a_page_submits_a_job(parked: System, browser: Browser, tmp_path: Path, chosen: list[str]) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        for enctype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            page.goto(f"{parked.http.base_url}/docs")
+            page.set_content(PAGE.format(enctype=enctype))
+            if enctype.startswith("multipart"):
+                for name in chosen:
+                    (tmp_path / name).write_text("x")
+                page.set_input_files("input[type=file]", [tmp_path / name for name in chosen])
+            else:
+                page.evaluate("document.querySelector('input[type=file]').remove()")
+            with page.expect_response("**/schedule") as response:
+                page.click("button")
+            answer = response.value.json()
+            assert answer["prompt"] == "Hello world", answer
+            assert [upload["name"] for upload in answer["uploads"]] == (chosen if "multi" in enctype else [])

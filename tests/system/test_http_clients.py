@@ -84,6 +84,22 @@ def test_curl_with_http2_submits_a_job(parked: System, tmp_path: Path, send: lis
     assert [upload["name"] for upload in answer["uploads"]] == ["a.csv"] * ("-F" in send)
 
 
+def test_curl_with_http2_reaches_the_live_gateway(watched: System) -> None:
+    """Only a WebSocket is an upgrade there, and browsers send its origin."""
+    job = watched.python("import time; print('ready', flush=True); time.sleep(600)")
+    watched.says(job, "ready")
+    views = watched.status(job)["views"]
+    pages = [f"http://localhost:{port}/" for port in (watched.desktop_port, watched.notebook_port)]
+    for url in (*pages, views["desktop"]["watch"], views["notebook"]):
+        for upgrade, status in (
+            (["--http2"], "200"),
+            (["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"], "403"),
+        ):
+            run = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *upgrade, url]
+            assert subprocess.run(run, check=True, capture_output=True, text=True).stdout == status, url
+    watched.cancel(job)
+
+
 # ── answers before the end of the body ───────────────────────────────────────────────────────────────────────────────
 
 KEY = "a-key-of-this-test"
