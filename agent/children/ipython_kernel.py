@@ -33,6 +33,7 @@ sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
 import ast  # noqa: E402
 import asyncio  # noqa: E402
 import base64  # noqa: E402
+import builtins  # noqa: E402
 import codeop  # noqa: E402
 import functools  # noqa: E402
 import gc  # noqa: E402
@@ -88,6 +89,9 @@ VIEWED = 20
 TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 
+#: Python's builtins. A step can remove or replace them for the whole process.
+BUILTINS = dict(vars(builtins))
+
 NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
 
 
@@ -100,6 +104,7 @@ class Steps:
         self._printed = os.dup(2)  # to the agent, even while a viewer's cell redirects output
         self.spared: list[int] = []  # processes that survive the step
         self._modules: dict[str, tuple[int, int]] = {}  # imported workspace files, with their state at import
+        self._loaded: dict[str, types.ModuleType] = {}  # the modules before the running step
         self._sending = threading.Lock()
         self._heard = threading.Event()
         self.current: str | None = None  # the file of the running step
@@ -180,6 +185,7 @@ class Steps:
         """Begin a step. Changed workspace modules are imported again, as in the next script."""
         self._send({"begun": True})
         self.current, self.exited = path, None
+        self._loaded = dict(sys.modules)
         importlib.invalidate_caches()
         loaded = _of_workspace()
         if any(self._modules.get(file, now) != now for file, now in loaded.values()):
@@ -191,6 +197,7 @@ class Steps:
 
     def end(self) -> None:
         """End a step. Wait for its threads, as a script does."""
+        self.mend()
         with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
             for thread in threading.enumerate():
                 if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
@@ -206,6 +213,14 @@ class Steps:
         _flush_files()
         self._modules.update(_of_workspace().values())
         self.current = None
+
+    def mend(self, now: dict[str, Any] = vars(builtins), usable: Callable[[Any], bool] = callable) -> None:
+        """Restore what the kernel needs of Python: builtins that cannot be called any more, and cleared modules."""
+        for name, value in BUILTINS.items():  # this loop itself uses no builtin
+            if usable(value) and not usable(now.get(name)):
+                now[name] = value
+        if sys.modules.get("sys") is not sys:
+            sys.modules.update(self._loaded)
 
     def renew_streams(self) -> None:
         """Give the next step fresh standard output and error, whatever the last step assigned to them."""
@@ -253,7 +268,7 @@ class Steps:
                     notes.append(f"a picture of {len(content):,} bytes {where}")
         for kind in TEXTS:
             if kind in data:
-                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind])
+                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind], default=str)
                 if len(text) <= self._text:
                     kept[kind] = text
                 elif kind == "text/plain":
@@ -521,7 +536,11 @@ class Kernel(IPythonKernel):
                 self._other_loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._other_loop)
         try:
-            reply = await super().do_execute(code, silent, *arguments, **options)
+            try:
+                reply = await super().do_execute(code, silent, *arguments, **options)
+            except Exception as error:
+                STEPS.mend()
+                reply = self._broken_by_step(error)
             if os.getpid() != mine:  # a forked child, which ends where the script would
                 sys.stdout.flush()
                 os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
@@ -532,6 +551,14 @@ class Kernel(IPythonKernel):
             STEPS.end()
 
     _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that do not await
+
+    def _broken_by_step(self, error: Exception) -> dict[str, Any]:
+        """Report an error of the kernel's own code as the step's, which has changed a part of Python or IPython."""
+        said = f"{type(error).__name__}: {error}"
+        with suppress(Exception):
+            print(f"{said}\nThe step changed a part of Python or IPython that its kernel needs.", file=sys.stderr)
+        told = {"ename": type(error).__name__, "evalue": str(error), "traceback": [said]}
+        return {"status": "error", "execution_count": self.shell.execution_count, "user_expressions": {}, **told}
 
     async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         """Run a viewer's cell. Internal requests of a front end do not count as cells."""
