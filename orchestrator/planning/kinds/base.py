@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchestrator.db.models import Step as Row
-from orchestrator.planning.fields import MOST_SECONDS, Line, Model
+from orchestrator.planning.fields import MOST_SECONDS, Line, Model, unfenced
 from orchestrator.planning.template_inputs import Value
 
 #: Maximum characters of a title made from a source, and of any title.
@@ -48,6 +48,11 @@ class BaseStep(Model, ABC):
 
     #: Whether the step only writes its ``path`` and runs nothing.
     WRITES: ClassVar[bool] = False
+
+    @field_validator("script", "code", check_fields=False)
+    @classmethod
+    def _unfenced(cls, value: str | None) -> str | None:
+        return value and unfenced(value, (*cls.FENCES, *cls.ALIASES))
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:
