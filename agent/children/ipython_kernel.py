@@ -64,6 +64,7 @@ from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa:
 from IPython.core.error import UsageError  # noqa: E402
 from IPython.core.inputtransformer2 import leading_empty_lines  # noqa: E402
 from jupyter_client.session import Session  # noqa: E402
+from result_pages import WIDGET, Pages, widgets  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
@@ -86,7 +87,13 @@ TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.r
 VIEWED = 20
 
 #: Stored representations of a result: texts and pictures, and the file suffixes of pictures.
-TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
+TEXTS = (
+    "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/javascript",
+    "application/json", "application/geo+json", "application/vnd.plotly.v1+json", "application/vnd.vega.v5+json",
+    "application/vnd.vega.v6+json", "application/vnd.vegalite.v4+json", "application/vnd.vegalite.v5+json",
+    "application/vnd.vegalite.v6+json", "application/vnd.jupyter.widget-view+json",
+)  # fmt: skip
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 
 #: Python's builtins. A step can remove or replace them for the whole process.
@@ -114,7 +121,9 @@ class Steps:
         self.session = ""  # of the thread that drives the kernel
         self.viewers: dict[str, OutStream] = {}  # standard output and error of viewers' cells
         self._streams: dict[str, Printed] = {}  # the same for steps, as originally set
-        self._pictures = 0
+        self._figures = 0
+        self._pages = Pages()
+        self._widgets: list[str] = []  # the ids of the shown widgets
 
     # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
 
@@ -198,6 +207,7 @@ class Steps:
     def end(self) -> None:
         """End a step. Wait for its threads, as a script does."""
         self.mend()
+        self.send_widgets()
         with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
             for thread in threading.enumerate():
                 if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
@@ -214,11 +224,12 @@ class Steps:
         self._modules.update(_of_workspace().values())
         self.current = None
 
-    def mend(self, now: dict[str, Any] = vars(builtins), usable: Callable[[Any], bool] = callable) -> None:
+    def mend(self) -> None:
         """Restore what the kernel needs of Python: builtins that cannot be called any more, and cleared modules."""
-        for name, value in BUILTINS.items():  # this loop itself uses no builtin
-            if usable(value) and not usable(now.get(name)):
-                now[name] = value
+        usable = BUILTINS["callable"]
+        for name, value in BUILTINS.items():
+            if usable(value) and not usable(builtins.__dict__.get(name)):
+                builtins.__dict__[name] = value
         if sys.modules.get("sys") is not sys:
             sys.modules.update(self._loaded)
 
@@ -245,11 +256,31 @@ class Steps:
     def send_result(self, data: Mapping[str, Any], display_id: str = "") -> None:
         """Send a result of the step to the agent, and wait for its confirmation."""
         file = ""
+        with suppress(Exception):
+            if not PICTURES.keys() & data.keys() and (picture := self._pages.picture(data)):
+                data = {**data, "image/png": picture}
         for kind, suffix in PICTURES.items():
             if kind in data:
                 file = self._save(_picture(data[kind]), suffix)
                 break  # other representations show the same picture
+        with suppress(Exception):
+            file = self._save(self._pages.page(data, WORKSPACE / "figures", self._text).encode(), "html") or file
+        if isinstance(view := data.get(WIDGET), dict):
+            self._widgets.append(str(view.get("model_id")))
         kept = self.bounded(data, file)
+        if kept or file:
+            self._tell_result(kept, file, display_id)
+
+    def send_widgets(self) -> None:
+        """Send the state of the shown widgets after a step, and save a page of them."""
+        with suppress(Exception):
+            state, page = widgets(self._widgets)
+            text = json.dumps(_strict(state))
+            if state:
+                kept = {WIDGETS: text} if len(text) <= self._text else {}
+                self._tell_result(kept, self._save(page.encode(), "html"), "")
+
+    def _tell_result(self, kept: dict[str, str], file: str, display_id: str) -> None:
         self._heard.clear()
         self._send({"result": kept, "file": file, "id": display_id})
         self._heard.wait(HEARD_SECONDS)
@@ -268,7 +299,7 @@ class Steps:
                     notes.append(f"a picture of {len(content):,} bytes {where}")
         for kind in TEXTS:
             if kind in data:
-                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind], default=str)
+                text = data[kind] if isinstance(data[kind], str) else json.dumps(_strict(data[kind]))
                 if len(text) <= self._text:
                     kept[kind] = text
                 elif kind == "text/plain":
@@ -276,7 +307,8 @@ class Steps:
                     left_out = len(text) - 2 * half
                     kept[kind] = f"{text[:half]}\n[… {left_out:,} characters are left out here …]\n{text[-half:]}"
                 else:
-                    notes.append(f"{kind} of {len(text):,} characters is left out")
+                    where = f"is in {file} alone" if file.endswith(".html") else "is left out"
+                    notes.append(f"{kind} of {len(text):,} characters {where}")
         if notes:
             kept["text/plain"] = "\n".join([kept.get("text/plain", ""), *(f"[… {note} …]" for note in notes)]).strip()
         return kept
@@ -293,12 +325,12 @@ class Steps:
         self._send({"viewer": told})
 
     def _save(self, content: bytes, suffix: str) -> str:
-        """Save a picture under the next number. If this fails, only the notebook contains it."""
+        """Save a picture or page under the next number. If this fails, only the notebook contains it."""
         with suppress(OSError):
             (WORKSPACE / "figures").mkdir(exist_ok=True)
-            while True:
-                self._pictures += 1
-                name = f"figures/figure-{self._pictures}.{suffix}"
+            while content:
+                self._figures += 1
+                name = f"figures/figure-{self._figures}.{suffix}"
                 with suppress(FileExistsError), open(WORKSPACE / name, "xb") as file:
                     file.write(content)
                     return name
@@ -335,6 +367,24 @@ class Viewed:
 
 
 STEPS: Steps
+
+
+def _clean(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose JSON every reader accepts."""
+    return {kind: _strict(part) if str(kind).endswith("json") else part for kind, part in dict(data).items()}
+
+
+def _strict(value: Any) -> Any:
+    """Return a value of JSON with null for NaN and infinities, as in JavaScript, and with text for other objects."""
+    try:
+        json.dumps(value, allow_nan=False)
+        return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(json.dumps(value, default=str, skipkeys=True), parse_constant=lambda _: None)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _picture(content: Any) -> bytes:
@@ -389,6 +439,7 @@ class Compiler(XCachingCompiler):
 
 class Displayed(ZMQDisplayPublisher):
     def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
+        data = _clean(data)
         super().publish(data, metadata, **more)
         if STEPS.is_mine(self.parent_header):
             STEPS.send_result(data, str((more.get("transient") or {}).get("display_id", "")))
@@ -397,6 +448,9 @@ class Displayed(ZMQDisplayPublisher):
 
 
 class Values(ZMQShellDisplayHook):
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        super().write_format_data(_clean(format_dict), md_dict)
+
     def finish_displayhook(self) -> None:
         data = self.msg["content"]["data"] if self.msg else None
         super().finish_displayhook()

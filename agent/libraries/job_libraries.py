@@ -65,7 +65,7 @@ class AfterImport:
                 except Exception:  # noqa: S110 - another version of the library works without the change
                     pass
 
-            spec.loader.exec_module = execute_and_change
+            spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
         return spec
 
 
@@ -107,7 +107,16 @@ def replace_windows(registry: Any) -> None:
             print(said, file=sys.stderr)
         return NOTEBOOK if in_notebook else "agg"
 
-    kind.load_backend_module = lambda self, backend: load(self, instead_of(backend))
+    def load_instead(self: Any, backend: str) -> Any:
+        name = instead_of(backend)
+        module = load(self, name)
+        if name == NOTEBOOK != backend:
+            from IPython.core.getipython import get_ipython
+
+            module.configure_inline_support(get_ipython(), NOTEBOOK)
+        return module
+
+    kind.load_backend_module = load_instead
     kind.resolve_gui_or_backend = lambda self, name: resolve(self, instead_of(name) if name else name)
 
 

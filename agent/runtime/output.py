@@ -76,6 +76,10 @@ class StepOutput:
             if len(self._tail) > 2 * messages.OUTPUT_TAIL:
                 del self._tail[: -messages.OUTPUT_TAIL]
 
+    def note(self, text: str) -> None:
+        """Add a line that the step has not printed."""
+        self._text.append(f"[… {text} …]\n")
+
     def last_lines(self, count: int) -> str:
         """Return the end of the output, for a sentence about the step."""
         text = bytes(self._recent).decode("utf-8", "replace").strip()

@@ -47,7 +47,7 @@ def without_bom(value: str) -> str:
 
 
 def tidied(value: str) -> str:
-    """Return a source without a byte order mark, and with the line ends of Linux. A shell reads `\\r` as a character."""
+    """Return a source without a byte order mark, and with the line ends of Linux. A shell takes others for text."""
     value = without_bom(value).replace("\r\n", "\n")
     return value if "\n" in value else value.replace("\r", "\n")
 

@@ -107,7 +107,7 @@ def test_a_prompt_that_begins_with_a_byte_order_mark_has_its_blocks() -> None:
     [
         ("```python\n# filename: x.py\nprint(1)\n```", [("x.py", "# filename: x.py\nprint(1)\n"), ("", "python")]),
         ("```js\n// File: lib/x.js\n1\n```", [("lib/x.js", "// File: lib/x.js\n1\n"), ("", "node")]),
-        ("```sh\n#!/bin/sh\n# filename: run.sh\n:\n```", [("run.sh", "#!/bin/sh\n# filename: run.sh\n:\n"), ("", "shell")]),
+        ("```sh\n#!/bin/sh\n# filename: a.sh\n:\n```", [("a.sh", "#!/bin/sh\n# filename: a.sh\n:\n"), ("", "shell")]),
         ("```html\n<!-- filename: a.html -->\n<p>\n```", [("a.html", "<p>\n")]),
         ("```csv\n# filename: ./a.csv\nx,y\n```", [("a.csv", "x,y\n")]),
         ("```\n# path: /workspace/a.txt\nhello\n```", [("a.txt", "hello\n")]),
