@@ -41,9 +41,10 @@ OUTPUT_JOB = 8 * 1024 * 1024
 ResultKind = Literal[
     "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/javascript",
     "application/json", "application/geo+json", "application/vnd.plotly.v1+json", "application/vnd.vega.v5+json",
-    "application/vnd.vega.v6+json", "application/vnd.vegalite.v4+json", "application/vnd.vegalite.v5+json",
-    "application/vnd.vegalite.v6+json", "application/vnd.jupyter.widget-view+json",
-    "application/vnd.jupyter.widget-state+json", "image/png", "image/jpeg",
+    "application/vnd.vega.v6+json", "application/vnd.vega.v6.json", "application/vnd.vegalite.v4+json",
+    "application/vnd.vegalite.v5+json", "application/vnd.vegalite.v6+json", "application/vnd.vegalite.v6.json",
+    "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json", "image/png",
+    "image/jpeg",
 ]  # fmt: skip
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 

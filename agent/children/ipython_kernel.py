@@ -64,7 +64,7 @@ from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa:
 from IPython.core.error import UsageError  # noqa: E402
 from IPython.core.inputtransformer2 import leading_empty_lines  # noqa: E402
 from jupyter_client.session import Session  # noqa: E402
-from result_pages import WIDGET, Pages, widgets  # noqa: E402
+from result_pages import WIDGET, Pages, for_notebook, is_load, widgets  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
@@ -90,8 +90,9 @@ VIEWED = 20
 TEXTS = (
     "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/javascript",
     "application/json", "application/geo+json", "application/vnd.plotly.v1+json", "application/vnd.vega.v5+json",
-    "application/vnd.vega.v6+json", "application/vnd.vegalite.v4+json", "application/vnd.vegalite.v5+json",
-    "application/vnd.vegalite.v6+json", "application/vnd.jupyter.widget-view+json",
+    "application/vnd.vega.v6+json", "application/vnd.vega.v6.json", "application/vnd.vegalite.v4+json",
+    "application/vnd.vegalite.v5+json", "application/vnd.vegalite.v6+json", "application/vnd.vegalite.v6.json",
+    "application/vnd.jupyter.widget-view+json",
 )  # fmt: skip
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
@@ -124,6 +125,7 @@ class Steps:
         self._figures = 0
         self._pages = Pages()
         self._widgets: list[str] = []  # the ids of the shown widgets
+        self._widgets_told = self._widgets_page = ""  # their last known state, and its page
 
     # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
 
@@ -267,6 +269,10 @@ class Steps:
             file = self._save(self._pages.page(data, WORKSPACE / "figures", self._text).encode(), "html") or file
         if isinstance(view := data.get(WIDGET), dict):
             self._widgets.append(str(view.get("model_id")))
+        if is_load(data):  # its pages contain it, and a notebook needs it only if it is small
+            data = {kind: part for kind, part in data.items() if len(str(part)) <= self._text}
+        with suppress(Exception):
+            data = for_notebook(data)
         kept = self.bounded(data, file)
         if kept or file:
             self._tell_result(kept, file, display_id)
@@ -276,9 +282,14 @@ class Steps:
         with suppress(Exception):
             state, page = widgets(self._widgets)
             text = json.dumps(_strict(state))
-            if state:
+            if state and text != self._widgets_told:
+                self._widgets_told = text
+                first = not self._widgets_page
+                self._widgets_page = self._widgets_page or self._save(page.encode(), "html")
+                if not first:
+                    (WORKSPACE / self._widgets_page).write_text(page, "utf-8")
                 kept = {WIDGETS: text} if len(text) <= self._text else {}
-                self._tell_result(kept, self._save(page.encode(), "html"), "")
+                self._tell_result(kept, self._widgets_page if first else "", "")
 
     def _tell_result(self, kept: dict[str, str], file: str, display_id: str) -> None:
         self._heard.clear()
@@ -327,7 +338,8 @@ class Steps:
     def _save(self, content: bytes, suffix: str) -> str:
         """Save a picture or page under the next number. If this fails, only the notebook contains it."""
         with suppress(OSError):
-            (WORKSPACE / "figures").mkdir(exist_ok=True)
+            if content:
+                (WORKSPACE / "figures").mkdir(exist_ok=True)
             while content:
                 self._figures += 1
                 name = f"figures/figure-{self._figures}.{suffix}"

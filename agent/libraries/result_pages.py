@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PLOTLY, VEGA = "application/vnd.plotly.v1+json", re.compile(r"application/vnd\.vega(lite)?\.v(\d+)\+json")
+PLOTLY, VEGA = "application/vnd.plotly.v1+json", re.compile(r"application/vnd\.vega(lite)?\.v(\d+)[+.]json")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 #: Seconds after which no more pictures are made in a job.
@@ -69,11 +69,13 @@ class Pages:
         if vega and not markup:
             return _vega(data[vega[0]], bool(vega[1]), int(vega[2]))
         tag = f"<script>\n{script}\n</script>" if script else ""
-        if any("_load." in kind for kind in data) or (markup and not VISIBLE.search(SILENT.sub("", markup))):
+        if is_load(data):
             self._loads.append(markup + tag)
             return ""
         if "<script" not in markup.lower() and not script and len(markup) <= longest:
             self._before = markup
+            return ""
+        if not markup and not self._before:
             return ""
         body = markup or self._before
         if "<html" in markup[:1000].lower() and not script:
@@ -100,6 +102,22 @@ class Pages:
         finally:
             self._picture_seconds += time.monotonic() - begun
         return b""
+
+
+def is_load(data: Mapping[str, Any]) -> bool:
+    """Tell whether a result only loads scripts for later results."""
+    markup = str(data.get("text/html") or "")
+    return any("_load." in kind for kind in data) or bool(markup and not VISIBLE.search(SILENT.sub("", markup)))
+
+
+def for_notebook(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result for a notebook. A chart of plotly loads its script itself, because a result may be left out."""
+    if PLOTLY not in data or "plotly" not in sys.modules:
+        return dict(data)
+    import plotly.io
+
+    chart = plotly.io.to_html(_figure(data[PLOTLY]), include_plotlyjs="cdn", full_html=False, validate=False)
+    return {**data, "text/html": chart}
 
 
 def widgets(shown: list[str]) -> tuple[dict[str, Any], str]:

@@ -25,8 +25,9 @@ NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|a
 NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]{1,100})'")
 NO_PACKAGE = re.compile(r"Cannot find (?:module|package) '((?:@[\w.-]+/)?[\w-][\w.-]*)")
 NO_COMMAND = re.compile(
-    r"(?:^|: )(?P<name>[\w.+-]{1,100}): (?:command )?not found$"
-    r"|FileNotFoundError: \[Errno 2\] No such file or directory: '(?P<started>[\w.+-]{1,100})'$"
+    r"line \d+: (?P<name>[\w.+-]{1,100}): command not found$|sh: \d+: (?P<of_sh>[\w.+-]{1,100}): not found$"
+    r"|_execute_child\n.*\n(?:.*\n)?FileNotFoundError: \[Errno 2\] No such file or directory: "
+    r"'(?P<started>[\w.+-]{1,100})'$"
     r"|spawn (?P<spawned>[\w.+-]{1,100}) ENOENT",
     re.MULTILINE,
 )
@@ -93,7 +94,7 @@ def hints(source: str, printed: str, code: int, network: str, failed: Failed | N
     if found := NO_WRITE.search(printed):
         yield f"A job can write in /workspace, in /tmp and in its home, but not in {found[1] or found[2]}."
     if found := ELSEWHERE.search(printed):
-        yield f"{found[1] or found[2]} is not in the job. Its files and uploads are in /workspace: name them from there."
+        yield f"{found[1] or found[2]} is not in the job. Its files are in /workspace, with uploads: name them so."
     if DEBUGGER.search(source) and STOPPED.search(printed):
         yield "Nobody can answer the debugger: a job has no terminal. Remove its call."
     if BESIDE_ITSELF.search(source) and NOT_THERE.search(printed):

@@ -31,8 +31,10 @@ class FailingCommand:
     """A file in memory to which a shell writes its failing command. The job's user can write anything there."""
 
     def __init__(self) -> None:
-        self._file = open(os.memfd_create("failing-command"), "rb")  # noqa: SIM115 - as long as this object
-        self.fd = self._file.fileno()
+        self.fd = os.memfd_create("failing-command")
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
     def told_by(self, bash: list[str]) -> list[str]:
         """Return the command that runs bash and lets it write to the file."""

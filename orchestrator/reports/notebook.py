@@ -241,7 +241,10 @@ def _json(text: str) -> Any:
     Raises ValueError and RecursionError for a value that a notebook cannot contain.
     """
     value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
-    json.dumps(value, ensure_ascii=False, indent=1).encode()  # it may nest too deep, or have half a surrogate pair
+    whole = value
+    for _ in range(20):  # more than the notebook nests it
+        whole = [whole]
+    json.dumps(whole, ensure_ascii=False, indent=1).encode()  # it may nest too deep, or have half a surrogate pair
     return value
 
 
