@@ -153,8 +153,11 @@ print("end")
     assert found["status"] == "completed", found
     outputs = cells(session(system, job))["step-1"]["outputs"]
     results = [output["data"] for output in outputs if output["output_type"] == "display_data"]
+    page = results.pop(1)
+    assert page["text/plain"] == "[figures/figure-1.html]"
     assert len(results) == messages.RESULTS_STEP
-    assert "text/html" not in results[0] and "text/html of 300,007 characters is left out" in results[0]["text/plain"]
+    said = "text/html of 300,007 characters is in figures/figure-1.html alone"
+    assert "text/html" not in results[0] and said in results[0]["text/plain"]
     assert (
         len(results[1]["text/plain"]) < messages.RESULT_TEXT
         and "characters are left out here" in results[1]["text/plain"]
