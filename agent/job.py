@@ -93,7 +93,7 @@ class Job:
         return self.spared
 
     def left_running(self, keep: dict[int, int | None]) -> list[str]:
-        """Return the commands that a step left running, without those that end by themselves at once."""
+        """Return the commands that a step left running. Commands that end by themselves at once do not count."""
         return self.processes.left_running(keep, self._kernel_pid)
 
     def end_step(self, keep: dict[int, int | None]) -> None:

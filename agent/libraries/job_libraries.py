@@ -1,7 +1,7 @@
 """Defaults of matplotlib and Pillow for jobs. ``job_libraries.pth`` imports this at each start of the users' Python.
 
 - A character that the chosen font lacks comes from a font of ``FONTS``, whichever font the code chooses.
-- A backend of matplotlib that shows windows is replaced, because nobody closes its windows. ``MPLBACKEND`` in the
+- A backend of matplotlib that shows windows is replaced, because no user closes its windows. ``MPLBACKEND`` in the
   environment keeps a backend.
 
 Each change waits until its module is imported, so that a start of Python stays short.
@@ -103,7 +103,7 @@ def replace_windows(registry: Any) -> None:
         if not told:
             told.add(name)
             goes = "its figures go to the notebook" if in_notebook else "save its figures with savefig"
-            said = f"[matplotlib: {name} is replaced, because nobody can close its windows here: {goes}]"
+            said = f"[matplotlib: {name} is replaced, because no user can close its windows: {goes}]"
             print(said, file=sys.stderr)
         return NOTEBOOK if in_notebook else "agg"
 

@@ -96,7 +96,7 @@ def hints(source: str, printed: str, code: int, network: str, failed: Failed | N
     if found := ELSEWHERE.search(printed):
         yield f"{found[1] or found[2]} is not in the job. Its files are in /workspace, with uploads: name them so."
     if DEBUGGER.search(source) and STOPPED.search(printed):
-        yield "Nobody can answer the debugger: a job has no terminal. Remove its call."
+        yield "No user can answer the debugger: a job has no terminal. Remove its call."
     if BESIDE_ITSELF.search(source) and NOT_THERE.search(printed):
         yield "A step's source is not in /workspace: name files from there, not from __file__ or $0."
     if MISREAD.search(printed) and (found := TYPOGRAPHIC.search(source)):

@@ -35,6 +35,15 @@ def one_line(value: str) -> str:
     return _text(value)
 
 
+#: Sequences that colour a terminal's text or set its title (ECMA-48, 5.4 and 5.6).
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+def printable(text: str) -> str:
+    """Return a text without the sequences of a terminal, and with blanks for other control characters."""
+    return "".join(character if character.isprintable() else " " for character in _ANSI.sub("", text))
+
+
 #: The mark that some editors write at the beginning of a file.
 BOM = "\ufeff"
 

@@ -148,7 +148,7 @@ def drawn(text: str) -> str:
 def in_words(result: dict[str, Any]) -> str:
     """Return the text that stands for a result in a plain-text document. ``result`` is the data of its event."""
     lines = [f"[{result['file']}]"] if result.get("file") else []
-    kinds = result.get("data", {})
+    kinds = {kind: part for kind, part in result.get("data", {}).items() if kind != messages.WIDGETS}
     if "text/plain" in kinds:
         lines.append(kinds["text/plain"])
     elif kinds and not lines:

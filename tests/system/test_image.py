@@ -1,4 +1,4 @@
-"""The agent's image: fonts for the world's scripts, locales, time zones, tools, and no windows that nobody closes."""
+"""The agent's image: fonts for the world's scripts, locales, time zones, tools, and no windows that wait for a user."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_pillow_draws_the_worlds_scripts_without_a_box(system: System) -> None:
 def test_a_backend_with_windows_becomes_one_without_and_says_so(system: System, choice: str) -> None:
     job = system.python(f"{choice}\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
     system.completed(job)
-    assert "is replaced, because nobody can close its windows here" in system.output(job)
+    assert "is replaced, because no user can close its windows" in system.output(job)
     assert system.zip(job).paths == {"figures/figure-1.png"}
 
 

@@ -78,7 +78,7 @@ def test_with_network_a_missing_package_is_only_installed() -> None:
         ("ls –la", "ls: cannot access '–la': No such file", "Line 1 of the source has the character U+2013 (en dash)"),
         ("true\necho\u00a0hi", "line 2: echo\u00a0hi: command not found", "Line 2 of the source has the character"),
         ("x = “a”", "SyntaxError: invalid character '“' (U+201C)", "U+201C (left double quotation mark)"),
-        ("x=1\nbreakpoint()", "----> 2 breakpoint()", "Nobody can answer the debugger"),
+        ("x=1\nbreakpoint()", "----> 2 breakpoint()", "No user can answer the debugger"),
         ("open(__file__ + '.csv')", "No such file or directory: '/run/steps/x'", "not from __file__"),
     ],
 )  # fmt: skip

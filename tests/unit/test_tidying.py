@@ -11,6 +11,7 @@ from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.planning.kinds import Step
 from orchestrator.planning.planner import fenced_steps
 from orchestrator.planning.steps import Outputs
+from orchestrator.reasoning.answer import one_line
 
 
 def step(**fields: Any) -> Any:
@@ -117,3 +118,17 @@ def test_a_prompt_that_begins_with_a_byte_order_mark_has_its_blocks() -> None:
 def test_a_block_whose_first_line_names_a_file_is_saved_as_it_too(block: str, made: list[tuple[str, str]]) -> None:
     found = fenced_steps(f"Do this:\n{block}\n")
     assert [(step.writes, step.source if step.writes else step.kind) for step in found] == made
+
+
+@pytest.mark.parametrize(
+    ("first", "title"),
+    [
+        ("echo \x07ding", "echo ding"),
+        ("\x1b[1;31mecho red\x1b[0m", "echo red"),
+        ("\x1b]0;title\x07echo 1", "echo 1"),
+        ("echo a\tb\x7f", "echo a b"),
+    ],
+)
+def test_a_title_has_no_bell_and_no_colours(first: str, title: str) -> None:
+    assert " ".join(step(kind="shell", script=first).default_title().split()) == title
+    assert one_line(first) == title
