@@ -219,6 +219,7 @@ class Steps:
         if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
             with suppress(Exception):
                 executor.shutdown(kill_workers=True)  # the same
+        _end_pools()
         trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
         self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
         self.renew_streams()
@@ -733,6 +734,15 @@ def _is_users(thread: threading.Thread) -> bool:
         work = work.func
     file = getattr(getattr(work, "__code__", None), "co_filename", "")
     return file.startswith((f"{SOURCES}/", f"{WORKSPACE}/"))
+
+
+def _end_pools() -> None:
+    """End pools of processes. Otherwise their workers would be killed, maybe with a lock, and the kernel's exit waits."""
+    if pools := sys.modules.get("multiprocessing.pool"):
+        for found in gc.get_objects():
+            if type(found) is pools.Pool:
+                with suppress(Exception):
+                    found.terminate()
 
 
 def _flush_files() -> None:

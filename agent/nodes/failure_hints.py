@@ -94,7 +94,7 @@ def hints(source: str, printed: str, code: int, network: str, failed: Failed | N
     if found := NO_WRITE.search(printed):
         yield f"A job can write in /workspace, in /tmp and in its home, but not in {found[1] or found[2]}."
     if found := ELSEWHERE.search(printed):
-        yield f"{found[1] or found[2]} is not in the job. Its files are in /workspace, with uploads: name them so."
+        yield f"{found[1] or found[2]} is not in the job. Its files and uploads are in /workspace."
     if DEBUGGER.search(source) and STOPPED.search(printed):
         yield "No user can answer the debugger: a job has no terminal. Remove its call."
     if BESIDE_ITSELF.search(source) and NOT_THERE.search(printed):

@@ -336,6 +336,13 @@ def test_what_a_step_leaves_running_ends_with_it_and_the_kernel_does_not(system:
     assert system.output(job, 2) == "-9 and I am here\n"
 
 
+def test_a_pool_of_processes_ends_with_its_step(system: System) -> None:
+    make = python("from multiprocessing import Pool\npool = Pool(2)\nprint(pool.map(abs, [1, -2]))\ndisplay(1)")
+    job, found = ended(system, make, python("pool.map(abs, [3])"))
+    assert (found["steps"][0]["status"], found["steps"][1]["exit_code"]) == ("completed", 1), found
+    assert "ValueError: Pool not running" in found["detail"] and "was killed" not in system.output(job)
+
+
 def test_a_background_step_goes_on_beside_the_kernel(system: System) -> None:
     server = python(
         "from http.server import SimpleHTTPRequestHandler, test\ntest(SimpleHTTPRequestHandler, port=8123)",
