@@ -737,7 +737,7 @@ def _is_users(thread: threading.Thread) -> bool:
 
 
 def _end_pools() -> None:
-    """End pools of processes. Otherwise their workers would be killed, maybe with a lock, and the kernel's exit waits."""
+    """End pools of processes. A worker that is killed may hold a lock, for which the exit would wait."""
     if pools := sys.modules.get("multiprocessing.pool"):
         for found in gc.get_objects():
             if type(found) is pools.Pool:

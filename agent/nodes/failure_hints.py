@@ -111,9 +111,8 @@ def _no_module(module: str, network: str) -> str:
 
 
 def _install(command: str, network: str) -> str:
-    if network == "none":
-        return f'If it is a package, submit the job with "network": "internet" and install it first: `{command}`.'
-    return f"If it is a package, install it in a shell step before: `{command}`."
+    needs = ' That needs "network": "internet" in the request.' if network == "none" else ""
+    return f"If it is a package, install it in a step before: `{command}`.{needs}"
 
 
 def _no_command(name: str, path: str) -> str:

@@ -59,7 +59,7 @@ class Stopped(Exception):
 
 
 #: Settings of package managers in a job without network. Otherwise npm and pip would try again for a minute.
-OFFLINE = {"npm_config_fetch_retries": "0", "PIP_RETRIES": "0", "UV_HTTP_RETRIES": "0"}
+OFFLINE = {"npm_config_fetch_retries": "0", "PIP_RETRIES": "0"}
 
 
 def environment(job_id: str, cpus: float, network: str) -> dict[str, str]:
