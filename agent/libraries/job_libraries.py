@@ -93,7 +93,7 @@ def add_fonts(font_manager: Any) -> None:
 def replace_windows(registry: Any) -> None:
     """Let matplotlib load a backend without windows for one with windows, and say so once."""
     kind = registry.BackendRegistry
-    load, resolve = kind.load_backend_module, kind.resolve_gui_or_backend
+    load, resolve, resolve_name = kind.load_backend_module, kind.resolve_backend, kind.resolve_gui_or_backend
     told: set[str] = set()
 
     def instead_of(name: str) -> str:
@@ -117,7 +117,8 @@ def replace_windows(registry: Any) -> None:
         return module
 
     kind.load_backend_module = load_instead
-    kind.resolve_gui_or_backend = lambda self, name: resolve(self, instead_of(name) if name else name)
+    kind.resolve_backend = lambda self, name: resolve(self, instead_of(name) if name else name)
+    kind.resolve_gui_or_backend = lambda self, name: resolve_name(self, instead_of(name) if name else name)
 
 
 def replace_fonts(image_font: Any) -> None:

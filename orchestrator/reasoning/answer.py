@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.planning.fields import CHECK_CHARACTERS, printable
+from orchestrator.planning.fields import CHECK_CHARACTERS
 from orchestrator.planning.kinds import KINDS, BaseStep
 
 #: Maximum characters of a step's title, of the thought, and of the model's request for missing things.
@@ -73,7 +73,7 @@ def inside(path: str) -> str:
 
 
 def one_line(text: str) -> str:
-    text = " ".join(printable(text).split())
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= TITLE else f"{text[: TITLE - 1]}…"
 
 

@@ -11,7 +11,6 @@ from orchestrator.api.schemas import ScheduleRequest
 from orchestrator.planning.kinds import Step
 from orchestrator.planning.planner import fenced_steps
 from orchestrator.planning.steps import Outputs
-from orchestrator.reasoning.answer import one_line
 
 
 def step(**fields: Any) -> Any:
@@ -131,4 +130,3 @@ def test_a_block_whose_first_line_names_a_file_is_saved_as_it_too(block: str, ma
 )
 def test_a_title_has_no_bell_and_no_colours(first: str, title: str) -> None:
     assert " ".join(step(kind="shell", script=first).default_title().split()) == title
-    assert one_line(first) == title
