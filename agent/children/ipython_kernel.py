@@ -522,6 +522,12 @@ class Shell(ZMQInteractiveShell):
             return plain
         return error
 
+    def mend(self) -> None:
+        """Restore methods that a step replaced by something that cannot be called."""
+        own = vars(self)
+        for name in [name for name in own if callable(getattr(type(self), name, None)) and not callable(own[name])]:
+            del own[name]
+
     def should_run_async(self, *arguments: Any, **options: Any) -> bool:
         with _no_warnings(), suppress(Exception):  # the cell reports the error when it runs
             return bool(super().should_run_async(*arguments, **options))
@@ -616,6 +622,7 @@ class Kernel(IPythonKernel):
             asyncio._set_running_loop(loop)  # noqa: SLF001
             asyncio.set_event_loop(loop)
             STEPS.end()
+            self.shell.mend()
 
     _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that do not await
 
