@@ -381,15 +381,15 @@ class Processes:
     def left_running(self, keep: dict[int, int | None], alone: int | None = None) -> list[str]:
         """Return the command lines of the processes that ``end_step`` would kill.
 
-        It waits a moment, because many processes end with their step. Children of the agent itself are not the step's,
-        and forks of ``alone`` are workers of its libraries.
+        It waits a moment, because many processes end with their step. Children of the agent itself, and programs
+        started from outside of the container, are not the step's. Forks of ``alone`` are workers of its libraries.
         """
         end = time.monotonic() + LEFT_SECONDS
         while True:
             with self._lock:
                 parents = users_processes()
                 doomed = self._doomed(parents, keep, alone)
-            own = {pid for pid in doomed if parents[pid] == os.getpid()}
+            own = {pid for pid in doomed if parents[pid] in (0, os.getpid())}
             left = [pid for pid in doomed if not _descends(pid, parents, own)]
             if not left or time.monotonic() > end:
                 break
