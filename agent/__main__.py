@@ -50,7 +50,7 @@ def work(link: Link) -> None:
     """Take the job and run its graph."""
     order = parse_order(link.call("POST", "/take", messages.Take(messages.VERSION)))
     link.lost_after = order.link_lost_seconds
-    processes = Processes(environment(order.job_id, order.cpus), order.secrets)
+    processes = Processes(environment(order.job_id, order.cpus, order.network), order.secrets)
 
     def lost(error: Exception) -> None:
         print(f"The job ends without its link: {error}")

@@ -92,6 +92,10 @@ class Job:
         self.spared = {pid: began(pid) for pid in pids if pid in users_processes()}
         return self.spared
 
+    def left_running(self, keep: dict[int, int | None]) -> list[str]:
+        """Return the commands that a step left running. Commands that end by themselves at once do not count."""
+        return self.processes.left_running(keep, self._kernel_pid)
+
     def end_step(self, keep: dict[int, int | None]) -> None:
         """Kill processes that a step left running, except the kernel and the processes in ``keep``."""
         if not self.processes.end_step(keep, self._kernel_pid):

@@ -39,16 +39,23 @@ OUTPUT_JOB = 8 * 1024 * 1024
 
 #: Kinds of results beside printed text, as MIME types. A result may have several representations.
 ResultKind = Literal[
-    "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json", "image/png",
+    "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/javascript",
+    "application/json", "application/geo+json", "application/vnd.plotly.v1+json", "application/vnd.vega.v5+json",
+    "application/vnd.vega.v6+json", "application/vnd.vega.v6.json", "application/vnd.vegalite.v4+json",
+    "application/vnd.vegalite.v5+json", "application/vnd.vegalite.v6+json", "application/vnd.vegalite.v6.json",
+    "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json", "image/png",
     "image/jpeg",
 ]  # fmt: skip
 RESULT_KINDS: tuple[ResultKind, ...] = get_args(ResultKind)
 
+#: The state of all widgets of a job, which belongs to the notebook and not to a cell. The last one counts.
+WIDGETS: ResultKind = "application/vnd.jupyter.widget-state+json"
+
 #: The kinds that are pictures, in base64.
 PICTURES: tuple[ResultKind, ...] = ("image/png", "image/jpeg")
 
-#: The kernel's folder for pictures, and the path of one in a message.
-PICTURE_FILE = re.compile(r"figures/figure-\d{1,9}\.(png|jpg)")
+#: The path of a picture, or of a page with a result that needs a browser, in a message.
+FIGURE_FILE = re.compile(r"figures/figure-\d{1,9}\.(png|jpg|html)")
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 #: Limits of one result: characters of a text and of all texts, bytes of a picture, characters of a display's name, and
@@ -215,7 +222,7 @@ class Result:
     at: float
     step: int
     data: dict[ResultKind, str]
-    file: str  # path of a picture in the workspace
+    file: str  # path of a picture or page in the workspace
     display: str  # its name, if it replaces an earlier result of that name
     error: list[str]  # the exception's name and its message, or empty
     kind: Literal["result"] = "result"

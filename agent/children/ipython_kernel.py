@@ -33,6 +33,7 @@ sys.path[:] = [folder for folder in sys.path if folder != os.getcwd()]
 import ast  # noqa: E402
 import asyncio  # noqa: E402
 import base64  # noqa: E402
+import builtins  # noqa: E402
 import codeop  # noqa: E402
 import functools  # noqa: E402
 import gc  # noqa: E402
@@ -63,6 +64,7 @@ from ipykernel.zmqshell import ZMQDisplayPublisher, ZMQInteractiveShell  # noqa:
 from IPython.core.error import UsageError  # noqa: E402
 from IPython.core.inputtransformer2 import leading_empty_lines  # noqa: E402
 from jupyter_client.session import Session  # noqa: E402
+from result_pages import WIDGET, Pages, for_notebook, is_load, widgets  # noqa: E402
 from traitlets import Type  # noqa: E402
 
 FOLDER = Path.home() / "kernel"
@@ -85,8 +87,18 @@ TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.r
 VIEWED = 20
 
 #: Stored representations of a result: texts and pictures, and the file suffixes of pictures.
-TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/json")
+TEXTS = (
+    "text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml", "application/javascript",
+    "application/json", "application/geo+json", "application/vnd.plotly.v1+json", "application/vnd.vega.v5+json",
+    "application/vnd.vega.v6+json", "application/vnd.vega.v6.json", "application/vnd.vegalite.v4+json",
+    "application/vnd.vegalite.v5+json", "application/vnd.vegalite.v6+json", "application/vnd.vegalite.v6.json",
+    "application/vnd.jupyter.widget-view+json",
+)  # fmt: skip
+WIDGETS = "application/vnd.jupyter.widget-state+json"
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
+
+#: Python's builtins. A step can remove or replace them for the whole process.
+BUILTINS = dict(vars(builtins))
 
 NOBODY = "there is nobody to answer: a job has no terminal. Give it what it needs as files or inputs."
 
@@ -100,6 +112,7 @@ class Steps:
         self._printed = os.dup(2)  # to the agent, even while a viewer's cell redirects output
         self.spared: list[int] = []  # processes that survive the step
         self._modules: dict[str, tuple[int, int]] = {}  # imported workspace files, with their state at import
+        self._loaded: dict[str, types.ModuleType] = {}  # the modules before the running step
         self._sending = threading.Lock()
         self._heard = threading.Event()
         self.current: str | None = None  # the file of the running step
@@ -109,7 +122,10 @@ class Steps:
         self.session = ""  # of the thread that drives the kernel
         self.viewers: dict[str, OutStream] = {}  # standard output and error of viewers' cells
         self._streams: dict[str, Printed] = {}  # the same for steps, as originally set
-        self._pictures = 0
+        self._figures = 0
+        self._pages = Pages()
+        self._widgets: list[str] = []  # the ids of the shown widgets
+        self._widgets_told = self._widgets_page = ""  # their last known state, and its page
 
     # ── on the thread that drives the kernel ─────────────────────────────────────────────────────────────────────
 
@@ -180,6 +196,7 @@ class Steps:
         """Begin a step. Changed workspace modules are imported again, as in the next script."""
         self._send({"begun": True})
         self.current, self.exited = path, None
+        self._loaded = dict(sys.modules)
         importlib.invalidate_caches()
         loaded = _of_workspace()
         if any(self._modules.get(file, now) != now for file, now in loaded.values()):
@@ -191,6 +208,8 @@ class Steps:
 
     def end(self) -> None:
         """End a step. Wait for its threads, as a script does."""
+        self.mend()
+        self.send_widgets()
         with suppress(KeyboardInterrupt):  # an interrupt ends the waiting
             for thread in threading.enumerate():
                 if not thread.daemon and thread is not threading.current_thread() and _is_users(thread):
@@ -200,12 +219,22 @@ class Steps:
         if executor := getattr(sys.modules.get("joblib.externals.loky.reusable_executor"), "_executor", None):
             with suppress(Exception):
                 executor.shutdown(kill_workers=True)  # the same
+        _end_pools()
         trackers = (getattr(sys.modules.get(name), "_resource_tracker", None) for name in TRACKERS)
         self.spared = [pid for tracker in trackers if (pid := getattr(tracker, "_pid", None))]
         self.renew_streams()
         _flush_files()
         self._modules.update(_of_workspace().values())
         self.current = None
+
+    def mend(self) -> None:
+        """Restore what the kernel needs of Python: builtins that cannot be called any more, and cleared modules."""
+        usable = BUILTINS["callable"]
+        for name, value in BUILTINS.items():
+            if usable(value) and not usable(builtins.__dict__.get(name)):
+                builtins.__dict__[name] = value
+        if sys.modules.get("sys") is not sys:
+            sys.modules.update(self._loaded)
 
     def renew_streams(self) -> None:
         """Give the next step fresh standard output and error, whatever the last step assigned to them."""
@@ -230,11 +259,40 @@ class Steps:
     def send_result(self, data: Mapping[str, Any], display_id: str = "") -> None:
         """Send a result of the step to the agent, and wait for its confirmation."""
         file = ""
+        with suppress(Exception):
+            if not PICTURES.keys() & data.keys() and (picture := self._pages.picture(data)):
+                data = {**data, "image/png": picture}
         for kind, suffix in PICTURES.items():
             if kind in data:
                 file = self._save(_picture(data[kind]), suffix)
                 break  # other representations show the same picture
+        with suppress(Exception):
+            file = self._save(self._pages.page(data, WORKSPACE / "figures", self._text).encode(), "html") or file
+        if isinstance(view := data.get(WIDGET), dict):
+            self._widgets.append(str(view.get("model_id")))
+        if is_load(data):  # its pages contain it, and a notebook needs it only if it is small
+            data = {kind: part for kind, part in data.items() if len(str(part)) <= self._text}
+        with suppress(Exception):
+            data = for_notebook(data)
         kept = self.bounded(data, file)
+        if kept or file:
+            self._tell_result(kept, file, display_id)
+
+    def send_widgets(self) -> None:
+        """Send the state of the shown widgets after a step, and save a page of them."""
+        with suppress(Exception):
+            state, page = widgets(self._widgets)
+            text = json.dumps(_strict(state))
+            if state and text != self._widgets_told:
+                self._widgets_told = text
+                first = not self._widgets_page
+                self._widgets_page = self._widgets_page or self._save(page.encode(), "html")
+                if not first:
+                    (WORKSPACE / self._widgets_page).write_text(page, "utf-8")
+                kept = {WIDGETS: text} if len(text) <= self._text else {}
+                self._tell_result(kept, self._widgets_page if first else "", "")
+
+    def _tell_result(self, kept: dict[str, str], file: str, display_id: str) -> None:
         self._heard.clear()
         self._send({"result": kept, "file": file, "id": display_id})
         self._heard.wait(HEARD_SECONDS)
@@ -253,7 +311,7 @@ class Steps:
                     notes.append(f"a picture of {len(content):,} bytes {where}")
         for kind in TEXTS:
             if kind in data:
-                text = data[kind] if isinstance(data[kind], str) else json.dumps(data[kind])
+                text = data[kind] if isinstance(data[kind], str) else json.dumps(_strict(data[kind]))
                 if len(text) <= self._text:
                     kept[kind] = text
                 elif kind == "text/plain":
@@ -261,7 +319,8 @@ class Steps:
                     left_out = len(text) - 2 * half
                     kept[kind] = f"{text[:half]}\n[… {left_out:,} characters are left out here …]\n{text[-half:]}"
                 else:
-                    notes.append(f"{kind} of {len(text):,} characters is left out")
+                    where = f"is in {file} alone" if file.endswith(".html") else "is left out"
+                    notes.append(f"{kind} of {len(text):,} characters {where}")
         if notes:
             kept["text/plain"] = "\n".join([kept.get("text/plain", ""), *(f"[… {note} …]" for note in notes)]).strip()
         return kept
@@ -278,12 +337,13 @@ class Steps:
         self._send({"viewer": told})
 
     def _save(self, content: bytes, suffix: str) -> str:
-        """Save a picture under the next number. If this fails, only the notebook contains it."""
+        """Save a picture or page under the next number. If this fails, only the notebook contains it."""
         with suppress(OSError):
-            (WORKSPACE / "figures").mkdir(exist_ok=True)
-            while True:
-                self._pictures += 1
-                name = f"figures/figure-{self._pictures}.{suffix}"
+            if content:
+                (WORKSPACE / "figures").mkdir(exist_ok=True)
+            while content:
+                self._figures += 1
+                name = f"figures/figure-{self._figures}.{suffix}"
                 with suppress(FileExistsError), open(WORKSPACE / name, "xb") as file:
                     file.write(content)
                     return name
@@ -320,6 +380,24 @@ class Viewed:
 
 
 STEPS: Steps
+
+
+def _clean(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose JSON every reader accepts."""
+    return {kind: _strict(part) if str(kind).endswith("json") else part for kind, part in dict(data).items()}
+
+
+def _strict(value: Any) -> Any:
+    """Return a value of JSON with null for NaN and infinities, as in JavaScript, and with text for other objects."""
+    try:
+        json.dumps(value, allow_nan=False)
+        return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(json.dumps(value, default=str, skipkeys=True), parse_constant=lambda _: None)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _picture(content: Any) -> bytes:
@@ -374,6 +452,7 @@ class Compiler(XCachingCompiler):
 
 class Displayed(ZMQDisplayPublisher):
     def publish(self, data: Any, metadata: Any = None, **more: Any) -> None:
+        data = _clean(data)
         super().publish(data, metadata, **more)
         if STEPS.is_mine(self.parent_header):
             STEPS.send_result(data, str((more.get("transient") or {}).get("display_id", "")))
@@ -382,6 +461,9 @@ class Displayed(ZMQDisplayPublisher):
 
 
 class Values(ZMQShellDisplayHook):
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        super().write_format_data(_clean(format_dict), md_dict)
+
     def finish_displayhook(self) -> None:
         data = self.msg["content"]["data"] if self.msg else None
         super().finish_displayhook()
@@ -439,6 +521,12 @@ class Shell(ZMQInteractiveShell):
         except Exception as plain:
             return plain
         return error
+
+    def mend(self) -> None:
+        """Restore methods that a step replaced by something that cannot be called."""
+        own = vars(self)
+        for name in [name for name in own if callable(getattr(type(self), name, None)) and not callable(own[name])]:
+            del own[name]
 
     def should_run_async(self, *arguments: Any, **options: Any) -> bool:
         with _no_warnings(), suppress(Exception):  # the cell reports the error when it runs
@@ -521,7 +609,11 @@ class Kernel(IPythonKernel):
                 self._other_loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._other_loop)
         try:
-            reply = await super().do_execute(code, silent, *arguments, **options)
+            try:
+                reply = await super().do_execute(code, silent, *arguments, **options)
+            except Exception as error:
+                STEPS.mend()
+                reply = self._broken_by_step(error)
             if os.getpid() != mine:  # a forked child, which ends where the script would
                 sys.stdout.flush()
                 os._exit(STEPS.code([reply["ename"], ""] if reply["status"] == "error" else None))
@@ -530,8 +622,17 @@ class Kernel(IPythonKernel):
             asyncio._set_running_loop(loop)  # noqa: SLF001
             asyncio.set_event_loop(loop)
             STEPS.end()
+            self.shell.mend()
 
     _other_loop: asyncio.AbstractEventLoop | None = None  # of steps that do not await
+
+    def _broken_by_step(self, error: Exception) -> dict[str, Any]:
+        """Report an error of the kernel's own code as the step's, which has changed a part of Python or IPython."""
+        said = f"{type(error).__name__}: {error}"
+        with suppress(Exception):
+            print(f"{said}\nThe step changed a part of Python or IPython that its kernel needs.", file=sys.stderr)
+        told = {"ename": type(error).__name__, "evalue": str(error), "traceback": [said]}
+        return {"status": "error", "execution_count": self.shell.execution_count, "user_expressions": {}, **told}
 
     async def _viewers(self, code: str, silent: bool, *arguments: Any, **options: Any) -> Any:
         """Run a viewer's cell. Internal requests of a front end do not count as cells."""
@@ -640,6 +741,15 @@ def _is_users(thread: threading.Thread) -> bool:
         work = work.func
     file = getattr(getattr(work, "__code__", None), "co_filename", "")
     return file.startswith((f"{SOURCES}/", f"{WORKSPACE}/"))
+
+
+def _end_pools() -> None:
+    """End pools of processes. A worker that is killed may hold a lock, for which the exit would wait."""
+    if pools := sys.modules.get("multiprocessing.pool"):
+        for found in gc.get_objects():
+            if type(found) is pools.Pool:
+                with suppress(Exception):
+                    found.terminate()
 
 
 def _flush_files() -> None:

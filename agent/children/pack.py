@@ -14,6 +14,7 @@ stdout then has no central directory, so no reader accepts it as a ZIP.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 import os
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, BinaryIO
 
+COMPARED = 2_000  # maximum paths whose names are compared with a missing output
 LISTED = 20  # maximum paths in the summary for each glob, and of files with secrets
 
 
@@ -134,7 +136,7 @@ def summary(artifact: Artifact, root: str, packed: list[str], outputs: list[str]
                 target = links[leading[0]]
                 answer["hint"] = f"{leading[0]!r} is a link to {target!r}, which is not in the ZIP: copy it there."
                 break
-            elsewhere = _matching("**/" + pattern.rpartition("/")[2], present)
+            elsewhere = _matching("**/" + pattern.rpartition("/")[2], present) or _near(pattern, present)
             if elsewhere:
                 answer["hint"] = f"Nothing matches {pattern!r}, but there is {elsewhere[0]!r}."
                 break
@@ -165,6 +167,16 @@ def target_of(root: str, link: str) -> str:
 
 def _matching(pattern: str, paths: list[str]) -> list[str]:
     return [shown(path) for path in islice((path for path in paths if matches(pattern, path)), LISTED)]
+
+
+def _near(pattern: str, paths: list[str]) -> list[str]:
+    """Return paths whose names differ from a declared output only in case or in a few letters."""
+    wanted = pattern.rpartition("/")[2].casefold()
+    names: dict[str, str] = {}
+    for path in islice(paths, COMPARED):
+        names.setdefault(path.rpartition("/")[2].casefold(), path)
+    same = [path for name, path in names.items() if fnmatch.fnmatchcase(name, wanted)]
+    return [shown(path) for path in same or map(names.__getitem__, difflib.get_close_matches(wanted, names, 1, 0.8))]
 
 
 def matches(pattern: str, path: str) -> bool:

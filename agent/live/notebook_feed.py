@@ -65,8 +65,8 @@ class NotebookFeed:
             error = {"ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
             self._output(event.step, {"output_type": "error", **error})
         elif isinstance(event, messages.Result):
-            data = {kind: part for kind, part in event.data.items() if kind not in messages.PICTURES}
-            picture = {"file": event.file} if event.file else {}
+            data = {kind: _value(kind, part) for kind, part in event.data.items() if kind not in messages.PICTURES}
+            picture = {"file": event.file} if event.file and not event.file.endswith(".html") else {}
             self._output(event.step, {"output_type": "display_data", "data": data, "metadata": {}}, **picture)
 
     def read(self, position: int) -> tuple[bytes, int]:
@@ -98,6 +98,16 @@ class NotebookFeed:
             self._outputs.setdefault(output_of, []).append(len(self._lines))
             self._size += len(line)
         self._lines.append(line)
+
+
+def _value(kind: messages.ResultKind, part: str) -> Any:
+    """Return a part of a result as a notebook has it. JSON is a value there."""
+    if not kind.endswith("json"):
+        return part
+    try:
+        return json.loads(part)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _cell(number: int) -> str:

@@ -7,7 +7,7 @@ import time
 from pocketflow import Node
 
 from agent.job import Job
-from agent.nodes.steps import StepOutcome, report, run
+from agent.nodes.steps import CHECK_NAME, StepOutcome, report, run
 from protocol import messages
 
 #: Exit codes of a shell whose command cannot run or does not exist.
@@ -25,7 +25,7 @@ class Check(Node):
         shared.outbox.phase("check")
         order = shared.order
         shared.outbox.step_started(
-            messages.PlannedStep(messages.CHECK, "shell", "The check", order.check, order.seconds)
+            messages.PlannedStep(messages.CHECK, "shell", CHECK_NAME, order.check, order.seconds)
         )
         return shared
 
@@ -33,7 +33,7 @@ class Check(Node):
         order, begun = prep_res.order, time.monotonic()
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", order.check]
         seconds = order.seconds if order.check_given else min(order.seconds, order.step_seconds)
-        result = run(prep_res, messages.CHECK, "The check", command, "", seconds, order.check)
+        result = run(prep_res, messages.CHECK, CHECK_NAME, command, "", seconds, order.check)
         prep_res.deadline += time.monotonic() - begun  # the check has its own time limit
         return result
 

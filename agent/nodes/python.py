@@ -13,6 +13,7 @@ from agent.nodes.steps import (
     StepNode,
     StepOutcome,
     describe,
+    end_of_step,
     not_started,
     output_of,
     result_of,
@@ -130,7 +131,7 @@ def run_cell(job: Job, step: messages.PlannedStep) -> StepOutcome:
     if slow:
         job.processes.stop("timed_out")
     if not job.processes.stopped:
-        job.end_step(keep | job.spare(ended.spared) if ended else keep)
+        end_of_step(job, keep | job.spare(ended.spared) if ended else keep, used.process, output)
     if ended is None:
         job.lose_kernel()
         if gone and not fresh and not used.begun and not job.processes.stopped:

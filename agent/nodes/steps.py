@@ -6,10 +6,13 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 
 from pocketflow import Node
 
 from agent.job import Job, Running
+from agent.nodes.failure_hints import hints
+from agent.runtime.failing_command import Failed, FailingCommand, one_line
 from agent.runtime.output import StepOutput
 from agent.runtime.processes import Stopped, exit_code, oom_kills
 from protocol import messages
@@ -17,19 +20,15 @@ from protocol import messages
 #: Exit code, as in a shell, of a process ended by SIGKILL.
 KILLED = 137
 
-#: Messages of programs that cannot resolve a host name.
-NO_NAME = re.compile(
-    r"name resolution|name or service not known|could not resolve|nameresolutionerror|getaddrinfo|eai_again"
-    r"|temporary failure resolving|unknown host",
-    re.IGNORECASE,
-)
-
-#: Signs in a source that it reads files beside itself, and the messages if they are missing.
-BESIDE_ITSELF = re.compile(r"__file__|BASH_SOURCE|\$\{0%|(dirname|realpath|readlink)\b[^\n]{0,80}\$\{?0\b")
-NOT_THERE = re.compile(r"permission denied|no such file|not found|cannot (open|access)|can't open", re.IGNORECASE)
-
 #: Hint for a step that reached its time limit.
 SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
+
+#: Processes that a sentence about left ones names, and the hint after them.
+LEFT_NAMED = 3
+BACKGROUND_HINT = 'A step with "background": true keeps running'
+
+#: The name of the acceptance command in sentences.
+CHECK_NAME = "The check"
 
 #: Folder of the steps' sources. It belongs to the agent, so files that a step writes there would be lost.
 SOURCES = Path("/run/steps")
@@ -50,15 +49,19 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
     """Run a command to its end with a text as input, and pass its output on. Kill the processes that it leaves."""
     keep, kills, output = job.before_step(), oom_kills(), output_of(job, number)
     deadline, whose = time_limit(job, number, seconds)
+    failing = FailingCommand() if command[0] == "bash" else None
     try:
-        process = job.processes.start(command, text, output)
+        if failing:
+            process = job.processes.start(failing.told_by(command), text, output, (failing.fd,))
+        else:
+            process = job.processes.start(command, text, output)
     except Stopped:
         return StepOutcome("cancelled", None, f"{name} was not started: the job was stopped.", 0)
     except OSError as error:
         return StepOutcome("failed", None, f"{name} could not be started: {error}", 0, "step_failed")
     in_time = job.processes.wait(process, deadline)
     if in_time:
-        job.end_step(keep)
+        end_of_step(job, keep, process, output)
     elif job.outlasts(deadline):
         job.end_step(keep)
         process.wait()
@@ -68,7 +71,20 @@ def run(job: Job, number: int, name: str, command: list[str], text: str, seconds
         job.processes.stop("timed_out")
         process.wait()
     job.processes.close(process)
-    return result_of(job, name, exit_code(process), output, kills, whose, source)
+    told = failing.read() if failing else None
+    failed = told.within(source) if told else None
+    return result_of(job, name, exit_code(process), output, kills, whose, source, failed)
+
+
+def end_of_step(job: Job, keep: dict[int, int | None], process: Popen[bytes], output: StepOutput) -> None:
+    """Kill the processes that a step left running, and name them after the output of its process."""
+    left = job.left_running(keep)
+    job.end_step(keep)
+    if left:
+        job.processes.drain(process)
+        more = ", …" if len(left) > LEFT_NAMED else ""
+        names = ", ".join(f"`{one_line(name)}`" for name in left[:LEFT_NAMED])
+        output.note(f"ended with the step that left it running: {names}{more}. {BACKGROUND_HINT}")
 
 
 def output_of(job: Job, number: int) -> StepOutput:
@@ -135,8 +151,20 @@ def describe(step: messages.PlannedStep) -> str:
     return f'Step {step.number} "{step.title}"'
 
 
-def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, limit: str, source: str) -> StepOutcome:
-    """Return the result of a step with this source and exit code. ``kills`` is ``oom_kills`` from before it."""
+def result_of(
+    job: Job,
+    name: str,
+    code: int,
+    output: StepOutput,
+    kills: int,
+    limit: str,
+    source: str,
+    failed: Failed | None = None,
+) -> StepOutcome:
+    """Return the result of a step with this source and exit code.
+
+    ``kills`` is ``oom_kills`` from before it. ``failed`` is the command that ended its script.
+    """
     size = output.size
     stopped = job.processes.stopped
     if stopped == "timed_out":
@@ -149,14 +177,22 @@ def result_of(job: Job, name: str, code: int, output: StepOutput, kills: int, li
     if out_of_memory and code == KILLED:
         detail = f"{name} was killed: the container's memory was used up. Raise limits.memory."
         return StepOutcome("failed", code, detail, size, "out_of_memory")
-    detail = _with_last_lines(f"{name} ended with exit code {code}", output)
+    detail = _with_last_lines(f"{name} ended with exit code {code}{_where(name, source, failed)}", output)
     if out_of_memory:
         detail += "\nWhile it ran, the kernel killed a process for memory: limits.memory may be too low."
-    if job.order.network == "none" and NO_NAME.search(output.last_lines(40)):
-        detail += '\nThe job has no network. Submit it with "network": "internet" if it needs one.'
-    if BESIDE_ITSELF.search(source) and NOT_THERE.search(output.last_lines(40)):
-        detail += "\nA step's source is not in /workspace: name files from there, not from __file__ or $0."
+    for hint in hints(source, output.last_lines(40), code, job.order.network, failed, job.processes.path):
+        detail += f"\n{hint}"
     return StepOutcome("failed", code, detail, size, "step_failed")
+
+
+def _where(name: str, source: str, failed: Failed | None) -> str:
+    """Return the place of a failed command, except where the step's title already shows it."""
+    if failed is None:
+        return f" (`{one_line(source)}`)" if name == CHECK_NAME else ""
+    codes = f", with exit codes {', '.join(map(str, failed.codes))}" if len(failed.codes) > 1 else ""
+    if "\n" in source.strip():
+        return f" (line {failed.line}: `{failed.command}`{codes})"
+    return f" (`{failed.command}`{codes})" if codes or name == CHECK_NAME or failed.command not in name else ""
 
 
 #: The end of a JavaScript error, which would hide its message.

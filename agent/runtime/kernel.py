@@ -48,7 +48,7 @@ class CellResult:
     """A figure, a table or a value that a step showed, in one or more representations."""
 
     data: dict[messages.ResultKind, str]
-    file: str  # path of a picture in the workspace
+    file: str  # path of a picture or page in the workspace
     display: str  # set if it replaces an earlier result of this name
 
 
@@ -202,7 +202,7 @@ class Kernel:
 def result_of(told: Mapping[str, Any]) -> CellResult:
     """Return the valid part of a kernel's result: known kinds within their size limits."""
     file = told.get("file")
-    found = file if isinstance(file, str) and messages.PICTURE_FILE.fullmatch(file) else ""
+    found = file if isinstance(file, str) and messages.FIGURE_FILE.fullmatch(file) else ""
     return CellResult(_data(told.get("result")), found, _text(told.get("id"), messages.DISPLAY_NAME))
 
 

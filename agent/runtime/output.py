@@ -43,7 +43,7 @@ class StepOutput:
     """
 
     def __init__(self, send: Callable[[str], None], budget: Budget, needles: Needles) -> None:
-        self._send, self._budget, self._stream = send, budget, Stream(needles)
+        self._send, self._budget, self._stream, self._needles = send, budget, Stream(needles), needles
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text: list[str] = []
         self._sent_at = 0.0
@@ -75,6 +75,10 @@ class StepOutput:
             self._tail += rest
             if len(self._tail) > 2 * messages.OUTPUT_TAIL:
                 del self._tail[: -messages.OUTPUT_TAIL]
+
+    def note(self, text: str) -> None:
+        """Add a line that the step has not printed."""
+        self._text.append(self._needles.text(f"[… {text} …]\n"))
 
     def last_lines(self, count: int) -> str:
         """Return the end of the output, for a sentence about the step."""

@@ -32,6 +32,9 @@ DISPLAY = ":1"
 #: Maximum searches for leftover processes of a step, if others must survive.
 KILL_ROUNDS = 1000
 
+#: Seconds in which the processes of an ended step may end by themselves.
+LEFT_SECONDS = 0.1
+
 #: The kernel's counter of processes killed for memory in this container: cgroup v2, then v1.
 OOM_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
@@ -55,9 +58,14 @@ class Stopped(Exception):
     """The job was stopped, so it may start no more processes."""
 
 
-def environment(job_id: str, cpus: float) -> dict[str, str]:
+#: Settings of package managers in a job without network. Otherwise npm and pip would try again for a minute.
+OFFLINE = {"npm_config_fetch_retries": "0", "PIP_RETRIES": "0"}
+
+
+def environment(job_id: str, cpus: float, network: str) -> dict[str, str]:
     """Return the environment of a step, without the agent's own variables."""
     return {
+        **(OFFLINE if network == "none" else {}),
         "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "VIRTUAL_ENV": "/opt/venv",
         "HOME": HOME,
@@ -361,9 +369,7 @@ class Processes:
                 if not keep and not self._services and alone is None:
                     kill_all()
                     return True
-                parents = users_processes()
-                kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]} | self._services
-                doomed = [pid for pid in parents if pid != alone and not _descends(pid, parents, kept)]
+                doomed = self._doomed(users_processes(), keep, alone)
                 if not doomed:
                     return True
                 for sign in (signal.SIGSTOP, signal.SIGKILL):
@@ -371,6 +377,35 @@ class Processes:
                         with suppress(ProcessLookupError):
                             os.kill(pid, sign)
         return False
+
+    def left_running(self, keep: dict[int, int | None], alone: int | None = None) -> list[str]:
+        """Return the command lines of the processes that ``end_step`` would kill.
+
+        It waits a moment, because many processes end with their step. Children of the agent itself, and programs
+        started from outside of the container, are not the step's. Forks of ``alone`` are workers of its libraries.
+        """
+        end = time.monotonic() + LEFT_SECONDS
+        while True:
+            with self._lock:
+                parents = users_processes()
+                doomed = self._doomed(parents, keep, alone)
+            own = {pid for pid in doomed if parents[pid] in (0, os.getpid())}
+            left = [pid for pid in doomed if not _descends(pid, parents, own)]
+            if not left or time.monotonic() > end:
+                break
+            time.sleep(0.01)
+        tops = [pid for pid in left if parents[pid] not in left]
+        names = [name for pid in tops if (name := _command_line(pid))]
+        return [name for name in names if alone is None or name != _command_line(alone)]
+
+    def _doomed(self, parents: dict[int, int], keep: dict[int, int | None], alone: int | None) -> list[int]:
+        kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]} | self._services
+        return [pid for pid in parents if pid != alone and not _descends(pid, parents, kept)]
+
+    @property
+    def path(self) -> str:
+        """The folders of a step's commands, as in ``PATH``."""
+        return self._env["PATH"]
 
     def stop(self, why: str) -> None:
         """Kill every process of the job and let none start again. The first reason stays."""
@@ -415,6 +450,15 @@ def memory_file(text: str) -> IO[bytes]:
     file.write(text.encode())
     file.seek(0)
     return file
+
+
+def _command_line(pid: int) -> str:
+    """Return a process's command, or an empty text if it is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()[:1000]
+    except OSError:
+        return ""
+    return words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
 
 def _descends(pid: int, parents: dict[int, int], ancestors: set[int]) -> bool:

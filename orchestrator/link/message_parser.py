@@ -182,8 +182,8 @@ def _report(event: messages.AgentEvent, steps: int, now: float) -> Report:
         return Report(event.number, at, event.kind, {**data, "text": event.text})
     if isinstance(event, messages.Result):
         _check_data(event.data)
-        if event.file and not messages.PICTURE_FILE.fullmatch(event.file):
-            raise _bad("a result names a file that is no picture")
+        if event.file and not messages.FIGURE_FILE.fullmatch(event.file):
+            raise _bad("a result names a file that is no picture and no page")
         if len(event.display) > messages.DISPLAY_NAME:
             raise _bad("the name of a display is too long")
         _check_error(event.error)

@@ -23,6 +23,13 @@ FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
 
 LINE_END = re.compile(r"\r\n|\n|\r")
 
+#: A first line that names the block's file, such as ``# filename: app.py``.
+NAMED = re.compile(
+    r"\s*(?:#|//|--|;|<!--|/\*)\s*(?:file ?name|file|path|save as)\s*[:=]\s*[`\"']?(?P<name>[\w@./+-]*\w)[`\"']?"
+    r"\s*(?:-->|\*/)?\s*$",
+    re.IGNORECASE,
+)
+
 #: How a block to run begins, by one example of each kind.
 BEGINNINGS = [f"```{kind.FENCES[0]}" for kind in KINDS.values() if kind.FENCES]
 
@@ -159,7 +166,8 @@ def invalid(name: str, message: str) -> BadRequest:
 def fenced_steps(prompt: str) -> Planned:
     """Return the fenced code blocks of a prompt as steps, in order.
 
-    Raises BadRequest for a block that cannot run, instead of skipping it.
+    A block whose first line names a file is saved as that file, and also runs if its language can. Raises BadRequest
+    for a block that can do neither, instead of skipping it.
     """
     found: list[dict[str, str]] = []
     fence, indent, language, begin, lines = "", 0, "", 0, list[str]()
@@ -168,14 +176,18 @@ def fenced_steps(prompt: str) -> Planned:
         if not fence and mark:
             fence, indent, begin, lines = mark[2], len(mark[1]), number, []
             language = mark[3].split()[0].lower() if mark[3].strip() else ""
-            if language not in FENCES:
-                raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
         elif fence and mark and not mark[3].strip() and mark[2].startswith(fence) and len(mark[1]) <= indent + 3:
             source = "\n".join(lines) + "\n"
             if not source.strip():
                 raise _bad_block(begin, "is empty")
-            kind = FENCES[language]
-            found.append({"kind": kind, KINDS[kind].SOURCE: source})
+            if name := _file_name(lines):
+                found.append({"kind": "file", "path": name, "content": source})
+            if kind := FENCES.get(language):
+                found.append({"kind": kind, KINDS[kind].SOURCE: source})
+            elif name:
+                found[-1]["content"] = "\n".join(lines[1:]) + "\n"  # its language may have no comments
+            else:
+                raise _bad_block(begin, f"has the language {language!r}" if language else "names no language")
             fence = ""
         elif fence:
             lines.append(re.sub(rf"^[ \t]{{0,{indent}}}", "", line))
@@ -189,13 +201,21 @@ def fenced_steps(prompt: str) -> Planned:
         raise BadRequest(422, "no-plan", "No plan", f"A code block {words(error.errors()[0])}.") from None
 
 
+def _file_name(lines: Sequence[str]) -> str:
+    """Return the name of the file that a block's first line says, or an empty text. It may follow a ``#!`` line."""
+    first = lines[1] if lines[0].startswith("#!") and len(lines) > 1 else lines[0]
+    found = NAMED.match(first)
+    return found["name"] if found else ""
+
+
 def _bad_block(line: int, what: str) -> BadRequest:
     return BadRequest(
         422,
         "no-plan",
         "No plan",
         f"The code block at line {line} of the prompt {what}. Blocks begin with "
-        f"{', '.join(BEGINNINGS[:-1])} or {BEGINNINGS[-1]} and end with ```.",
+        f"{', '.join(BEGINNINGS[:-1])} or {BEGINNINGS[-1]} and end with ```. A block in any language is a file if its "
+        "first line is `# filename: NAME`.",
     )
 
 

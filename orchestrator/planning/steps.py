@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from orchestrator.planning.fields import MOST_SECONDS, Model, Path
+from orchestrator.planning.fields import MOST_SECONDS, Model, Output
 from orchestrator.planning.kinds import Step
 from orchestrator.sizes import Size, show_size, size_schema
 
@@ -22,7 +22,7 @@ MEMORY_OF_MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 CPUS_OF_MACHINE = os.cpu_count() or 1
 
 Steps = Annotated[list[Step], Field(min_length=1, max_length=STEPS)]
-Outputs = Annotated[list[Path], Field(max_length=OUTPUTS)]
+Outputs = Annotated[list[Output], Field(max_length=OUTPUTS)]
 
 
 def _memory(value: int) -> int:

@@ -161,7 +161,12 @@ def manifest(job: Job, steps: Sequence[Step], thoughts: Sequence[Event]) -> dict
 
 
 def report(
-    job: Job, steps: Sequence[Step], thoughts: Sequence[Event], found: Sequence[dict[str, Any]], api: Api
+    job: Job,
+    steps: Sequence[Step],
+    thoughts: Sequence[Event],
+    found: Sequence[dict[str, Any]],
+    api: Api,
+    pages: Sequence[str] = (),
 ) -> str:
     """Return ``report.md``: the request, the steps, and how to run the job again."""
     ending, lines = job.outcome or {}, _ending(job)
@@ -180,6 +185,9 @@ def report(
         seconds = between(step.started_at, step.ended_at)
         cells = (name, step.kind, step.title.replace("|", "\\|"), _ended_as(step, job), step.exit_code, seconds)
         lines.append("| " + " | ".join("–" if cell is None else str(cell) for cell in cells) + " |")
+    if pages:
+        links = ", ".join(f"[{page}](workspace/{page})" for page in dict.fromkeys(pages))
+        lines += ["", f"Pages to open in a browser: {links}."]
     if job.secrets:
         lines += ["", f"Secrets in the environment of the steps: {', '.join(job.secrets)}.", *_with_secrets(found)]
     image = f"Image: {job.image} ({job.image_id})." if job.image else "No container was started."
@@ -328,7 +336,7 @@ def all_of(
     output_log, shown = OutputLog(steps), Shown()
     tells_end: dict[str, Callable[[], Any]] = {
         "manifest.json": lambda: manifest(job, steps, thoughts),
-        "report.md": lambda: report(job, steps, thoughts, found, api),
+        "report.md": lambda: report(job, steps, thoughts, found, api, shown.pages),
     }
     makers: dict[str, Callable[[], Any]] = {
         **tells_end,

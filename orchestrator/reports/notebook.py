@@ -7,6 +7,7 @@ before. The format is nbformat 4.5 (nbformat.readthedocs.io, "The notebook file 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -84,6 +85,8 @@ class Shown:
     def __init__(self, events: Iterable[Printed] = ()) -> None:
         self.of_steps: defaultdict[int, _Outputs] = defaultdict(_Outputs)
         self.of_viewers: defaultdict[int, list[Printed]] = defaultdict(list)
+        self.pages: list[str] = []  # files with results that need a browser
+        self.widgets: Any = None  # the last state of the job's widgets
         for event in events:
             self.add(event)
 
@@ -91,8 +94,12 @@ class Shown:
         """Add the next event."""
         if event.kind == "viewer_cell":
             self.of_viewers[event.data["step"]].append(event)
-        else:
-            self.of_steps[event.data["step"]].add(event)
+            return
+        if event.data.get("file", "").endswith(".html"):
+            self.pages.append(event.data["file"])
+        if state := _data(event.data.get("data", {})).get(messages.WIDGETS):
+            self.widgets = state
+        self.of_steps[event.data["step"]].add(event)
 
 
 def notebook(job: Job, steps: Sequence[Step], shown: Shown) -> str:
@@ -113,11 +120,13 @@ def notebook(job: Job, steps: Sequence[Step], shown: Shown) -> str:
         for event in shown.of_viewers[step.number]:
             cells.append(_viewers(event, sum(cell["cell_type"] == "code" for cell in cells)))
     about = {"job_id": job.id, "status": status, "version": messages.VERSION}
-    metadata = {
+    metadata: dict[str, Any] = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},
         "containerized-agent": about,
     }
+    if shown.widgets:
+        metadata["widgets"] = {messages.WIDGETS: shown.widgets}
     content = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells}
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
@@ -139,7 +148,7 @@ def drawn(text: str) -> str:
 def in_words(result: dict[str, Any]) -> str:
     """Return the text that stands for a result in a plain-text document. ``result`` is the data of its event."""
     lines = [f"[{result['file']}]"] if result.get("file") else []
-    kinds = result.get("data", {})
+    kinds = {kind: part for kind, part in result.get("data", {}).items() if kind != messages.WIDGETS}
     if "text/plain" in kinds:
         lines.append(kinds["text/plain"])
     elif kinds and not lines:
@@ -169,6 +178,7 @@ class _Outputs:
             self._outputs.append(_error(*error))
             return
         data = _data(event.data.get("data", {}))
+        data.pop(messages.WIDGETS, None)
         display = event.data.get("display", "")
         if display in self._displays:
             self._displays[display]["data"] = data
@@ -176,6 +186,9 @@ class _Outputs:
             self._outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
             if display:
                 self._displays[display] = self._outputs[-1]
+        if (file := event.data.get("file", "")).endswith(".html"):
+            link = {"text/plain": f"[{file}]", "text/html": f'<a href="workspace/{file}">{file}</a>'}
+            self._outputs.append({"output_type": "display_data", "data": link, "metadata": {}})
 
     def all(self) -> list[dict[str, Any]]:
         self._end_text()
@@ -211,14 +224,33 @@ def _error(name: str, message: str) -> dict[str, Any]:
 
 
 def _data(kinds: dict[str, str]) -> dict[str, Any]:
-    """Return the parts of a result for a notebook, where JSON is a value and not a text."""
+    """Return the parts of a result for a notebook, where JSON is a value and not a text. Invalid JSON is left out."""
     found: dict[str, Any] = dict(kinds)
-    if "application/json" in found:
-        try:
-            found["application/json"] = json.loads(found["application/json"])
-        except ValueError:
-            del found["application/json"]
+    for kind in kinds:
+        if kind.endswith("json"):
+            try:
+                found[kind] = _json(kinds[kind])
+            except (ValueError, RecursionError):
+                del found[kind]
     return found
+
+
+def _json(text: str) -> Any:
+    """Return the value of a JSON text, with null for NaN and infinities, which are no JSON.
+
+    Raises ValueError and RecursionError for a value that a notebook cannot contain.
+    """
+    value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+    whole = value
+    for _ in range(20):  # more than the notebook nests it
+        whole = [whole]
+    json.dumps(whole, ensure_ascii=False, indent=1).encode()  # it may nest too deep, or have half a surrogate pair
+    return value
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _heading(job: Job) -> str:

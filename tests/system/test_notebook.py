@@ -153,8 +153,11 @@ print("end")
     assert found["status"] == "completed", found
     outputs = cells(session(system, job))["step-1"]["outputs"]
     results = [output["data"] for output in outputs if output["output_type"] == "display_data"]
+    page = results.pop(1)
+    assert page["text/plain"] == "[figures/figure-1.html]"
     assert len(results) == messages.RESULTS_STEP
-    assert "text/html" not in results[0] and "text/html of 300,007 characters is left out" in results[0]["text/plain"]
+    said = "text/html of 300,007 characters is in figures/figure-1.html alone"
+    assert "text/html" not in results[0] and said in results[0]["text/plain"]
     assert (
         len(results[1]["text/plain"]) < messages.RESULT_TEXT
         and "characters are left out here" in results[1]["text/plain"]
@@ -331,6 +334,13 @@ def test_what_a_step_leaves_running_ends_with_it_and_the_kernel_does_not(system:
     job, found = ended(system, python(code), python("print(left.wait(20), 'and I am here')"))
     assert found["status"] == "completed", found
     assert system.output(job, 2) == "-9 and I am here\n"
+
+
+def test_a_pool_of_processes_ends_with_its_step(system: System) -> None:
+    make = python("from multiprocessing import Pool\npool = Pool(2)\nprint(pool.map(abs, [1, -2]))\ndisplay(1)")
+    job, found = ended(system, make, python("pool.map(abs, [3])"))
+    assert (found["steps"][0]["status"], found["steps"][1]["exit_code"]) == ("completed", 1), found
+    assert "ValueError: Pool not running" in found["detail"] and "was killed" not in system.output(job)
 
 
 def test_a_background_step_goes_on_beside_the_kernel(system: System) -> None:

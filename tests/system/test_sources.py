@@ -141,6 +141,31 @@ def test_a_kernel_outlives_every_source_that_does_not_parse() -> None:
     assert last[:2] == [0, "41\n"]
 
 
+#: Sources that take away what the kernel itself needs.
+HARMS = [
+    "import builtins\nbuiltins.print = builtins.isinstance = builtins.len = builtins.str = None",
+    "import builtins\ndel builtins.__import__",
+    "import sys\nsys.modules.clear()",
+    "import sys\nsys.stdout = sys.stderr = None",
+    "get_ipython().run_cell = None",
+    "del get_ipython().__dict__['run_cell']",
+    "class Bad(Exception):\n    def __str__(self): raise ValueError('no text')\nraise Bad",
+    "class Bad:\n    def __repr__(self): raise BaseException('no text')\nBad()",
+    "import sys\nsys.setrecursionlimit(60)",
+    "import sys\nsys.setrecursionlimit(1000)\ndef deep(): deep()\ndeep()",
+    "import ast\nast.parse = None",
+    "raise KeyboardInterrupt",
+]
+
+
+def test_a_kernel_outlives_a_step_that_breaks_python() -> None:
+    sources = ["kept = 41", *HARMS, "print(kept)"]
+    told = in_image(["python", "-c", KERNEL], json.dumps(sources), *AS_USER, "--tmpfs", "/run/steps:uid=10001")
+    ended = [json.loads(line)[:2] for line in told.splitlines()]
+    assert ended[-1] == [0, "41\n"], "\n".join(map(str, ended))
+    assert all(code in (0, 1) for code, _ in ended), ended
+
+
 # ── what is found before a plan runs ─────────────────────────────────────────────────────────────────────────────────
 
 

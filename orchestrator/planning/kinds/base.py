@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from orchestrator.db.models import Step as Row
-from orchestrator.planning.fields import MOST_SECONDS, Line, Model
+from orchestrator.planning.fields import MOST_SECONDS, Line, Model, printable, unfenced
 from orchestrator.planning.template_inputs import Value
 
 #: Maximum characters of a title made from a source, and of any title.
@@ -49,6 +49,11 @@ class BaseStep(Model, ABC):
     #: Whether the step only writes its ``path`` and runs nothing.
     WRITES: ClassVar[bool] = False
 
+    @field_validator("script", "code", check_fields=False)
+    @classmethod
+    def _unfenced(cls, value: str | None) -> str | None:
+        return value and unfenced(value, (*cls.FENCES, *cls.ALIASES))
+
     @abstractmethod
     def columns(self) -> dict[str, Any]:
         """Return the columns of the step's row that depend on the kind: source, path, args, background."""
@@ -77,8 +82,8 @@ class BaseStep(Model, ABC):
     def default_title(self) -> str:
         """Return a title for a step without one: by default, the first line of its source."""
         first = next((line.strip() for line in self.source.splitlines() if line.strip()), self.kind)
-        printable = "".join(character if character.isprintable() else " " for character in first)
-        return printable if len(printable) <= SHORT_TITLE else printable[: SHORT_TITLE - 1] + "…"
+        title = printable(first)
+        return title if len(title) <= SHORT_TITLE else title[: SHORT_TITLE - 1] + "…"
 
     @classmethod
     def is_cell(cls, row: Row) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from orchestrator.db.models import Step as Row
 from orchestrator.planning import placeholders
-from orchestrator.planning.fields import Source
+from orchestrator.planning.fields import SHELL, Source
 from orchestrator.planning.kinds.base import BaseStep
 from orchestrator.planning.template_inputs import Value
 
@@ -23,7 +23,7 @@ class ShellStep(BaseStep):
 
     SOURCE = "script"
     LANGUAGE = "bash"
-    FENCES = ("bash", "sh", "shell")
+    FENCES = SHELL
     ALIASES = ("zsh", "console", "terminal", "shell-session", "shellsession", "bash-session")
     SUFFIXES = ("sh", "bash")
     PROGRAM = "bash"
