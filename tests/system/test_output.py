@@ -308,6 +308,11 @@ def test_fail_needs_wait_when_a_job_is_submitted(system: System) -> None:
         problem(answer, 422, "fail: needs wait, such as ?wait=60&fail=true")
 
 
+def test_a_retry_takes_no_field_of_a_new_job(system: System, three_steps: str) -> None:
+    answer = system.http.post(f"/jobs/{three_steps}/retry", json={"prompt": "x"})
+    problem(answer, 422, "prompt: there is no such field; a retry repeats the job as it was, and takes only `secrets`")
+
+
 # ── what was not used ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
