@@ -139,4 +139,4 @@ def create_app(context: Context) -> FastAPI:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
-    return answer(validation.refusal(error.errors()))
+    return answer(validation.refusal(error.errors(), retry=request.url.path.endswith("/retry")))

@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 
 from orchestrator import logs
+from orchestrator.api import schemas
 from orchestrator.db.models import Job
 from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
@@ -22,6 +23,7 @@ from orchestrator.live.grants import Signer
 from orchestrator.llm import Models
 from orchestrator.planning.templates import Templates
 from orchestrator.settings import Settings
+from orchestrator.wording import nearest
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ async def only_known_parameters(request: Request) -> None:
         if name not in known:
             has = ", ".join(sorted(known)) or "none"
             detail = f"{name[:80]}: unknown parameter. This call accepts: {has}."
+            if near := nearest(name[:80], known):
+                detail += f" Did you mean {near}?"
+            elif request.url.path == "/schedule" and name in schemas.ScheduleRequest.model_fields:
+                detail += f" Send {name} in the body: -d '{{\"{name}\": …}}', or -F {name}=… in a form."
             raise BadRequest(422, "invalid", "Invalid request", detail)
 
 

@@ -65,15 +65,15 @@ EXAMPLES = {
 }
 
 
-def refusal(errors: Sequence[Mapping[str, Any]]) -> BadRequest:
+def refusal(errors: Sequence[Mapping[str, Any]], retry: bool = False) -> BadRequest:
     """Build the answer to a request with these errors of pydantic's. Their places begin with body, query or path."""
-    wrong = [_wrong(error) for error in errors[:FIELDS]]
+    wrong = [_wrong(error, retry) for error in errors[:FIELDS]]
     parts = [f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong]
     detail = "; ".join(parts)
     return BadRequest(422, "invalid", "Invalid request", detail if detail.endswith("?") else f"{detail}.", errors=wrong)
 
 
-def _wrong(error: Mapping[str, Any]) -> dict[str, str]:
+def _wrong(error: Mapping[str, Any], retry: bool) -> dict[str, str]:
     """Return the field of an error, as the client wrote it, and the message."""
     place = list(error["loc"][1:])
     if place[:1] == ["steps"] and len(place) > 2 and place[2] in KINDS:
@@ -81,6 +81,8 @@ def _wrong(error: Mapping[str, Any]) -> dict[str, str]:
         message = _in_step(error, place, kind)
     elif place[:1] == ["steps"] and len(place) == 2:
         place, message = _no_step(error, place)
+    elif error["type"] == "extra_forbidden" and retry:
+        message = "there is no such field; a retry repeats the job as it was, and takes only `secrets`"
     elif error["type"] == "extra_forbidden":
         message = _unknown(place)
     elif place == ["steps"] and error["type"] == "list_type":

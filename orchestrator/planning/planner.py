@@ -16,7 +16,7 @@ from orchestrator.planning.kinds import FENCES, KINDS, BaseStep
 from orchestrator.planning.steps import STEPS, Steps
 from orchestrator.planning.template_inputs import Value
 from orchestrator.planning.templates import Files, Template, Templates
-from orchestrator.wording import words
+from orchestrator.wording import nearest, words
 
 #: A line that opens or closes a block (CommonMark 0.31, 4.5). Inside a list it may have more indent.
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
@@ -75,7 +75,9 @@ def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bo
     if wanted.template is not None:
         if wanted.template not in templates.all:
             known = ", ".join(templates.all) or "none"
-            raise invalid("template", f"there is no template {wanted.template[:80]!r}; templates: {known}")
+            near = nearest(wanted.template[:80], templates.all)
+            meant = f"did you mean {near}? Templates" if near else "templates"
+            raise invalid("template", f"there is no template {wanted.template[:80]!r}; {meant}: {known}")
         match = templates.match(prompt, only=wanted.template)
         found = _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
         if prompt and not match:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from tests.support.answers import nothing_stored, problem
 from tests.support.steps import python, shell
-from tests.support.system import System, docker, until
+from tests.support.system import ROOT, System, docker, until
 from tests.support.viewing import GATE, container, go_on
 
 SECRET = "s3cret-of-the-tests"
@@ -248,6 +250,26 @@ def test_with_its_files_the_output_of_a_job_expires(make_system: Callable[..., S
     assert system.status(job)["steps"][0]["output_tail"] == ""
 
 
+def test_the_calls_that_the_page_shows_run_as_they_are(system: System) -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    calls = [line for block in blocks for line in block.splitlines() if "/log" in line or "fail=true" in line]
+    assert len(calls) == 5
+    job = system.submit(steps=[shell("seq 2000"), shell("seq 30")])
+    system.completed(job)
+    said = []
+    for call in calls:
+        call = call.replace("http://127.0.0.1:8000", str(system.http.base_url))
+        run = subprocess.run(["bash", "-c", call], env={**os.environ, "id": job}, capture_output=True, text=True)
+        assert run.returncode == 0, run
+        said.append(run.stdout)
+    state, whole, tail, followed, rest = said
+    assert json.loads(state)["status"] == "completed"
+    assert whole == followed and whole.endswith("29\n30\n") and len(whole) > 8000
+    assert tail == "".join(f"{number}\n" for number in range(11, 31))
+    assert rest == whole[5000:]
+
+
 # ── exit codes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -306,6 +328,11 @@ def test_fail_needs_wait_when_a_job_is_submitted(system: System) -> None:
     with nothing_stored(system):
         answer = system.http.post("/schedule?fail=true", json={"prompt": "Hello world"})
         problem(answer, 422, "fail: needs wait, such as ?wait=60&fail=true")
+
+
+def test_a_retry_takes_no_field_of_a_new_job(system: System, three_steps: str) -> None:
+    answer = system.http.post(f"/jobs/{three_steps}/retry", json={"prompt": "x"})
+    problem(answer, 422, "prompt: there is no such field; a retry repeats the job as it was, and takes only `secrets`")
 
 
 # ── what was not used ────────────────────────────────────────────────────────────────────────────────────────────────

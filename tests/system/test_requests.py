@@ -233,6 +233,26 @@ def test_a_wrong_request_is_refused_with_a_sentence_that_names_what_is_wrong(
     assert len(answer.content) < 8_000  # what was sent does not come back
 
 
+def test_a_template_that_is_misspelt_is_named(system: System) -> None:
+    answer = system.http.post("/schedule", json={"template": "fibonaci"})
+    problem(answer, 422, "there is no template 'fibonaci'; did you mean fibonacci? Templates: ")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("wiat=3", "wiat: unknown parameter. This call accepts: fail, wait. Did you mean wait?"),
+        (
+            "prompt=x",
+            "prompt: unknown parameter. This call accepts: fail, wait. Send prompt in the body: -d",
+        ),
+        ("x=1", "x: unknown parameter. This call accepts: fail, wait."),
+    ],
+)
+def test_an_unknown_parameter_is_refused_with_those_there_are(system: System, query: str, words: str) -> None:
+    problem(system.http.post(f"/schedule?{query}", json={"prompt": HELLO}), 422, words)
+
+
 @pytest.mark.parametrize("body", SURROGATES)
 def test_half_of_a_surrogate_pair_is_refused_wherever_it_stands(system: System, body: str) -> None:
     found = problem(system.http.post("/schedule", content=body), 422)

@@ -249,7 +249,7 @@ def test_inputs_go_along_with_a_phrase_and_must_agree_with_its_slots(known: Temp
         ({"template": "all", "inputs": {"url": "https://x:y@z/"}}, "inputs.url: must be an address such as https"),
         ({"template": "all", "inputs": {"size": 3}}, "inputs.size: the template all has no such input; it has: count,"),
         ({"template": "plain", "inputs": {"a": 1}}, "inputs.a: the template plain has no such input; it has: none."),
-        ({"template": "al"}, "template: there is no template 'al'; templates: all, needs, plain."),
+        ({"template": "al"}, "template: there is no template 'al'; did you mean all? Templates: all, needs, plain."),
         ({"prompt": "```bash\ntrue\n```", "inputs": {"a": 1}}, "inputs: inputs need a template"),
     ],
 )
