@@ -458,7 +458,7 @@ DRAFT, GOOD = "### run\n```bash\ntouch draft.txt\n```", "### run\n```bash\necho 
 def test_a_draft_of_the_model_never_runs(ask: Asking, text: str) -> None:
     system, _ = ask(Turn(text=text), accept())
     job = system.submit(prompt="Write 2")
-    assert [one["title"] for one in system.completed(job)["steps"]] == ["echo 2 > a.txt"]
+    assert len(system.completed(job)["steps"]) == 1
     paths = system.zip(job).paths
     assert any(path.endswith("a.txt") for path in paths) and not any("draft.txt" in path for path in paths)
 
