@@ -56,7 +56,7 @@ CHANNEL = re.compile(
     rf"(\w+)({_HEADER})<\|message\|>"
 )
 CHANNEL_ENDS = re.compile(r"<\|(?:end|return|call)\|>|(?=<\|(?:start|channel)\|>)")
-SOMEBODY = re.compile(r"<\|(?:start|channel)\|>")
+SPEAKER = re.compile(r"<\|(?:start|channel)\|>")
 FINAL = re.compile(rf"(?=(?:<\|start\|>assistant)?<\|channel\|>final\b{_HEADER}<\|message\|>)")
 
 #: The same channels after a server has removed the special tokens, and the two sentences of Granite 3.2.
@@ -200,7 +200,7 @@ class Sieve:
             self._worded = True
         elif not final and _may_begin(self._text[self._at : self._at + LONGEST]):
             return False
-        elif self._channels and (found := SOMEBODY.match(self._text, self._at)):  # the turn of somebody else
+        elif self._channels and (found := SPEAKER.match(self._text, self._at)):  # the turn of another speaker
             self._begin_thought(found.end(), FINAL)
         else:
             self._mode = "answer"

@@ -144,7 +144,8 @@ def test_the_answer_is_what_its_template_marks(text: str, answer: str, size: int
 
 MARKS = [
     "<think>", "</think>", "</thinking>", "[THINK]", "[/THINK]", "<answer>", "</answer>", "</s>", "<|im_end|>", "`",
-    "\n", "&lt;think&gt;", "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|end|>", "<|start|>assistant", "<|channel|>",
+    "\n", "&lt;think&gt;",
+    "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|end|>", "<|start|>assistant", "<|channel|>",
     "<|start|>user<|message|>", "<|message|>", "```bash\n", "```\n", "A ", "word ", '{"a": "', '"}', "\\", "<",
     "assistantfinal", "analysisWe ", "<|channel|>commentary to=functions.a <|constrain|>json<|message|>", "<think ",
 ]  # fmt: skip
