@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # the import takes seconds, so a thread does it at the first 
 DONE = ("end_turn", "stop_sequence", "")
 CUT = ("max_tokens", "model_context_window_exceeded")
 
+#: Every model gives so many tokens. The API requires a limit, so a refused one is not omitted.
+LEAST = 4_096
+
 #: The provider caches the text before such a mark for five minutes. A request may have four marks.
 CACHED = {"type": "ephemeral"}
 
@@ -59,7 +62,7 @@ class Anthropic(Provider):
             await self._http.aclose()
 
     def _optional(self, request: Request) -> Iterable[str]:
-        yield from (name for name in ("stream", "cache_control") if name not in request.without)
+        yield from (name for name in ("stream", "cache_control", "max_tokens") if name not in request.without)
         if "pictures" not in request.without and any(message.pictures for message in request.messages):
             yield "pictures"
 
@@ -103,7 +106,7 @@ class Anthropic(Provider):
         arguments: dict[str, Any] = {
             "model": self.name,
             "messages": messages,
-            "max_tokens": request.max_tokens,
+            "max_tokens": min(request.max_tokens, LEAST) if "max_tokens" in request.without else request.max_tokens,
             "stream": "stream" not in request.without,
         }
         if system:

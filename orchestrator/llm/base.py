@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from orchestrator.errors import ModelAway, ModelBroken, ModelCut, ModelEmpty, ModelError, Usage
 from orchestrator.llm import tool_calls
 from orchestrator.llm.error_texts import explained, redacted
-from orchestrator.llm.retries import Failure, OnWait, persist
+from orchestrator.llm.retries import SAID, Failure, OnWait, persist
 from orchestrator.llm.setup import Setup
 from orchestrator.llm.streaming import OnPart, Part, Repeats, Writing
 
@@ -297,7 +297,8 @@ class Provider(Model):
 
     def _refused(self, request: Request, failure: Failure) -> str | None:
         """Return the part of the request that the server rejected, or None."""
-        said = f"{failure.words} {failure.error.get('param') or ''}"
+        more = (failure.error.get(name) or "" for name in ("param", "message"))
+        said = " ".join([failure.words, *(str(one)[:SAID] for one in more)])
         for name in self._optional(request):
             statuses, words = OPTIONAL[name]
             fails = failure.status is not None and failure.status >= 500
@@ -346,11 +347,11 @@ class _Asking:
         self.loops = writing.end(reply.cut)
         self.text = writing.text
         self.used(reply, request)
-        if "```" not in self.text:
-            inside, beside = tool_calls.in_text(self.text), tool_calls.as_answer([*reply.calls, *writing.calls])
-            if inside or beside:
-                self._tell(inside or f"{self.text}\n\n{beside}".strip())
-                return replace(reply, error=None)
+        inside = tool_calls.in_text(self.text)
+        beside = "" if "```" in self.text else tool_calls.as_answer([*reply.calls, *writing.calls])
+        if inside or beside:
+            self._tell(inside or f"{self.text}\n\n{beside}".strip())
+            return replace(reply, error=None)
         if not self.text.strip() and not reply.error and not reply.cut and not self.loops:
             self._tell(writing.hidden_answer(again=self.empty > 0))
         return reply

@@ -43,6 +43,9 @@ def explained(failure: Failure, setup: Setup) -> ModelError:
             f"{host} has no model {setup.name!r}, or is not a model's server ({words}). "
             f"Check {named['name']} and {named['url']}."
         )
+    if status < 400 and (elsewhere := failure.headers.get("location")):
+        place = redacted(printable(elsewhere)[:WORDS], setup.secrets)
+        return ModelDenied(f"{host} is not a model's server ({status}: it redirects to {place}). Check {named['url']}.")
     if status < 400:
         return ModelDenied(f"{host} is not a model's server ({status}: {words}). Check {named['url']}.")
     if status == 429:

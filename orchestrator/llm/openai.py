@@ -170,7 +170,7 @@ class _Ending:
         if not isinstance(choice, dict):
             return
         self._any_choice = True
-        self._whole = "delta" not in choice
+        self._whole = "message" in choice or "text" in choice
         self._any_text = self._any_text or bool(said.strip())
         self._refusal += responses.text(responses.part(delta, "refusal")) or _refusal(content)
         reason = choice.get("finish_reason")

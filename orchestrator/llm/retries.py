@@ -25,6 +25,9 @@ OnWait = Callable[[float, str], None]
 #: Retryable statuses: too early, conflict, timeout, too many requests. All 5xx except 501 are retryable too.
 AGAIN = (408, 409, 425, 429)
 
+#: Characters of an error that are searched for its cause.
+SAID = 6_000
+
 
 class Failure(Exception):
     """A request without an answer, independent of the SDK.
@@ -48,11 +51,8 @@ class Failure(Exception):
 
     @property
     def said(self) -> str:
-        """Everything that may name the cause: the message, the code, the type, the parameter and the quotas."""
-        error = self.error
-        names = [str(error.get(name) or "") for name in ("code", "type", "status", "param")]
-        quotas = [str(detail) for detail in _details(error) if not str(detail).startswith("{'locale")]
-        return " ".join([self.words, *names, *quotas])
+        """Everything that may name the cause: the words, and the error object with its code, type and quotas."""
+        return f"{self.words} {self.error or ''}"[:SAID]
 
     @property
     def cause(self) -> Cause:

@@ -50,12 +50,14 @@ OVER = re.compile(
 )
 
 #: Start and end of a gpt-oss message, see https://cookbook.openai.com/articles/openai-harmony.
+_HEADER = r"[^\n<]{0,80}(?:<\|constrain\|>[^\n<]{0,15})?"
 CHANNEL = re.compile(
     r"(?:(?:<\|start\|>assistant)?<\|channel\|>|(?=(?:analysis|commentary|final)<\|message\|>))"
-    r"(\w+)([^\n]{0,100}?)<\|message\|>"
+    rf"(\w+)({_HEADER})<\|message\|>"
 )
 CHANNEL_ENDS = re.compile(r"<\|(?:end|return|call)\|>|(?=<\|(?:start|channel)\|>)")
-FINAL = re.compile(r"(?=(?:<\|start\|>assistant)?<\|channel\|>final\b[^\n]{0,100}?<\|message\|>)")
+SPEAKER = re.compile(r"<\|(?:start|channel)\|>")
+FINAL = re.compile(rf"(?=(?:<\|start\|>assistant)?<\|channel\|>final\b{_HEADER}<\|message\|>)")
 
 #: The same channels after a server has removed the special tokens, and the two sentences of Granite 3.2.
 WORDS = (
@@ -196,11 +198,13 @@ class Sieve:
         elif worded := next((close for begin, close in WORDS if begin.match(self._text, self._at)), None):
             self._begin_thought(self._at, worded)
             self._worded = True
-        elif final or not _may_begin(self._text[self._at : self._at + LONGEST]):
+        elif not final and _may_begin(self._text[self._at : self._at + LONGEST]):
+            return False
+        elif self._channels and (found := SPEAKER.match(self._text, self._at)):  # the turn of another speaker
+            self._begin_thought(found.end(), FINAL)
+        else:
             self._mode = "answer"
             self._begin_segment()
-        else:
-            return False
         return True
 
     def _begin_thought(self, at: int, close: re.Pattern[str]) -> None:
@@ -211,6 +215,7 @@ class Sieve:
         if found[1] == "final":
             if not self._channels and self.answer:
                 self._supersede(pieces, self._at)
+            self._begin_part()
             self._mode, self._at = "answer", found.end()
             self._begin_segment()
         else:
@@ -284,8 +289,7 @@ class Sieve:
         if mark["drop"]:
             self._at = mark.end()
         elif mark["open"]:
-            self._parts.append("".join(self._answer))
-            self._answer = []
+            self._begin_part()
             self._opened = None if begins else (len(self._reasoning), mark[0])
             self._begin_thought(mark.end(), CLOSE_DETAILS if "details" in mark[0] else CLOSE)
         else:  # the turn is over
@@ -293,6 +297,12 @@ class Sieve:
         return True
 
     # The state of the current part of the answer: its open code block, and what its line has had so far.
+
+    def _begin_part(self) -> None:
+        """Separate the answer so far from the next part, which may be another plan."""
+        if self._answer:
+            self._parts.append("".join(self._answer))
+            self._answer = []
 
     def _begin_segment(self) -> None:
         self._fence = ""  # fence of the open code block

@@ -23,10 +23,25 @@ COMMANDS = ("command", "cmd", "commands", "script", "bash", "shell")
 SHELLS = re.compile(r"bash|shell|terminal|exec|command|run\b", re.IGNORECASE)
 PYTHONS = re.compile(r"python|ipython|jupyter|code", re.IGNORECASE)
 
-#: Calls in the text, as the chat templates of Qwen and Hermes, Mistral, and Llama 3 write them.
-_TAGGED = re.compile(r"<tool_call>\s*(\{.*?\})\s*(?:</tool_call>|\Z)", re.DOTALL)
-_MISTRAL = re.compile(r"\s*\[TOOL_CALLS\]\s*(\[.*)", re.DOTALL)
-_LLAMA = re.compile(r"\s*<\|python_tag\|>(.*)", re.DOTALL)
+#: Calls in the text, as chat templates write them: with JSON (Qwen and Hermes, Mistral, Llama 3, Kimi and DeepSeek), or
+#: with a tag for each argument (Qwen-Coder, Claude and MiniMax, GLM).
+_MISTRAL = re.compile(r"\s*\[TOOL_CALLS\]\s*(?=\[)")
+_LLAMA = re.compile(r"\s*<\|python_tag\|>")
+_NAME = r"([\w.-]{1,80})"
+_JSON = (
+    (re.compile(r"<tool_call>(?=\s*\{)()"), "</tool_call>"),
+    (re.compile(rf"<\|tool_call_begin\|>{_NAME}[^<\n]{{0,20}}<\|tool_call_argument_begin\|>"), "<|tool_call_end|>"),
+    (re.compile(rf"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?{_NAME}(?:<｜tool▁sep｜>)?"), "<｜tool▁call▁end｜>"),
+)
+_TAGS = (
+    (re.compile(rf"<function={_NAME}>"), "</function>"),
+    (re.compile(rf'<invoke name="?{_NAME}"?>'), "</invoke>"),
+    (re.compile(rf"<tool_call>\s*{_NAME}\s*(?=<arg_key>)"), "</tool_call>"),
+)
+_ARGUMENTS = (
+    (re.compile(rf'<parameter(?:=| name="?){_NAME}"?>'), "</parameter>"),
+    (re.compile(rf"<arg_key>{_NAME}</arg_key>\s*<arg_value>"), "</arg_value>"),
+)
 
 
 def as_answer(calls: Sequence[tuple[str, str]]) -> str:
@@ -35,22 +50,48 @@ def as_answer(calls: Sequence[tuple[str, str]]) -> str:
 
 
 def in_text(text: str) -> str:
-    """Return the answer in calls that a text contains, or an empty text."""
-    if "```" in text:
-        return ""  # the answer stands beside the calls
+    """Return the answer in calls that a text contains, or an empty text. An answer beside the calls counts instead."""
     if found := _LLAMA.match(text):
-        return as_answer([("python", found[1])])
-    listed = _MISTRAL.match(text)
-    return as_answer(list(_named([listed[1]] if listed else _TAGGED.findall(text))))
+        return as_answer([("python", text[found.end() :])])
+    if found := _MISTRAL.match(text):
+        return as_answer(list(_named(text[found.end() :])))
+    for forms in (_JSON, _TAGS):
+        for begin, end in forms:
+            calls, rest = list[tuple[str, str]](), ""
+            for name, inner, before in _between(text, begin, end):
+                rest += before
+                calls += _calls(name, inner, forms is _TAGS) if inner is not None else []
+            if calls:
+                return "" if "```" in rest else as_answer(calls)
+    return ""
 
 
-def _named(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for text in texts:
-        value = _json(text)
-        for call in value if isinstance(value, list) else [value]:
-            if isinstance(call, dict):
-                given = call.get("arguments", call.get("parameters", {}))
-                yield str(call.get("name") or ""), given if isinstance(given, str) else json.dumps(given)
+def _between(text: str, begin: re.Pattern[str], end: str) -> Iterator[tuple[str, str | None, str]]:
+    """Yield each part between two marks: the name in its first mark, the part, and the text before. Last, the rest."""
+    at = 0
+    while found := begin.search(text, at):
+        close = text.find(end, found.end())
+        stop = len(text) if close < 0 else close
+        yield found[1], text[found.end() : stop], text[at : found.start()]
+        at = stop + len(end)
+    yield "", None, text[at:]
+
+
+def _calls(name: str, inner: str, tags: bool) -> list[tuple[str, str]]:
+    if tags:
+        found = [one for form in _ARGUMENTS for one in _between(inner, *form) if one[1] is not None]
+        return [(name, json.dumps({argument: (value or "").strip("\n") for argument, value, _ in found}))]
+    inner = inner.strip().removeprefix("```json")
+    return [(name.removeprefix("functions."), inner)] if name else list(_named(inner))
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the calls in JSON that has the tool's name beside its arguments."""
+    value = _json(text)
+    for call in value if isinstance(value, list) else [value]:
+        if isinstance(call, dict):
+            given = call.get("arguments", call.get("parameters", {}))
+            yield str(call.get("name") or ""), given if isinstance(given, str) else json.dumps(given)
 
 
 def _one(name: str, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 
@@ -119,6 +120,12 @@ def test_a_draft_in_any_wrapper_is_no_part_of_the_plan(open_: str, close: str, s
         (f"We think.\n{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{PLAN}<|return|>", PLAN),
         (f"We think.\n{DRAFT}<|channel|>final<|message|>{PLAN}", PLAN),
         (f"final<|message|>{PLAN}", PLAN),
+        (f"{CHANNELS}{PLAN}<|end|><|start|>user<|message|>{DRAFT}", PLAN),
+        (f"{CHANNELS}{PLAN}<|start|>user<|message|>{DRAFT}<|end|>", PLAN),
+        (f"{CHANNELS}{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{PLAN}<|return|>", PLAN),
+        (f"{CHANNELS}One. <|end|><|start|>assistant<|channel|>final<|message|>{PLAN}", f"One. {PLAN}"),
+        (f"{CHANNELS}{PLAN}<|channel|>", PLAN),
+        (f"<|channel|>analysis<|message|><|start|>user<|message|>{DRAFT}", ""),
         (f"<|start|>assistant<|message|>{PLAN}", PLAN),
         (f"<|im_start|>assistant\n{PLAN}<|im_end|>", PLAN),
         (f"{PLAN}<|im_end|>\n<|im_start|>user\nNo.\n{DRAFT}", PLAN),
@@ -135,10 +142,31 @@ def test_the_answer_is_what_its_template_marks(text: str, answer: str, size: int
     assert found == shown == answer
 
 
+MARKS = [
+    "<think>", "</think>", "</thinking>", "[THINK]", "[/THINK]", "<answer>", "</answer>", "</s>", "<|im_end|>", "`",
+    "\n", "&lt;think&gt;",
+    "<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|end|>", "<|start|>assistant", "<|channel|>",
+    "<|start|>user<|message|>", "<|message|>", "```bash\n", "```\n", "A ", "word ", '{"a": "', '"}', "\\", "<",
+    "assistantfinal", "analysisWe ", "<|channel|>commentary to=functions.a <|constrain|>json<|message|>", "<think ",
+]  # fmt: skip
+
+
+def test_a_text_is_read_the_same_in_pieces_of_any_size() -> None:
+    chance = random.Random(1)  # noqa: S311 - the same each time
+    for _ in range(2_000):
+        text = "".join(chance.choice(MARKS) for _ in range(chance.randint(1, 9)))
+        answer, _, shown = sieved(text, 1_000)
+        assert answer == shown, text
+        for size in (1, 3):
+            found, _, shown = sieved(text, size)
+            assert found == shown == answer, text
+
+
 ODD = [
     "</think>" * 50_000, "`" + "</think>" * 50_000, "<think>x</think>" * 30_000, "a <think> b" * 30_000,
     "<" * 500_000, "[" * 500_000, "`" * 500_000, "\n \t" * 200_000, "<|" * 200_000, "</s>" * 90_000,
-    "<|channel|>" * 30_000, '{"' + "</think>" * 50_000,
+    "<|channel|>" * 30_000, "<|channel|>final<|message|>" + "<|start|>user<|message|>" * 30_000,
+    '{"' + "</think>" * 50_000,
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -18,6 +19,7 @@ import brotli
 import pytest
 
 from orchestrator import errors
+from orchestrator.llm import tool_calls
 from orchestrator.llm.base import Provider
 from tests.support.asker import KEY, QUESTION, SAID, SERVERS, Asker
 from tests.support.providers import Asked, OpenAIServer, Server, Turn
@@ -254,9 +256,43 @@ OPENAI = [
     ("half a call", [raw(chat("tool_calls", content=None, tool_calls=call("bash", '{"cmd": "ech'))), AGAIN], SAID, 2),
     ("a call in the text", [raw(chat(content='<tool_call>\n{"name": "sh", "arguments": {"cmd": "echo 2"}}\n</tool_call>'))], RUN),
     ("Mistral's call in the text", [raw(chat(content='[TOOL_CALLS][{"name": "sh", "arguments": {"cmd": "echo 2"}}]'))], RUN),
+    ("Llama's call in the text", [raw(chat(content="<|python_tag|>print(2)"))], "### run\n```python\nprint(2)\n```"),
+    *(
+        (f"a call in the text {at}", [raw(chat(content=text))], RUN)
+        for at, text in enumerate(
+            (
+                "<tool_call>\n<function=bash>\n<parameter=command>\necho 2\n</parameter>\n</function>\n</tool_call>",
+                '<function_calls>\n<invoke name="bash">\n<parameter name="command">echo 2</parameter>\n</invoke>\n</function_calls>',
+                "<tool_call>bash\n<arg_key>command</arg_key>\n<arg_value>echo 2</arg_value>\n</tool_call>",
+                '<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0<|tool_call_argument_begin|>{"command": "echo 2"}<|tool_call_end|><|tool_calls_section_end|>',
+                '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>bash\n```json\n{"command": "echo 2"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+            )
+        )
+    ),
+    (
+        "a file with fences in a call in the text",
+        [raw(chat(content="<function=write_file>\n<parameter=path>\na.md\n</parameter>\n<parameter=content>\n```\nx\n```\n</parameter>\n</function>"))],
+        "### file a.md\n````md\n```\nx\n```\n````",
+    ),
+    ("a call in a program", [raw(chat(content="```xml\n<function=bash>\n<parameter=command>rm a</parameter>\n</function>\n```"))], "```xml\n<function=bash>\n<parameter=command>rm a</parameter>\n</function>\n```"),
     ("a call of gpt-oss", [raw(chat(content='<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary to=functions.bash <|constrain|>json<|message|>{"cmd": "echo 2"}<|call|>'))], RUN),
     ("channels of gpt-oss", [raw(chat(content=f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{PLAN}<|return|>"))], PLAN),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>{" * 90_000, "<tool_call>" + " " * 1_000_000, "<function=a>" * 90_000, "<invoke name=a>" * 70_000,
+        "<function=a><parameter=b>" * 40_000, "<tool_call>a<arg_key>" * 50_000, "[TOOL_CALLS]" + "[" * 1_000_000,
+        "<|tool_call_begin|>" * 60_000, "<tool_call>" + "a" * 1_000_000, "<tool_call>{}</tool_call>" * 40_000,
+    ],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_no_text_stalls_the_reader_of_calls_by_its_form(text: str) -> None:
+    before = time.process_time()
+    tool_calls.in_text(text)
+    assert time.process_time() - before < 3
 
 
 # ── Anthropic's and Gemini's protocols ───────────────────────────────────────────────────────────────────────────────
@@ -386,6 +422,7 @@ LONG = (
     said(429, "Request too large for m on tokens per min (TPM): Limit 30000, Requested 40000.", type="tokens", code="rate_limit_exceeded"),
     said(400, "Provider returned error", code=400, metadata={"raw": "{\"error\":{\"message\":\"prompt is too long: 9000 tokens > 4096 maximum\"}}"}),
     raw({"error": {"message": "The input token count (9000) exceeds the maximum number of tokens allowed (4096).", "code": 400}}),
+    said(400, "litellm.BadRequestError: " + "a word of a proxy, " * 40 + "context length exceeded"),
     raw({"detail": "Prompt has 9000 tokens, more than the context window of 4096"}, 400),
     sse(": a comment\n\n", {"error": {"message": "context size has been exceeded", "code": 500}}),
     sse("event: error\n", {"error": {"message": "The number of tokens to keep from the initial prompt is greater than the context length"}}),
@@ -465,6 +502,7 @@ WRONG = [
             )
         )
     ),
+    Wrong("a redirect", "openai", raw("", 308, {"Location": "https://other.example/v1"}), errors.ModelDenied, ("(308: it redirects to https://other.example/v1)", "Check LLM_BASE_URL")),
     Wrong("a login page", "openai", raw("<html><title>Sign in</title>", 200, {"Content-Type": "text/html"}), errors.ModelDenied, ("not a model's server",)),
     Wrong("a control character", "openai", said(400, "\x1b[31mbad\x07 request\x1b[0m"), errors.ModelRejected, ("(400: bad request)",)),
     Wrong("another protocol", "openai", raw({"model": "m", "response": "hello", "done": True}), errors.ModelDenied, ("not of OpenAI's protocol",)),
@@ -553,6 +591,7 @@ PARTS = [
     ("system", lambda body: body["messages"][0]["role"] == "system", "System role not supported"),
     ("system", lambda body: body["messages"][0]["role"] == "system", "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
     ("system", lambda body: body["messages"][0]["role"] == "system", "Conversation roles must alternate user/assistant/user/assistant/..."),
+    ("temperature", lambda body: "temperature" in body, "a word of a proxy, " * 40 + "temperature is not supported"),
     ("response_format", lambda body: "response_format" in body, "This response_format type is unavailable now"),
 ]  # fmt: skip
 
@@ -590,6 +629,20 @@ def test_gemini_gets_the_instructions_in_the_first_message_if_a_model_has_no_sys
         assert isinstance(server, Server)
         assert Asker(server).ask().text == SAID
         assert re.fullmatch(r"You plan\.\s+Say hello\.", server.asked[0].prompt)
+
+
+def test_anthropics_limit_that_is_too_large_for_a_model_is_lowered() -> None:
+    class Small(SERVERS["anthropic"]):  # type: ignore[misc, name-defined]
+        def read(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Asked:
+            if body["max_tokens"] > 4096:
+                words = f"max_tokens: {body['max_tokens']} > 4096, which is the maximum allowed number of output tokens"
+                raise Refused(400, f"{words} for claude-3-haiku")
+            return super().read(path, headers, body)
+
+    with Small([Turn(text=SAID)], KEY) as server:
+        assert isinstance(server, Server)
+        assert Asker(server).ask().text == SAID
+        assert (server.asked[0].limit, server.refused) == (4096, 1)
 
 
 def test_a_failure_that_only_mentions_a_stream_leaves_the_request_as_it_is() -> None:

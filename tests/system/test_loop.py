@@ -403,9 +403,9 @@ ANSWERS: dict[str, tuple[list[Turn], str, str]] = {
         "plan_failed",
         "cut off at its length limit",
     ),
-    "an answer that broke off": ([Turn(finish="malformed")], "plan_failed", "in the middle of its answer"),
-    "an empty answer": ([Turn(text="")], "plan_failed", "an empty answer"),
-    "no answer": ([Turn(fault="nothing")], "plan_failed", "returned no answer"),
+    "an answer that broke off": ([Turn(finish="malformed")] * 3, "plan_failed", "in the middle of its answer"),
+    "an empty answer": ([Turn(text="")] * 3, "plan_failed", "an empty answer"),
+    "no answer": ([Turn(fault="nothing")] * 3, "plan_failed", "returned no answer"),
     "prose alone": ([Turn(text="I am a teapot.")] * 2, "plan_failed", "It says: I am a teapot."),
     "broken JSON": ([Turn(text='{"steps": [{"kind"')] * 2, "plan_failed", "its JSON does not parse"),
     "another shape": ([Turn({"plan": "do it"})] * 2, "plan_failed", "no file and no command"),
@@ -439,6 +439,28 @@ def test_an_answer_of_which_no_plan_can_be_made_has_a_clear_reason(ask: Asking, 
     assert len(server.asked) == len(turns) and found["steps"] == []
     assert found["thinking"][-1]["kind"] == "model_call"
     assert system.zip(found["job_id"]).manifest["status"] == "failed"
+
+
+DRAFT, GOOD = "### run\n```bash\ntouch draft.txt\n```", "### run\n```bash\necho 2 > a.txt\n```"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<thinking>\n{DRAFT}\n</thinking>\n{GOOD}",
+        f"Let me see.\n{DRAFT}\n</think>\n{GOOD}",
+        f"Let me see.\n<thought>\n{DRAFT}\n</thought>\n{GOOD}",
+        f"{DRAFT}\n<reflection>That is wrong.</reflection>\n{GOOD}",
+        f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}",
+        json.dumps({"steps": [shell("touch draft.txt")]}) + "\n" + json.dumps({"steps": [shell("echo 2 > a.txt")]}),
+    ],
+)
+def test_a_draft_of_the_model_never_runs(ask: Asking, text: str) -> None:
+    system, _ = ask(Turn(text=text), accept())
+    job = system.submit(prompt="Write 2")
+    assert len(system.completed(job)["steps"]) == 1
+    paths = system.zip(job).paths
+    assert any(path.endswith("a.txt") for path in paths) and not any("draft.txt" in path for path in paths)
 
 
 def test_prose_around_the_answer_does_no_harm(ask: Asking) -> None:
