@@ -377,11 +377,12 @@ def find_dialect(lines: list[str], delimiters: list[str], escape: str | None = N
         for quote in ('"', "'"):
             if quote == "'" and not _quotes_cells(filled[:SAMPLE], delimiter):
                 continue
-            split = split_records(filled, Dialect(delimiter, quote, escape, likely), [])
-            records = [cells for _, cells in itertools.islice(split, SAMPLE) if any(cells)]
-            score, width = _score(records, delimiter)
-            if score > best_score:
-                best, best_score = (delimiter, quote, width), score
+            for expected in (1, likely):  # cells of several lines hide the width, and so do marks that never close
+                split = split_records(filled, Dialect(delimiter, quote, escape, expected), [])
+                records = [cells for _, cells in itertools.islice(split, SAMPLE) if any(cells)]
+                score, width = _score(records, delimiter)
+                if score > best_score:
+                    best, best_score = (delimiter, quote, width), score
     if len(delimiters) == 1 and not best[0]:
         return delimiters[0], '"', 1
     return best

@@ -51,6 +51,10 @@ DIALECTS: dict[str, tuple[str, str, list[str], list[str], int]] = {
         "a;b\n" + "".join(f'{n};"one, two\nthree, four\nfive, six"\n' for n in range(30)),
         ";", ["a", "b"], ["0", "one, two\nthree, four\nfive, six"], 30,
     ),
+    "cells of two lines in most rows": (
+        "a\tb\tc\n" + "".join(f'{n}\t"x\ny"\t"""q"""\n' for n in range(9)),
+        "\t", ["a", "b", "c"], ["0", "x\ny", '"q"'], 9,
+    ),
     "decimal commas, no header": (
         "".join(f"{n},5;0,25\n" for n in range(20)),
         ";", ["column 1", "column 2"], ["0,5", "0,25"], 20,
