@@ -24,6 +24,7 @@ TABLES = {
         "Die erste Zeile sieht nach Daten aus, daher bekamen die Spalten Namen.",
     "Column names that repeat were numbered: {names}.": "Mehrfache Spaltennamen wurden nummeriert: {names}.",
     "The sheet is hidden in the workbook.": "Das Blatt ist in der Arbeitsmappe ausgeblendet.",
+    "Broken sheets that were left out: {names}.": "Beschädigte Blätter, die weggelassen wurden: {names}.",
     "It has no byte order mark; it was read as {encoding}.":
         "Die Datei hat keine Byte-Reihenfolge-Marke; sie wurde als {encoding} gelesen.",
     "It is not UTF-8; it was read as {encoding}.": "Die Datei ist kein UTF-8; sie wurde als {encoding} gelesen.",

@@ -14,6 +14,7 @@ import re
 import zipfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,40 +103,48 @@ class SheetSource(Source):
 
 
 def _sheets(path: Path) -> list[Source]:
-    from python_calamine import (
-        CalamineError,
-        CalamineWorkbook,
-        PasswordError,
-        SheetTypeEnum,
-        SheetVisibleEnum,
-        ZipError,
-    )
+    import python_calamine as calamine
 
     try:
-        with open(path, "rb") as file:
-            book = CalamineWorkbook.from_filelike(file)  # the name says too little: many a .xls is an .xlsx
-    except PasswordError:
+        with open(path, "rb") as file, _without_panic():
+            book = calamine.CalamineWorkbook.from_filelike(file)  # the name says too little: many a .xls is an .xlsx
+    except calamine.PasswordError:
         raise NoTable("It is a workbook with a password. Remove the password and send it again.") from None
-    except ZipError as error:
-        raise NoTable(f"It is {_archive(path)}: {error}.") from None
-    except CalamineError as error:
+    except calamine.CalamineError as error:
         raise NoTable(f"It is {_archive(path)}.") from error
     found: list[Source] = []
+    broken: list[str] = []
     for about in book.sheets_metadata:
-        if about.typ != SheetTypeEnum.WorkSheet:
+        if about.typ != calamine.SheetTypeEnum.WorkSheet:
             continue
         try:
-            rows = book.get_sheet_by_name(about.name)
-        except CalamineError as error:
-            raise NoTable(f"Its sheet {about.name} is broken: {error}.") from None
+            with _without_panic():
+                rows = book.get_sheet_by_name(about.name)
+        except (calamine.CalamineError, NoTable):
+            broken.append(about.name)
+            continue
         if rows.height:
             source = SheetSource(path, "workbook", sheet=about.name, rows=rows)
-            if about.visible != SheetVisibleEnum.Visible:
+            if about.visible != calamine.SheetVisibleEnum.Visible:
                 source.notes.append(("The sheet is hidden in the workbook.", {}))
             found.append(source)
     if not found:
-        raise NoTable("It is a workbook without a filled cell.")
+        what = f"whose sheets are broken: {', '.join(broken)}" if broken else "without a filled cell"
+        raise NoTable(f"It is a workbook {what}.")
+    if broken:
+        found[0].notes.append(("Broken sheets that were left out: {names}.", {"names": ", ".join(broken)}))
     return found
+
+
+@contextmanager
+def _without_panic() -> Iterator[None]:
+    """Raise NoTable if the library gives up on a broken file. Its exception has no public type, and no common base."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise NoTable("It is a broken workbook.") from None
 
 
 def _archive(path: Path) -> str:
@@ -149,8 +158,11 @@ def _archive(path: Path) -> str:
         return (
             "a broken ZIP archive (application/zip)" if zipped else "an Office file without a workbook, or a broken one"
         )
-    with zipfile.ZipFile(path) as packed:
-        names = packed.namelist()
+    try:
+        with zipfile.ZipFile(path) as packed:
+            names = packed.namelist()
+    except (zipfile.BadZipFile, NotImplementedError):
+        return "a broken ZIP archive (application/zip)"
     for name, what in (("word/document.xml", "a Word document"), ("ppt/presentation.xml", "a PowerPoint document")):
         if name in names:
             return what
@@ -377,11 +389,12 @@ def find_dialect(lines: list[str], delimiters: list[str], escape: str | None = N
         for quote in ('"', "'"):
             if quote == "'" and not _quotes_cells(filled[:SAMPLE], delimiter):
                 continue
-            split = split_records(filled, Dialect(delimiter, quote, escape, likely), [])
-            records = [cells for _, cells in itertools.islice(split, SAMPLE) if any(cells)]
-            score, width = _score(records, delimiter)
-            if score > best_score:
-                best, best_score = (delimiter, quote, width), score
+            for expected in (1, likely):  # cells of several lines hide the width, and so do marks that never close
+                split = split_records(filled, Dialect(delimiter, quote, escape, expected), [])
+                records = [cells for _, cells in itertools.islice(split, SAMPLE) if any(cells)]
+                score, width = _score(records, delimiter)
+                if score > best_score:
+                    best, best_score = (delimiter, quote, width), score
     if len(delimiters) == 1 and not best[0]:
         return delimiters[0], '"', 1
     return best

@@ -51,6 +51,10 @@ DIALECTS: dict[str, tuple[str, str, list[str], list[str], int]] = {
         "a;b\n" + "".join(f'{n};"one, two\nthree, four\nfive, six"\n' for n in range(30)),
         ";", ["a", "b"], ["0", "one, two\nthree, four\nfive, six"], 30,
     ),
+    "cells of two lines in most rows": (
+        "a\tb\tc\n" + "".join(f'{n}\t"x\ny"\t"""q"""\n' for n in range(9)),
+        "\t", ["a", "b", "c"], ["0", "x\ny", '"q"'], 9,
+    ),
     "decimal commas, no header": (
         "".join(f"{n},5;0,25\n" for n in range(20)),
         ";", ["column 1", "column 2"], ["0,5", "0,25"], 20,
@@ -516,6 +520,30 @@ def test_an_empty_or_broken_workbook_or_one_with_a_password_says_so(tmp_path: Pa
     locked = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + "EncryptedPackage".encode("utf-16-le") + bytes(600)
     with pytest.raises(tables.NoTable, match="a workbook with a password"):
         tables.open_tables(write(path, locked))
+
+
+def test_a_broken_sheet_does_not_hide_the_others(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", good=[["a", "b"], [1, 2]], bad=[["c"]])
+    with zipfile.ZipFile(path) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    parts["xl/worksheets/sheet2.xml"] = b'<worksheet><sheetData><row r="1"><c r="?"><v>'
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content)
+    table, rows, notes = read(path)
+    assert (table.source.sheet, rows, notes) == ("good", [["1", "2"]], "Broken sheets that were left out: bad.")
+
+
+def test_damaged_workbooks_are_refused_in_words(tmp_path: Path) -> None:
+    content = workbook(tmp_path / "a.xlsx", a=LINES).read_bytes()
+    for place in range(0, len(content), len(content) // 200):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        try:
+            for table in tables.open_tables(write(tmp_path / "b.xlsx", bytes(damaged))):
+                list(table.records())
+        except tables.NoTable as told:
+            assert str(told).startswith("It is ")
 
 
 def test_a_text_named_like_a_workbook_is_read_as_a_text(tmp_path: Path) -> None:
