@@ -10,7 +10,20 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from orchestrator.api import events, files, jobs, notebook, openapi, retry, system, templates
+from orchestrator.api import (
+    addresses,
+    events,
+    files,
+    jobs,
+    log,
+    login,
+    notebook,
+    openapi,
+    retry,
+    system,
+    templates,
+    validation,
+)
 from orchestrator.api.context import Context, name_the_job, only_known_parameters
 from orchestrator.api.guard import Guard
 from orchestrator.db.store import Store
@@ -19,6 +32,7 @@ from orchestrator.engines.docker import DockerEngine
 from orchestrator.errors import Problem, RecordClosed, RecordFull
 from orchestrator.files.job_files import JobFiles
 from orchestrator.gateway.app import create_gateway
+from orchestrator.gateway.login import Login
 from orchestrator.job_secrets.vault import Vault
 from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
@@ -32,7 +46,6 @@ from orchestrator.web.problems import (
     ProblemResponse,
     answer,
     on_crash,
-    on_http_error,
     on_problem,
     on_record_closed,
     on_record_full,
@@ -95,11 +108,15 @@ def create_system(settings: Settings) -> System:
     job_service = JobService(settings, store, engine, job_files, vault, models, signer)
     diagnosis = Diagnosis(settings, store, engine, job_files, models, signer)
     creation = Creation(settings, store, job_service, job_files, predefined, models)
-    context = Context(settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation)
+    browsers = Login(settings, signer)
+    context = Context(
+        settings, store, job_service, engine, job_files, predefined, diagnosis, models, signer, creation, browsers
+    )
 
-    users = Access(Guard(create_app(context), settings, engine), "api")
+    users = Access(Guard(create_app(context), settings, engine, browsers), "api")
     link = Access(create_link(job_service), "link", quiet=("GET", "POST", "PUT"))
-    gateway = Access(create_gateway(settings, store, job_service, engine, signer), "gateway", quiet=("GET", "POST"))
+    app = create_gateway(settings, store, job_service, engine, signer, browsers)
+    gateway = Access(app, "gateway", quiet=("GET", "POST"))
     return System(users, link, gateway, job_service, context)
 
 
@@ -107,13 +124,13 @@ def create_app(context: Context) -> FastAPI:
     """Build the users' API, without its guard."""
     app = FastAPIOffline(title="containerized-agent", version=messages.VERSION, description=ABOUT, redoc_url=None)
     app.state.context = context
-    for module in (jobs, events, files, notebook, retry, templates, system):
+    for module in (jobs, events, log, files, notebook, retry, templates, system, login):
         app.include_router(module.router, dependencies=[Depends(name_the_job), Depends(only_known_parameters)])
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RecordFull, on_record_full)
     app.add_exception_handler(RecordClosed, on_record_closed)
     app.add_exception_handler(events.NothingMore, events.on_nothing_more)
-    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(HTTPException, addresses.on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(Exception, on_crash)
     app.openapi = lambda: openapi.document(app, context.settings)  # type: ignore[method-assign]
@@ -122,14 +139,4 @@ def create_app(context: Context) -> FastAPI:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
-    wrong = []
-    for item in error.errors()[:50]:
-        field = ".".join(str(part) for part in item["loc"][1:])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "there is no such field"
-        if item["type"] in ("model_type", "dict_type", "model_attributes_type"):
-            message = "must be a JSON object"
-        wrong.append({"field": field[:200], "message": message})
-    sentence = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in wrong)
-    return answer(Problem(422, "invalid", "Invalid request", f"{sentence}.", errors=wrong))
+    return answer(validation.refusal(error.errors()))

@@ -11,9 +11,9 @@ OrchestratorError
 │   ├── BadRequest       400, 413, 415, 422: the request is malformed or exceeds a limit
 │   ├── Forbidden        401, 403
 │   ├── NotFound         404: the job does not exist
-│   ├── Conflict         409: the job's state does not allow it, for example because the job still runs
+│   ├── Conflict         409, 424: the job's state does not allow it, for example because the job still runs
 │   ├── Gone             410: the job's files have expired
-│   └── Unavailable      429, 503, 507: no capacity, or the system is stopping
+│   └── Unavailable      429, 502, 503, 507: no capacity, or the system is stopping
 ├── EngineError          the engine's own message
 │   ├── EngineDown       the engine does not answer; jobs wait
 │   └── ImageMissing     the image is missing or has another version; jobs wait

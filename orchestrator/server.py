@@ -27,6 +27,9 @@ log = logging.getLogger("orchestrator")
 #: Maximum threads that wait for the disk, in addition to one per running job. They are made when they are needed.
 OTHER_THREADS = 16
 
+#: Maximum bytes of a request that the users' API reads after its early answer. On a Unix socket, no answer is lost.
+DISCARD_BYTES = 2**30
+
 
 class Server(uvicorn.Server):
     """A server that does not handle signals. On SIGTERM, all servers must stay open while jobs are drained."""
@@ -135,7 +138,7 @@ def _config(app: object, settings: Settings, uds: str | None = None) -> uvicorn.
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=uds,
-        http=bounded(),
+        http=bounded(0 if uds else DISCARD_BYTES),
         ws="none",
         log_config=None,
         access_log=False,

@@ -118,6 +118,22 @@ class Example:
     firm: bool  # written as a test, not found in a sentence
 
 
+#: A rule for a result. Of a table: no blanks around values, no empty value, probably no empty value, lower case, no row
+#: twice. Of a JSON file: the shape of an example. Of a text: it mentions each group of the data, or the number of rows
+#: of each. Of pictures: their proportions.
+Rule = Literal["trimmed", "filled", "whole", "lower", "unique", "like", "each", "count", "proportions"]
+
+
+@dataclass(slots=True)
+class Promise:
+    """A property that the prompt demands of a result."""
+
+    path: str  # of the result; empty for copies of the upload ``data``
+    rule: Rule
+    text: str  # words that name columns (empty: all columns), the example in JSON, or the name of the groups
+    data: str = ""  # for "each", "count" and "proportions": the upload; for "like": not empty if all values are alike
+
+
 @dataclass(slots=True)
 class SourceProblem:
     """A syntax error in a step's source."""
@@ -158,6 +174,8 @@ class Order:
     columns: dict[str, list[str]] = field(default_factory=dict)  # columns that the prompt gives for its tables
     examples: list[Example] = field(default_factory=list)  # of the prompt
     tests: list[str] = field(default_factory=list)  # uploaded test files, if the prompt is about tests
+    promises: list[Promise] = field(default_factory=list)  # of the prompt
+    tried_tests: dict[str, str] = field(default_factory=dict)  # test files to make, each with the file that it tests
     required: list[str] = field(default_factory=list)  # the job fails without these; ``outputs`` may be a model's guess
     check_given: bool = True  # the check is from the user or a template; otherwise it is only evidence
     review: ReviewMode = "auto"
@@ -367,8 +385,10 @@ class Packed:
     secrets_found: list[SecretsFound] = field(default_factory=list)  # the first of them
 
 
-#: The fault of a file; ``ok`` means none.
-About = Literal["missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "example", "test", "ok"]
+#: The fault of a file; ``ok`` means none. A doubt alone does not fail a job.
+About = Literal[
+    "missing", "empty", "syntax", "stub", "blank", "no rows", "invalid", "promise", "example", "test", "doubt", "ok"
+]
 
 #: Maximum base64 characters of a picture for a model.
 SEEN_CHARACTERS = 400 * 1024

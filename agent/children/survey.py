@@ -10,9 +10,11 @@ stdout: a line with the numbers, from 0, of the outputs without a match; then, i
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
+from typing import NamedTuple
 
 from agent.children import tables
 from agent.children.pack import candidates_of, matches
@@ -30,9 +32,18 @@ LOOKED_AT, HEAD_OF_DATA = 8_000, 400
 #: Data files, whose beginnings are quoted on one line. Small models copy text that looks like a file's content.
 DATA = (".json", ".jsonl", ".ndjson", ".log", ".txt", ".xml", ".sql", ".svg", ".html", ".dat")
 
-#: Tables, whose columns are described; data whose lines usually have one form.
+#: Tables, whose columns are described; data whose lines usually have one form; files that may have JSON objects.
 TABLES = (".csv", ".tsv")
 LINES = (".log",)
+OBJECTS = (".json", ".jsonl", ".ndjson", ".log", ".txt")
+
+
+class Head(NamedTuple):
+    """The beginning of a text, a note about its encoding, and the size of the whole text in UTF-8, roughly."""
+
+    text: str
+    note: str
+    size: int
 
 
 def survey(
@@ -71,10 +82,10 @@ def _told(root: str, found: list[Found], room: int, needles: Needles, uploads: s
     told, left_out = 0, len(files[OPENED:])
     for item in files[:OPENED]:
         suffix = os.path.splitext(item.path)[1].lower()
-        head = _head(f"{root}/{item.path}", needles, LOOKED_AT if suffix in TABLES else HEAD)
+        head = _head(f"{root}/{item.path}", needles, LOOKED_AT if suffix in (*TABLES, *OBJECTS) else HEAD, item.size)
         if head is None:
             continue
-        part = _part(shown(item.path), suffix, head, item.size)
+        part = _part(shown(item.path) + head.note, suffix, head.text, head.size)
         size = len(part.encode()) + 1
         if told == TOLD or size > left:
             left_out += 1
@@ -92,27 +103,43 @@ def _part(name: str, suffix: str, head: str, size: int) -> str:
         return f"{name} is {told}"
     if suffix in DATA:
         verb = "is" if len(head.encode()) >= size and len(head) <= HEAD_OF_DATA else "begins with"
-        more = tables.lines(head) if suffix in LINES else ""
+        more = tables.objects(head, len(head.encode()) >= size) if suffix in OBJECTS else ""
+        more = f"It has {more}" if more else tables.lines(head) if suffix in LINES else ""
         return f"{name} {verb} {head[:HEAD_OF_DATA]!r}" + (f"; {more}" if more else "")
     if size <= HEAD:
         return f"\nAll of {name}:\n{head}"
     return f"\nBeginning of {name}:\n{head}\n[… the rest of {readable(size)} is left out …]"
 
 
-def _head(path: str, needles: Needles, most: int) -> str | None:
+def _head(path: str, needles: Needles, most: int, size: int) -> Head | None:
     """Return the beginning of a text, or None if the file is not text."""
+    limit = 2 * (most + needles.longest)  # a character of UTF-16 takes two bytes
     try:
         with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, OPEN_FLAGS)) as file:
-            content = file.read(most + needles.longest)
+            raw = file.read(limit)
     except OSError:
         return None
-    stream, whole = Stream(needles), len(content) < most + needles.longest
-    content = stream.feed(content) + (stream.close() if whole else b"")  # no partial secret at the cut
+    content, note, size = _as_utf8(raw, size)
+    stream = Stream(needles)
+    content = stream.feed(content) + (stream.close() if len(raw) < limit else b"")  # no partial secret at the cut
     content = content[:most]
     if b"\0" in content:
         return None
     text = content.decode("utf-8", "ignore")
-    return text if len(text) > 0.7 * len(content) else None
+    return Head(text, note, size) if len(text) > 0.7 * len(content) else None
+
+
+def _as_utf8(raw: bytes, size: int) -> tuple[bytes, str, int]:
+    """Return a text in UTF-8, with a note for the reader of the file, and the size of the whole text in UTF-8."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return raw[3:], " (with a byte order mark: encoding='utf-8-sig')", size - 3
+    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (b"", "utf-16-le")):
+        if raw.startswith(mark) and (mark or raw[1::2].count(0) > 0.4 * len(raw)):
+            return raw.decode(name, "ignore").encode(), f" (in UTF-16: encoding={name!r})", size // 2
+    plain = raw.decode("utf-8", "ignore").encode()
+    if 0.7 * len(raw) < len(plain) < len(raw) - 3 and b"\0" not in raw:
+        return raw.decode("cp1252", "replace").encode(), " (not in UTF-8; perhaps encoding='cp1252')", size
+    return raw, "", size
 
 
 if __name__ == "__main__":

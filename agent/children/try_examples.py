@@ -1,13 +1,17 @@
-"""Tries the examples of a prompt, and uploaded tests, in a child process with the identity of the job's user.
+"""Tries the examples of a prompt, and tests, in a child process with the identity of the job's user.
 
     python -I try_examples.py
 
 The child runs in the users' environment, and cannot import the agent's package. It runs the job's code, as a step does.
 
-stdin:  JSON: {"root": folder, "seconds": number, "tests": [path], "examples": [{"call": expression or ``assert``,
-        "result": its value or the name of an error, "names": [function that it calls]}]}
-stdout: JSON: [{"path": file, "ok": bool, "detail": sentence after the path, "example": number, or -1 for tests}].
+stdin:  JSON: {"root": folder, "seconds": number, "tests": [path of an uploaded test file that must pass],
+        "tried_tests": {path of a test file that the job made: the file that it tests},
+        "examples": [{"call": expression or ``assert``, "result": its value or the name of an error,
+        "names": [function that it calls]}]}
+stdout: JSON: [{"path": file, "ok": bool, "detail": sentence after the path, "example": number, TEST or WEAK}].
         An example without a file that defines its functions has no entry.
+
+A test file that the job made is tried with functions that are wrong on purpose. At least one test must then fail.
 """
 
 from __future__ import annotations
@@ -19,9 +23,11 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from typing import Any
@@ -34,6 +40,9 @@ EXAMPLE_SECONDS, TEST_SECONDS = 3.0, 20.0
 
 #: Maximum bytes of memory for the process that tries a file, and maximum characters of a reported value.
 MEMORY, SHOWN = 1 << 30, 200
+
+#: The place of an example's number in a verdict on an uploaded test, and on a test file that the job made.
+TEST, WEAK = -1, -2
 
 #: Module statements with an effect, such as a call of ``main()``. ``load`` skips them, because the job has run them.
 DOING = (ast.Expr, ast.For, ast.While, ast.With, ast.If, ast.Assert, ast.Delete, ast.Raise)
@@ -54,6 +63,8 @@ def main() -> None:
     for path in request["tests"]:
         if (left := deadline - time.monotonic()) > 0:
             found += run_tests(path, min(left, TEST_SECONDS))
+    for path, tested in request["tried_tests"].items():
+        found += try_tests(path, tested, deadline)
     defined = [(path, names_in(path)) for path in sources()] if request["examples"] else []
     groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for number, example in enumerate(request["examples"]):
@@ -234,43 +245,80 @@ def run_tests(path: str, seconds: float) -> list[dict[str, Any]]:
     """Run a test file. The verdict quotes the error lines of a failure."""
     if not os.path.isfile(path):
         return []
-    if path.endswith(".py"):
-        command = [
-            sys.executable,
-            "-B",
-            "-m",
-            "pytest",
-            "-q",
-            "--no-header",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "--tb=short",
-            path,
-        ]
+    code, printed = ran(path, ".", seconds)
+    if code is None or (path.endswith(".py") and code == NO_TESTS):
+        return []
+    if code == LATE:
+        wrong = f"does not end within {seconds:.0f} s."
     else:
-        command = ["node", path]
+        told = "; ".join(match[0].strip() for match in TROUBLE.finditer(printed))
+        wrong = f"fails: {shown(told or f'exit code {code}')}" if code else ""
+    return [{"path": path, "ok": not wrong, "example": TEST, "detail": wrong or "passes."}]
+
+
+#: The exit code of pytest if it found no test, and our own code for a run that took too long.
+NO_TESTS, LATE = 5, -1000
+
+
+def ran(path: str, folder: str, seconds: float) -> tuple[int | None, str]:
+    """Run a test file in a folder. Returns its exit code, None if it cannot run, and what it printed."""
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "--no-header", "-x", "-p", "no:cacheprovider", "--tb=short"]
+    command = [*command, path] if path.endswith(".py") else ["node", path]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=seconds, stdin=subprocess.DEVNULL
-        )
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return [{"path": path, "ok": False, "example": -1, "detail": f"does not end within {seconds:.0f} s."}]
+        return LATE, ""
     except OSError:
+        return None, ""
+    return done.returncode, f"{done.stdout}\n{done.stderr}"
+
+
+#: The first argument of a wrong function.
+FIRST = "(*args, *kwargs.values(), None)[0]"
+
+#: Wrong functions for a test file: a sentence about each, and its body.
+WRONG = (
+    ("returns None", "return None"),
+    ("returns its first argument unchanged", f"return {FIRST}"),
+    ("returns its first argument in reverse order", f"return {FIRST}[::-1]"),
+)
+
+
+def try_tests(path: str, tested: str, deadline: float) -> list[dict[str, Any]]:
+    """Run a test file, and then run it against wrong functions."""
+    tree = parsed(tested)
+    if tree is None or not any(isinstance(node, ast.FunctionDef) for node in tree.body) or not os.path.isfile(path):
         return []
-    if done.returncode == 0:
-        return [{"path": path, "ok": True, "example": -1, "detail": "passes."}]
-    if path.endswith(".py") and done.returncode == 5:  # pytest found no test
-        return []
-    told = "; ".join(match[0].strip() for match in TROUBLE.finditer(f"{done.stdout}\n{done.stderr}"))
-    return [
-        {
-            "path": path,
-            "ok": False,
-            "example": -1,
-            "detail": f"fails: {shown(told * 1 or 'exit code ' + str(done.returncode))}",
-        }
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sources():
+            shutil.copy(name, folder)
+        for name in (path, tested):
+            os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+            shutil.copy(name, os.path.join(folder, name))
+        for what, body in (("", ""), *WRONG):
+            if body:
+                with open(os.path.join(folder, tested), "w") as file:
+                    file.write(wrong_module(tree, body))
+            left = min(TEST_SECONDS, deadline - time.monotonic())
+            code = ran(path, folder, left)[0] if left > 0 else None
+            if code is None or (not body and code == NO_TESTS):
+                return []
+            if not body and code:
+                return [one for one in run_tests(path, left) if not one["ok"]]
+            if body and not code:
+                detail = f"passes even if each function of {tested} {what}. Test more cases, with varied values."
+                return [{"path": path, "ok": False, "example": WEAK, "detail": detail}]
+    return [{"path": path, "ok": True, "example": WEAK, "detail": "fails for wrong functions, as it should."}]
+
+
+def wrong_module(tree: ast.Module, body: str) -> str:
+    """Return the source of a module whose functions are wrong. Its other statements stay."""
+    rest = [f"def {node.name}(*args, **kwargs):\n    {body}" if isinstance(node, ast.FunctionDef) else ast.unparse(node)
+            for node in tree.body]  # fmt: skip
+    return "\n".join(rest)
 
 
 if __name__ == "__main__":

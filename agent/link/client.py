@@ -167,4 +167,5 @@ def parse_order(content: dict[str, Any]) -> messages.Order:
     """Parse the order in the answer to ``take``."""
     steps = [messages.PlannedStep(**step) for step in content.pop("steps")]
     examples = [messages.Example(**example) for example in content.pop("examples")]
-    return messages.Order(steps=steps, examples=examples, **content)
+    promises = [messages.Promise(**promise) for promise in content.pop("promises")]
+    return messages.Order(steps=steps, examples=examples, promises=promises, **content)

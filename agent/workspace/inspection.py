@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -41,6 +42,9 @@ SECONDS, CHILDS_SECONDS = 10.0, 7.0
 TRY = ["/opt/venv/bin/python", "-I", str(Path(__file__).parents[1] / "children/try_examples.py")]
 TRY_SECONDS = 30.0
 
+#: The place of an example's number in its verdict on an uploaded test, and on a test file that the job made.
+TEST, WEAK = -1, -2
+
 #: The first bytes of each kind of picture.
 BEGINS = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
@@ -62,12 +66,29 @@ def facts(job: Job, named: list[str]) -> list[messages.Fact]:
 
 
 def tried(job: Job) -> list[messages.Fact]:
-    """Try the examples of the prompt and the uploaded tests. Returns an empty list if this itself fails."""
+    """Check the rules of the prompt, and try its examples and its tests. A check that fails itself gives no facts."""
+    return _kept_promises(job) + _examples_and_tests(job)
+
+
+def _kept_promises(job: Job) -> list[messages.Fact]:
+    if not job.order.promises:
+        return []
+    request = {"root": WORKSPACE, "promises": [asdict(one) for one in job.order.promises]}
+    try:
+        return [_fact(job, one) for one in _list(answer(job, "agent.children.check_promises", request), MOST_FACTS)]
+    except Nonsense:
+        return []
+
+
+def _examples_and_tests(job: Job) -> list[messages.Fact]:
     order = job.order
-    if not order.examples and not order.tests:
+    if not order.examples and not order.tests and not order.tried_tests:
         return []
     examples = [{"call": one.call, "result": one.result, "names": one.names} for one in order.examples]
-    request = {"root": WORKSPACE, "seconds": TRY_SECONDS, "tests": order.tests, "examples": examples}
+    request = {
+        "root": WORKSPACE, "seconds": TRY_SECONDS, "tests": order.tests, "tried_tests": order.tried_tests,
+        "examples": examples,
+    }  # fmt: skip
     try:
         told = _list(_ask(job, TRY, request, ANSWER_BYTES, TRY_SECONDS + 5), MOST_FACTS)
         return [_tried(job, one) for one in told]
@@ -159,10 +180,10 @@ def _fact(job: Job, told: dict[str, Any]) -> messages.Fact:
 
 def _tried(job: Job, told: dict[str, Any]) -> messages.Fact:
     number, ok, path = told.get("example"), told.get("ok"), text_of(told.get("path"))
-    if not isinstance(number, int) or not -1 <= number < len(job.order.examples) or not isinstance(ok, bool):
+    if not isinstance(number, int) or not WEAK <= number < len(job.order.examples) or not isinstance(ok, bool):
         raise Nonsense
-    firm = number < 0 or job.order.examples[number].firm
-    about: messages.About = "ok" if ok else "test" if firm else "example"
+    firm = number == TEST or (number >= 0 and job.order.examples[number].firm)
+    about: messages.About = "ok" if ok else "doubt" if number == WEAK else "test" if firm else "example"
     detail = " ".join(f"{path}: {text_of(told.get('detail'), DETAIL_RAW)}".split())
     return messages.Fact(_hidden(job, path), ok, _hidden(job, detail)[:DETAIL], about)
 

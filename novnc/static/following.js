@@ -3,7 +3,7 @@ const PAUSE = 2000;
 
 export async function leave(page) {
     try {
-        const answer = await fetch("/newer");
+        const answer = await fetch(`/newer${location.search}`); // with the grant of this tab
         if (answer.status === 200 || answer.status === 404 || answer.status === 410) {
             document.querySelector("iframe")?.remove(); // otherwise it would ask the viewer for confirmation
             location.replace(page);

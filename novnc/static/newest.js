@@ -9,6 +9,10 @@ async function look() {
             location.replace((await answer.json()).url);
             return;
         }
+        if (answer.status === 401) {
+            location.reload(); // the login has ended
+            return;
+        }
     } catch {
         // the gateway is temporarily unavailable
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator, WithJsonSchema
 
 from orchestrator import logs
 from orchestrator.db.models import Job
@@ -14,6 +15,7 @@ from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.errors import BadRequest, no_such_job
 from orchestrator.files.job_files import JobFiles
+from orchestrator.gateway.login import Login
 from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Signer
@@ -34,6 +36,7 @@ class Context:
     models: Models
     signer: Signer
     creation: Creation
+    login: Login
 
 
 def context(request: Request) -> Context:
@@ -42,6 +45,13 @@ def context(request: Request) -> Context:
 
 Here = Annotated[Context, Depends(context)]
 JobId = Annotated[str, Path(description="The id from the answer of POST /schedule.")]
+
+#: A parameter without a value counts as true: ``?follow``.
+Flag = Annotated[
+    bool,
+    BeforeValidator(lambda given: True if given == "" else given),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": ""}], "default": False}),
+]
 Wait = Annotated[float, Query(ge=0, le=600, description="Wait until the job has ended, at most this many seconds.")]
 
 

@@ -45,6 +45,8 @@ async def last_known(
 
 @router.get(
     "/jobs/{job_id}/events",
+    operation_id="follow_events",
+    tags=["Jobs"],
     response_class=EventSourceResponse,
     summary="Stream the events of a job",
     responses={

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from os import stat_result
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import anyio
 from anyio import AsyncFile, to_thread
@@ -23,6 +25,9 @@ SAFE_HEADERS = {
     "Content-Security-Policy": "sandbox",
     "Cache-Control": "private, max-age=0, must-revalidate",
 }
+
+#: Characters that end or escape a quoted name, and control characters.
+_NOT_IN_QUOTES = re.compile(r'["\\\x00-\x1f\x7f]')
 
 _HEADERS = {"ETag": {"description": "The SHA-256 of the file.", "required": True, "schema": {"type": "string"}}}
 
@@ -51,6 +56,20 @@ ASKS: dict[str, Any] = {
 }
 
 
+def attachment(name: str) -> str:
+    """Build the Content-Disposition of a file that the client saves under this name.
+
+    Browsers and wget read ``filename*`` (RFC 6266). curl and older clients read only ``filename``, without escapes.
+    They get the name as raw UTF-8, with ``_`` for quotes, backslashes and control characters. Starlette sends a header
+    as Latin-1, so the value has one character for each byte.
+    """
+    plain = _NOT_IN_QUOTES.sub("_", name)
+    value = f'attachment; filename="{plain}"'
+    if plain != name or not name.isascii() or "%" in name:  # some clients decode a plain name's percent signs
+        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+    return value.encode().decode("latin-1")
+
+
 class Contents(FileResponse):
     """Response for an open file. The client gets the whole file even if it is deleted meanwhile. Closes the file.
 
@@ -59,8 +78,8 @@ class Contents(FileResponse):
 
     def __init__(self, file: BinaryIO, size: int, modified: float, name: str, media_type: str, etag: str) -> None:
         found = stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, size, int(modified), int(modified), int(modified)))
-        headers = {"ETag": etag, **SAFE_HEADERS}
-        super().__init__(name, filename=name, media_type=media_type, headers=headers, stat_result=found)
+        headers = {"ETag": etag, "Content-Disposition": attachment(name), **SAFE_HEADERS}
+        super().__init__(name, media_type=media_type, headers=headers, stat_result=found)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

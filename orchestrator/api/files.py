@@ -35,6 +35,8 @@ _readers = CapacityLimiter(2)
 
 @router.get(
     "/jobs/{job_id}/files",
+    operation_id="list_files",
+    tags=["Results"],
     summary="List the files of a job",
     responses={code: PROBLEM for code in (404, 409, 410, 429, 503, 504)},
 )
@@ -73,6 +75,8 @@ async def files(
 
 @router.get(
     "/jobs/{job_id}/files/{path:path}",
+    operation_id="get_file",
+    tags=["Results"],
     summary="One of a job's files",
     response_class=Response,
     responses={

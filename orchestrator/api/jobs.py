@@ -11,11 +11,11 @@ from fastapi.responses import FileResponse
 from pydantic import WithJsonSchema
 
 from orchestrator.api import schemas
-from orchestrator.api.context import Context, Here, JobId, KnownJob, Wait
+from orchestrator.api.context import Context, Flag, Here, JobId, KnownJob, Wait
 from orchestrator.api.file_response import ASKS, Contents, answers, unchanged
 from orchestrator.api.submission import BODY, read
 from orchestrator.db.models import FINAL, MODEL, Job
-from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, no_such_job
+from orchestrator.errors import BadRequest, Conflict, Gone, NotFound, Unavailable, no_such_job
 from orchestrator.gateway import urls
 from orchestrator.jobs.creation import new_id
 from orchestrator.reports.documents import iso
@@ -23,9 +23,39 @@ from orchestrator.reports.documents import iso
 PROBLEM: dict[str, Any] = {"model": schemas.ProblemView, "content": {"application/problem+json": {}}}
 router = APIRouter(responses={422: PROBLEM})
 
+#: How the title of an error names the end of a job.
+ENDED = {"failed": "failed", "cancelled": "was cancelled"}
+
+
+#: The status of an answer with ``fail`` about a job that has not completed. curl retries neither 409 nor 424
+#: (``--retry``), because the same job would fail again, or is still running.
+FAILED, SYSTEM_FAILED, NOT_ENDED = 424, 502, 409
+
+#: The reasons of a failure that is the system's and not the job's. The same job may complete later.
+OF_SYSTEM = ("disk_full", "model_unavailable", "secrets_lost", "agent_lost", "engine_error")
+
+#: The answers that ``fail`` adds, for the OpenAPI document.
+FAILURES: dict[int | str, dict[str, Any]] = {
+    NOT_ENDED: {**PROBLEM, "description": "With `fail`: the job has not ended."},
+    FAILED: {**PROBLEM, "description": "With `fail`: the job has failed or was cancelled. `job` is its status."},
+    SYSTEM_FAILED: {
+        **PROBLEM,
+        "description": f"With `fail`: the job has failed, and the system is the cause ({', '.join(OF_SYSTEM)}).",
+    },
+}
+
+Fail = Annotated[
+    Flag,
+    Query(
+        description="Answer with an error status if the job has not completed, so that `curl -f` exits with an error."
+    ),
+]
+
 
 @router.post(
     "/schedule",
+    operation_id="submit_job",
+    tags=["Jobs"],
     status_code=202,
     response_model=schemas.StatusView,
     summary="Submit a job",
@@ -33,10 +63,17 @@ router = APIRouter(responses={422: PROBLEM})
     responses={
         200: {"model": schemas.StatusView, "description": "With `wait`: the job has ended."},
         **{code: PROBLEM for code in (400, 408, 413, 415, 422, 429, 503, 507)},
+        **FAILURES,
     },
 )
-async def schedule(request: Request, response: Response, here: Here, wait: Wait = 0) -> schemas.StatusView:
+async def schedule(
+    request: Request, response: Response, here: Here, wait: Wait = 0, fail: Fail = False
+) -> schemas.StatusView:
     """Store the job on disk, then answer. With `wait`, the answer comes when the job has ended."""
+    if fail and not wait:
+        message = "needs wait, such as ?wait=60&fail=true: without it, the answer comes before the job has ended"
+        errors = [{"field": "fail", "message": message}]
+        raise BadRequest(422, "invalid", "Invalid request", f"fail: {message}.", errors=errors)
     job_id = new_id()
     wanted, uploads = await read(request, here, job_id)
     job = await here.creation.create(wanted, job_id, uploads)
@@ -44,18 +81,12 @@ async def schedule(request: Request, response: Response, here: Here, wait: Wait 
     if wait:
         job = await here.job_service.wait(job.id, wait)
         response.status_code = 200 if job.status in FINAL else 202
-    return await view(here, job.id)
+    return _checked(await view(here, job.id), fail)
 
 
-@router.get("/status/{job_id}", response_model=schemas.StatusView, summary="Status of a job", responses={404: PROBLEM})
-async def status(job: KnownJob, here: Here, wait: Wait = 0) -> schemas.StatusView:
-    """Return everything about a job. With `wait`, the answer comes when the job has ended."""
-    if wait:
-        await here.job_service.wait(job.id, wait)
-    return await view(here, job.id)
-
-
-@router.get("/jobs", response_model=schemas.JobList, summary="List jobs, newest first")
+@router.get(
+    "/jobs", operation_id="list_jobs", tags=["Jobs"], response_model=schemas.JobList, summary="List jobs, newest first"
+)
 async def jobs(
     here: Here,
     status: Annotated[
@@ -83,8 +114,47 @@ async def jobs(
     return schemas.JobList(jobs=[schemas.summary(job) for job in page], next_cursor=following)
 
 
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="get_job",
+    tags=["Jobs"],
+    response_model=schemas.StatusView,
+    summary="Show a job",
+    responses={404: PROBLEM, **FAILURES},
+)
+@router.get(
+    "/status/{job_id}",
+    operation_id="get_status",
+    tags=["Jobs"],
+    response_model=schemas.StatusView,
+    summary="Status of a job",
+    responses={404: PROBLEM, **FAILURES},
+)
+async def status(job: KnownJob, here: Here, wait: Wait = 0, fail: Fail = False) -> schemas.StatusView:
+    """Return everything about a job. With `wait`, the answer comes when the job has ended."""
+    if wait:
+        await here.job_service.wait(job.id, wait)
+    return _checked(await view(here, job.id), fail)
+
+
+def _checked(found: schemas.StatusView, fail: bool) -> schemas.StatusView:
+    """Return the view of a job. With ``fail``, raise an error unless the job has completed."""
+    if not fail or found.status == "completed":
+        return found
+    more: dict[str, Any] = {"job_id": found.job_id, "reason": found.reason, "job": found.model_dump()}
+    if found.status not in FINAL:
+        detail = f"Job {found.job_id} is {found.status}. GET /jobs/{found.job_id}?wait=600&fail=true waits for its end."
+        raise Conflict(NOT_ENDED, "not-ended", "Not ended", detail, **more)
+    detail = found.detail or f"Job {found.job_id} is {found.status}."
+    if found.reason in OF_SYSTEM:
+        raise Unavailable(SYSTEM_FAILED, "system-failed", "The system failed", detail, **more)
+    raise Conflict(FAILED, f"job-{found.status}", f"The job {ENDED[found.status]}", detail, **more)
+
+
 @router.post(
     "/cancel/{job_id}",
+    operation_id="cancel_job",
+    tags=["Jobs"],
     response_model=schemas.StatusView,
     summary="Cancel a job",
     responses={code: PROBLEM for code in (404, 503, 507)},
@@ -97,6 +167,7 @@ async def cancel(job_id: JobId, here: Here) -> schemas.StatusView:
 
 #: The description of the calls for a job's ZIP in the OpenAPI document.
 ZIP: dict[str, Any] = {
+    "tags": ["Results"],
     "response_class": FileResponse,
     "responses": {
         **answers("application/zip"),
@@ -106,8 +177,8 @@ ZIP: dict[str, Any] = {
 }
 
 
-@router.get("/download/{job_id}", summary="Download the ZIP", **ZIP)
-@router.head("/download/{job_id}", summary="Size and checksum of the ZIP", **ZIP)
+@router.get("/download/{job_id}", operation_id="download_zip", summary="Download the ZIP", **ZIP)
+@router.head("/download/{job_id}", operation_id="check_zip", summary="Size and checksum of the ZIP", **ZIP)
 @router.get("/download/{job_id}.zip", include_in_schema=False)
 @router.head("/download/{job_id}.zip", include_in_schema=False)
 async def download(job: KnownJob, here: Here, request: Request) -> Response:

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.api.file_response import SAFE_HEADERS, bad_range, no_such_part, unchanged
+from orchestrator.api.file_response import SAFE_HEADERS, attachment, bad_range, no_such_part, unchanged
 from orchestrator.errors import BadRequest, Conflict, NotFound, Unavailable
 from orchestrator.live.file_requests import Answer
 from orchestrator.sizes import show_size
@@ -49,11 +49,9 @@ def live(job_id: str, path: str, answer: Answer, request: Request, parted: bool)
             f"{path[:200]!r} has {found.size:,} bytes. While the job runs, an answer has at most {most}. Get a part "
             f"with Range (-H 'Range: bytes=-1000' returns the last 1,000 bytes), or wait for the ZIP.",
         )
-    name, quoted = base_name(path), quote(base_name(path))
     headers = {
         "Content-Length": str(found.end - found.begin),
-        "Content-Disposition": "attachment; "
-        + (f'filename="{name}"' if name == quoted else f"filename*=utf-8''{quoted}"),
+        "Content-Disposition": attachment(base_name(path)),
         "Accept-Ranges": "bytes",
         "Last-Modified": formatdate(found.modified, usegmt=True),
         "ETag": etag,

@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Response
 
 from orchestrator.api.context import Here, KnownJob
-from orchestrator.api.file_response import SAFE_HEADERS
+from orchestrator.api.file_response import SAFE_HEADERS, attachment
 from orchestrator.api.jobs import PROBLEM, check_not_expired
 from orchestrator.reports.notebook import Shown, notebook
 
@@ -18,6 +18,8 @@ MEDIA_TYPE = "application/x-ipynb+json"
 
 @router.get(
     "/jobs/{job_id}/notebook",
+    operation_id="get_notebook",
+    tags=["Results"],
     response_class=Response,
     summary="Notebook of a job",
     responses={200: {"description": "nbformat 4.5.", "content": {MEDIA_TYPE: {}}}, 404: PROBLEM, 410: PROBLEM},
@@ -27,5 +29,5 @@ async def session(job: KnownJob, here: Here) -> Response:
     steps = await here.store.steps(job.id)
     text = await asyncio.to_thread(lambda: notebook(job, steps, Shown(here.store.outputs(job.id))))
     await check_not_expired(here, job.id)
-    name = {"Content-Disposition": f'attachment; filename="{job.id}.ipynb"'}
-    return Response(text, media_type=MEDIA_TYPE, headers={**SAFE_HEADERS, **name})
+    headers = {**SAFE_HEADERS, "Content-Disposition": attachment(f"{job.id}.ipynb")}
+    return Response(text, media_type=MEDIA_TYPE, headers=headers)

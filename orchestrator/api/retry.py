@@ -15,6 +15,8 @@ router = APIRouter(responses={422: PROBLEM})
 
 @router.post(
     "/jobs/{job_id}/retry",
+    operation_id="retry_job",
+    tags=["Jobs"],
     status_code=202,
     response_model=schemas.StatusView,
     summary="Run a job again",
@@ -32,7 +34,12 @@ async def retry(job: KnownJob, here: Here, request: Request, response: Response)
 
 
 @router.delete(
-    "/jobs/{job_id}", status_code=204, summary="Delete a job", responses={code: PROBLEM for code in (404, 503, 507)}
+    "/jobs/{job_id}",
+    operation_id="delete_job",
+    tags=["Jobs"],
+    status_code=204,
+    summary="Delete a job",
+    responses={code: PROBLEM for code in (404, 503, 507)},
 )
 async def delete(job: KnownJob, here: Here) -> None:
     """Delete a job, its record and its ZIP. A running job is cancelled first."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from orchestrator.db.models import FINAL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
+from orchestrator.db.models import FINAL, OUTPUT_TAIL, REASONS, STATES, VERIFIED_BY, WAITING_FOR, Event, Job, Step
 from orchestrator.job_secrets.validation import Secrets
 from orchestrator.planning.fields import Command, LabelName, LabelValue, Model, Prompt
 from orchestrator.planning.kinds import KINDS
@@ -14,6 +14,7 @@ from orchestrator.planning.steps import LABELS, Limits, Outputs, Steps
 from orchestrator.planning.template_inputs import VALUE_CHARACTERS
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reports.documents import first_of_last_plan, iso, limits, thinking, timings, usage
+from orchestrator.reports.notebook import drawn
 
 
 def _plain(value: Any) -> Any:
@@ -34,6 +35,26 @@ Status = Literal["scheduled", "running", "completed", "failed", "cancelled"]
 
 def _list(table: dict[str, str]) -> str:
     return "\n".join(f"- `{name}`: {meaning}" for name, meaning in table.items())
+
+
+#: Requests that the OpenAPI document and the page /docs show. They run without a model.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "A prompt": {"prompt": "Create a Python script that prints hello world"},
+    "A template with inputs": {"template": "fibonacci", "inputs": {"count": 50}},
+    "Steps and a declared file": {
+        "steps": [{"kind": "shell", "script": "date > now.txt"}],
+        "outputs": ["now.txt"],
+    },
+    "Steps with a check and limits": {
+        "steps": [
+            {"kind": "file", "path": "numbers.txt", "content": "3\n1\n2\n"},
+            {"kind": "python", "code": "numbers = sorted(map(int, open('numbers.txt')))\nprint(numbers)"},
+        ],
+        "check": "test -s numbers.txt",
+        "limits": {"seconds": 60, "memory": "512m"},
+        "labels": {"team": "blue"},
+    },
+}
 
 
 class ScheduleRequest(Model):
@@ -89,11 +110,7 @@ class ScheduleRequest(Model):
                 {"required": ["steps"], "properties": {"steps": {"type": "array"}}},
                 {"required": ["template"], "properties": {"template": {"type": "string"}}},
             ],
-            "examples": [
-                {"prompt": "Create a Python script that prints hello world"},
-                {"template": "fibonacci", "inputs": {"count": 50}},
-                {"steps": [{"kind": "shell", "script": "date > now.txt"}], "outputs": ["now.txt"]},
-            ],
+            "examples": list(EXAMPLES.values()),
         }
     )
 
@@ -102,13 +119,36 @@ class ScheduleRequest(Model):
 TEXT_FIELDS = ("prompt", "check", "network", "template", "model")
 
 
+#: The fields of the form that the page /docs fills in. An empty field counts as missing.
+FORM_PREFILLED: dict[str, Any] = {"prompt": "Create a Python script that prints hello world", "files": []}
+
+#: A value of each JSON field, as the text that a form sends.
+FORM_EXAMPLES = {
+    "steps": '[{"kind": "shell", "script": "wc -l *.csv > lines.txt"}]',
+    "inputs": '{"title": "Sales"}',
+    "outputs": '["lines.txt"]',
+    "limits": '{"seconds": 60}',
+    "labels": '{"team": "blue"}',
+    "keep_days": "7",
+    "secrets": '{"TOKEN": "a value of yours"}',
+}
+
+
 def _as_texts(schema: dict[str, Any]) -> None:
-    """Describe the JSON fields as text, which a form sends."""
+    """Describe a form for programs and for the page /docs: JSON fields are text, and no field is null.
+
+    The page shows a field with a media type as a file, and a default of null as the text null.
+    """
     for name, field in schema["properties"].items():
-        if name not in (*TEXT_FIELDS, "files"):
-            content = {"contentMediaType": "application/json", "contentSchema": dict(field)}
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            field |= kinds[0]
+        field.pop("default", None)
+        if example := FORM_EXAMPLES.get(name):
+            about = field.get("description", "")
             field.clear()
-            field |= {"type": "string", **content}
+            field |= {"type": "string", "description": f"{about} As JSON, such as `{example}`.".strip()}
+        field["examples"] = [FORM_PREFILLED.get(name, "")]
 
 
 class ScheduleForm(ScheduleRequest):
@@ -137,6 +177,7 @@ class UploadView(BaseModel):
 class Links(BaseModel):
     status: str
     events: str
+    log: str
     files: str
     notebook: str
     cancel: str
@@ -153,6 +194,9 @@ class StepView(BaseModel):
     started: str | None
     ended: str | None
     output_bytes: int = Field(description="Bytes of output, including output that was not stored.")
+    output_tail: str = Field(
+        description=f"The last {OUTPUT_TAIL:,} characters of output. GET /jobs/{{job_id}}/log has the whole output."
+    )
 
 
 class Progress(BaseModel):
@@ -226,7 +270,10 @@ class StatusView(BaseModel):
     verified_by: Literal["your check", "facts", "review", "nothing but exit codes"] | None = Field(
         description=f"Basis on which a completed job was judged.\n\n{_list(VERIFIED_BY)}"
     )
-    detail: str = Field(description="The reason of a failure or a wait, in a sentence, with the remedy.")
+    detail: str = Field(
+        description="The reason of a failure or a wait, in a sentence, with the remedy. It also says if a part of the "
+        "request was not used, or if the job runs on sample data."
+    )
     waiting_for: str | None = Field(description=f"Why the job waits.\n\n{_list(WAITING_FOR)}")
     queue_position: int | None = Field(description="Number of jobs before this job in the queue.")
     cancel_requested: bool = Field(description="A client cancelled the job, or the system was stopped while it ran.")
@@ -253,7 +300,7 @@ class StatusView(BaseModel):
     timings: Timings
     usage: Usage
     thinking: list[Thought] = Field(description="Actions of the model in order: calls, plans, repairs, reviews.")
-    summary: str = Field(description="Summary of the results by the model's review.")
+    summary: str = Field(description="Summary of the results by the model's review; for a template, where they are.")
     artifact: ArtifactView | None
     views: ViewLinks | None = Field(description="Links to watch the job live; null if it is not running.")
     links: Links
@@ -313,6 +360,7 @@ def links(job_id: str) -> Links:
     return Links(
         status=f"/status/{job_id}",
         events=f"/jobs/{job_id}/events",
+        log=f"/jobs/{job_id}/log",
         files=f"/jobs/{job_id}/files",
         notebook=f"/jobs/{job_id}/notebook",
         cancel=f"/cancel/{job_id}",
@@ -337,7 +385,7 @@ def status_view(
         phase=job.phase,
         reason=job.reason,
         verified_by=job.verified_by if job.status == "completed" else None,
-        detail=job.detail,
+        detail=job.detail if job.status in FINAL else " ".join([job.detail, *job.notes]).strip(),
         waiting_for=job.waiting_for,
         queue_position=ahead,
         cancel_requested=job.cancel_requested_at is not None,
@@ -410,4 +458,5 @@ def _step_view(step: Step) -> StepView:
         started=iso(step.started_at),
         ended=iso(step.ended_at),
         output_bytes=step.output_bytes,
+        output_tail=drawn(step.output_tail),
     )

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
-from orchestrator.api.context import Context, Here
+from orchestrator.api.context import Context, Flag, Here
 from orchestrator.api.guard import LIVE
 from orchestrator.api.jobs import PROBLEM
 from orchestrator.diagnosis.base import Finding
@@ -21,14 +21,6 @@ router = APIRouter()
 log = logging.getLogger(__name__)
 
 MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
-
-
-#: A parameter without a value counts as true: ``?full``.
-Flag = Annotated[
-    bool,
-    BeforeValidator(lambda given: True if given == "" else given),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": ""}], "default": False}),
-]
 
 
 class Check(BaseModel):
@@ -61,6 +53,8 @@ TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
 @router.get(
     "/health",
+    operation_id="get_health",
+    tags=["System"],
     summary="Health of the system",
     response_model=Health,
     responses={200: {"content": TEXT}, 422: PROBLEM, 503: {"model": Health, "content": TEXT}},
@@ -86,6 +80,8 @@ async def health(
 
 @router.get(
     LIVE,
+    operation_id="get_liveness",
+    tags=["System"],
     summary="Liveness of the process",
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/plain": {"example": "ok\n"}}}},
@@ -97,7 +93,7 @@ async def live() -> PlainTextResponse:
     return PlainTextResponse("ok\n")
 
 
-@router.get("/", summary="Health and addresses")
+@router.get("/", operation_id="get_home", tags=["System"], summary="Health and addresses")
 @router.head("/", include_in_schema=False)
 async def home(here: Here) -> Home:
     return Home(
@@ -111,6 +107,7 @@ async def home(here: Here) -> Home:
             "cancel": "POST /cancel/{job_id}",
             "download": "GET /download/{job_id}",
             "events": "GET /jobs/{job_id}/events",
+            "log": "GET /jobs/{job_id}/log",
             "files": "GET /jobs/{job_id}/files",
             "notebook": "GET /jobs/{job_id}/notebook",
             "templates": "GET /templates",

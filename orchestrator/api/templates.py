@@ -46,13 +46,19 @@ class TemplateList(BaseModel):
     templates: list[TemplateSummary]
 
 
-@router.get("/templates", summary="List templates")
+@router.get("/templates", operation_id="list_templates", tags=["System"], summary="List templates")
 async def templates(here: Here) -> TemplateList:
     """List all templates. A job selects one with `template` and `inputs`, or with a phrase as its prompt."""
     return TemplateList(templates=[TemplateSummary(**_known(*item)) for item in here.templates.all.items()])
 
 
-@router.get("/templates/{name}", summary="Show a template", responses={404: PROBLEM})
+@router.get(
+    "/templates/{name}",
+    operation_id="get_template",
+    tags=["System"],
+    summary="Show a template",
+    responses={404: PROBLEM},
+)
 async def template(name: Annotated[str, Path(description="A name from GET /templates.")], here: Here) -> TemplateView:
     """Return a template with its steps and the names of its sample files."""
     found = here.templates.all.get(name)

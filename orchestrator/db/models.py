@@ -98,6 +98,7 @@ class Job(SQLModel, table=True):
     given: list[str] = Field(
         default_factory=list, sa_column=Column(JSON, nullable=False)
     )  # outputs, check: those in the request, not a model's
+    notes: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # sentences for `detail`
     max_calls: int = 20  # of a model
     max_tokens: int = 500_000
     max_cost: float = 1.0  # US$
@@ -148,8 +149,8 @@ class Job(SQLModel, table=True):
 ASKED = frozenset(
     {
         "prompt", "planned_by", "network", "seconds", "memory", "cpus", "processes", "zip_bytes", "steps_count",
-        "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets", "given", "max_calls",
-        "max_tokens", "max_cost", "wanted_model",
+        "check_command", "outputs", "labels", "keep_days", "inputs", "uploads", "secrets", "given", "notes",
+        "max_calls", "max_tokens", "max_cost", "wanted_model",
     }
 )  # fmt: skip
 
@@ -166,7 +167,11 @@ DERIVED = frozenset(
 
 #: The same for a step: the columns of the plan, and the columns of progress and results.
 PLANNED = frozenset({"number", "kind", "title", "source", "path", "args", "seconds", "seconds_given", "background"})
-RAN = frozenset({"job_id", "status", "exit_code", "detail", "output_bytes", "started_at", "ended_at"})
+RAN = frozenset({"job_id", "status", "exit_code", "detail", "output_bytes", "output_tail", "started_at", "ended_at"})
+
+
+#: Maximum characters of a step's output that its row has.
+OUTPUT_TAIL = 2_000
 
 
 class Step(SQLModel, table=True):
@@ -187,6 +192,7 @@ class Step(SQLModel, table=True):
     exit_code: int | None = None
     detail: str = ""
     output_bytes: int = 0
+    output_tail: str = ""  # the last OUTPUT_TAIL characters
     started_at: float | None = None
     ended_at: float | None = None
 

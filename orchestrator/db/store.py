@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from orchestrator.db.database import Checked, Database
-from orchestrator.db.models import FINAL, MOVES, Event, Job, Step, Turn, at_the_end
+from orchestrator.db.models import FINAL, MOVES, OUTPUT_TAIL, Event, Job, Step, Turn, at_the_end
 from protocol.messages import OUTPUT_EVENT_CHARACTERS
 
 #: In seconds.
@@ -66,7 +66,10 @@ class Printed:
 
 @dataclass
 class Report:
-    """A report of the agent: an event, and the fields of the job and of a step that change with it."""
+    """A report of the agent: an event, and the fields of the job and of a step that change with it.
+
+    ``words`` is the text that stands for a result in the end of its step's output.
+    """
 
     number: int
     at: float
@@ -75,6 +78,7 @@ class Report:
     job: dict[str, Any] = field(default_factory=dict)
     step_number: int = 0
     step: dict[str, Any] = field(default_factory=dict)
+    words: str = ""
 
 
 class Store:
@@ -378,6 +382,8 @@ class Store:
                 if report.step:
                     step = update(Step).where(col(Step.job_id) == job_id, col(Step.number) == report.step_number)
                     session.execute(step.values(**report.step))
+                if said := report.data["text"] if report.kind == "output" else report.words:
+                    _add_to_tail(session, job_id, report.data["step"], said)
                 _append(session, job_id, report.kind, report.data, report.at)
             session.execute(update(Job).where(col(Job.id) == job_id).values(acknowledged=last))
             return last
@@ -532,6 +538,7 @@ class Store:
             if _changed(session, ended.values(expired_at=time.time())):
                 said = col(Event.kind).in_((*PRINTED, THOUGHT))
                 session.execute(delete(Event).where(col(Event.job_id) == job_id, said))
+                session.execute(update(Step).where(col(Step.job_id) == job_id).values(output_tail=""))
                 session.execute(delete(Turn).where(col(Turn.job_id) == job_id))
 
         await self._database.write(work, vital=True)
@@ -608,6 +615,13 @@ def _coalesced(reports: Sequence[Report]) -> Iterator[Report]:
 
 def _job(session: Session, job_id: str) -> Job | None:
     return session.exec(select(Job).where(Job.id == job_id).execution_options(populate_existing=True)).first()
+
+
+def _add_to_tail(session: Session, job_id: str, number: int, text: str) -> None:
+    """Add printed text to the end of a step's output."""
+    mine = (col(Step.job_id) == job_id, col(Step.number) == number)
+    before = session.exec(select(Step.output_tail).where(*mine)).first() if len(text) < OUTPUT_TAIL else ""
+    session.execute(update(Step).where(*mine).values(output_tail=((before or "") + text)[-OUTPUT_TAIL:]))
 
 
 def _changed(session: Session, change: Update) -> bool:

@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from orchestrator.errors import BadRequest, Unavailable
+from orchestrator.files.client_texts import decode, disposition
 from orchestrator.files.job_files import BLOCK, DiskFull, JobFiles
 from orchestrator.sizes import show_size
 
@@ -30,6 +31,12 @@ BOUNDARY_BYTES = 70
 
 #: Maximum bytes of a file's name in a Linux file system.
 NAME_BYTES = 255
+
+#: Names of a field with files: `files`, and the names that other services and form libraries use.
+FILE_FIELD = re.compile(r"files?(\[\d*\]|[-_]?\d{1,6})?", re.IGNORECASE)
+
+#: The name under which a browser sends a Blob, such as a JSON field with its own type.
+BLOB = "blob"
 
 #: Characters that hide the true name: controls, line breaks, halves of surrogate pairs, changes of direction.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -57,17 +64,21 @@ def safe_name(given: str) -> str:
 class UploadForm:
     """A form as ``multipart/form-data`` (RFC 7578). Fields stay in memory; files go to the disk as they arrive.
 
-    ``fields`` has the texts of the form's fields. ``uploads`` has the record of each file.
+    ``fields`` has the texts of the form's fields. ``uploads`` has the record of each file. ``percent_encoded`` says
+    that the client percent-encodes the names of files.
     """
 
-    def __init__(self, boundary: bytes, folder: Path, job_files: JobFiles, max_upload: int) -> None:
+    def __init__(
+        self, boundary: bytes, folder: Path, job_files: JobFiles, max_upload: int, percent_encoded: bool = False
+    ) -> None:
         self.fields: dict[str, str] = {}
         self.uploads: list[dict[str, Any]] = []
         self._folder, self._job_files, self._max_upload = folder, job_files, max_upload
+        self._percent_encoded = percent_encoded
         self._size = self._field_size = 0
         self._header, self._value = bytearray(), bytearray()
         self._headers: dict[str, bytes] = {}
-        self._name, self._text = "", bytearray()
+        self._name, self._text, self._no_file = "", bytearray(), False
         self._file: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self._whole = False
@@ -106,22 +117,28 @@ class UploadForm:
         self._value.clear()
 
     def _headers_end(self) -> None:
-        kind, options = parse_options_header(self._headers.get("content-disposition"))
-        if kind != b"form-data" or b"name" not in options:
-            raise BadRequest(400, "bad-form", "Bad form", "A part of the form has no name.")
-        self._name = _text(options[b"name"], "The name of a field")
+        try:
+            named = disposition(self._headers.get("content-disposition", b""), self._percent_encoded)
+        except UnicodeDecodeError:
+            raise _bad_field("files", "a file's name, or that of a field, is not UTF-8") from None
+        if named is None:
+            raise BadRequest(400, "bad-form", "Bad form", "A part of the form has no name, or its header is malformed.")
+        self._name, filename = named
         self._count(PART_BYTES + len(self._name))
-        if b"filename" not in options:
-            if self._name == "files":
-                raise _bad_field("files", "was sent as text; -F files=@sales.csv sends a file")
+        encoding = self._headers.get("content-transfer-encoding", b"binary").decode("latin-1").strip().lower()
+        if encoding not in ("binary", "8bit", "7bit"):
+            raise _bad_field(self._name, f"has Content-Transfer-Encoding {encoding[:80]!r}; send the bytes as they are")
+        self._no_file = filename == ""
+        is_file_field = FILE_FIELD.fullmatch(self._name) is not None
+        if not filename or (filename == BLOB and not is_file_field):
             if self._name in self.fields:
                 raise _bad_field(self._name, "is given more than once")
             self._text.clear()
             return
-        if self._name != "files":
+        if not is_file_field:
             how = "files go as files (-F files=@sales.csv), the text of one as a field (-F 'steps=<steps.json')"
             raise _bad_field(self._name, f"was sent as a file: {how}")
-        name = safe_name(_text(options[b"filename"], "files: a file's name"))
+        name = safe_name(filename)
         if any(upload["name"] == name for upload in self.uploads):
             raise _bad_name(name, "is that of two files, and one would replace the other")
         if len(self.uploads) == MOST_FILES:
@@ -149,20 +166,39 @@ class UploadForm:
 
     def _part_ends(self) -> None:
         if self._file is None:
-            self.fields[self._name] = _text(self._text, self._name)
+            if self._no_file or FILE_FIELD.fullmatch(self._name):
+                self._check_no_file()
+                return
+            charset = parse_options_header(self._headers.get("content-type"))[1].get(b"charset", b"").decode("latin-1")
+            try:
+                self.fields[self._name] = decode(bytes(self._text), charset)
+            except UnicodeDecodeError as error:
+                raise _bad_field(self._name, f"is not UTF-8: byte {error.start + 1} is wrong") from None
             return
         self.uploads[-1] |= {"bytes": self._file.tell(), "sha256": self._digest.hexdigest()}
         self._job_files.finish(self._file)
         self._file = None
+
+    def _check_no_file(self) -> None:
+        """Let a file input pass in which the user has chosen no file. Raises BadRequest if the part has content."""
+        if self._text and self._no_file:
+            raise _bad_name("", "names no file")
+        if self._text:
+            raise _bad_field(self._name, "was sent as text; -F files=@sales.csv sends a file")
 
     def _ends(self) -> None:
         self._whole = True
 
 
 async def read_form(
-    content_type: str, body: AsyncIterator[bytes], job_files: JobFiles, job_id: str, max_upload: int
+    content_type: str,
+    body: AsyncIterator[bytes],
+    job_files: JobFiles,
+    job_id: str,
+    max_upload: int,
+    percent_encoded: bool = False,
 ) -> UploadForm:
-    """Read a form, and store its files as the files of a job.
+    """Read a form, and store its files as the files of a job. See ``UploadForm``.
 
     Raises BadRequest, and Unavailable if the disk is full. After an error, nothing is left on disk.
     """
@@ -171,7 +207,8 @@ async def read_form(
         detail = f"The form's Content-Type names no boundary, or one longer than {BOUNDARY_BYTES} characters."
         raise BadRequest(400, "bad-form", "Bad form", detail)
     try:
-        form = UploadForm(boundary, await to_thread.run_sync(job_files.uploads_folder, job_id), job_files, max_upload)
+        folder = await to_thread.run_sync(job_files.uploads_folder, job_id)
+        form = UploadForm(boundary, folder, job_files, max_upload, percent_encoded)
         waiting = bytearray()
         async for chunk in body:
             waiting += chunk
@@ -245,13 +282,6 @@ def too_much(max_upload: int) -> BadRequest:
 
 def _too_large(detail: str) -> BadRequest:
     return BadRequest(413, "too-large", "Too large", detail)
-
-
-def _text(content: bytes | bytearray, what: str) -> str:
-    try:
-        return bytes(content).decode()
-    except UnicodeDecodeError:
-        raise BadRequest(422, "invalid", "Invalid request", f"{what} is not UTF-8.") from None
 
 
 def _bad_field(name: str, what: str) -> BadRequest:

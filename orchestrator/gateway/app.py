@@ -19,6 +19,7 @@ from orchestrator.engines.base import Engine
 from orchestrator.errors import Gone, NotFound, Problem, Unavailable
 from orchestrator.gateway import callers, urls
 from orchestrator.gateway.callers import Call
+from orchestrator.gateway.login import Login
 from orchestrator.gateway.pages import page
 from orchestrator.jobs.service import JobService
 from orchestrator.live.grants import Grant, Mode, Signer
@@ -49,24 +50,32 @@ MODULES = (
 
 
 def create_gateway(
-    settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+    settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer, login: Login
 ) -> ASGIApp:
     """Build the application for the gateway's socket."""
-    return Gateway(settings, store, job_service, engine, signer).app
+    return Gateway(settings, store, job_service, engine, signer, login).app
 
 
 class Gateway:
     """Checks access to views, starts them, and returns their addresses."""
 
     def __init__(
-        self, settings: Settings, store: Store, job_service: JobService, engine: Engine, signer: Signer
+        self,
+        settings: Settings,
+        store: Store,
+        job_service: JobService,
+        engine: Engine,
+        signer: Signer,
+        login: Login,
     ) -> None:
         self._settings, self._store, self._job_service, self._signer = settings, store, job_service, signer
-        self._engine = engine
+        self._engine, self._login = engine, login
         routes = [
             Route("/health", self.health),
             Route("/authorise", self.authorise),
             Route("/page", self.page),
+            Route("/login", self.login, methods=["GET", "POST"]),
+            Route("/logout", self.login, methods=["POST"]),
         ]
         self.app = Starlette(routes=routes, exception_handlers={Problem: self._refused, Exception: on_crash})
 
@@ -95,12 +104,20 @@ class Gateway:
         headers = {"X-View-Socket": str(path), "X-View-Cookies": callers.other_cookies(call)}
         return Response(status_code=204, headers=headers)
 
+    async def login(self, request: Request) -> Response:
+        """Log a browser in or out at the port of the lists. A view has no login."""
+        call = callers.understand(request.headers, self._settings)
+        callers.check_site(call)
+        if call.job_id is not None:
+            raise NotFound(404, "nothing-here", "Nothing here", "The page of a job has no login.")
+        return self._login.leave() if request.url.path == "/logout" else await self._login.answer(request, "/")
+
     async def page(self, request: Request) -> Response:
         """Return a page of the gateway, or the page that says why a view cannot be shown."""
         call = callers.understand(request.headers, self._settings)
         callers.check_site(call)
         if call.job_id is None:
-            callers.check_key(call, self._settings)
+            callers.check_key(call, self._login)
             return await self._of_gateway(call)
         logs.concerns(call.job_id[: logs.GIVEN])
         if call.link is not None:
@@ -138,10 +155,11 @@ class Gateway:
         self._job_service.viewers.want(job.id, grant.service)
         until = int(time.time()) + COOKIE_SECONDS
         cookie = self._signer.sign("cookie", Grant(job.id, grant.service, grant.mode, until, grant.follow))
-        path = "/follow" if grant.service == "notebook" else "/"
+        name = callers.cookie_of(grant)
+        path = f"{'/follow' if grant.service == 'notebook' else '/'}?{callers.CHOICE}={name.removeprefix('view-')}"
         answer = page("opened", _title(job), path=path, service=grant.service, job=job.id)
         answer.set_cookie(
-            callers.COOKIE, cookie, COOKIE_SECONDS, httponly=True, secure=self._settings.over_tls, samesite="strict"
+            name, cookie, COOKIE_SECONDS, httponly=True, secure=self._settings.over_tls, samesite="strict"
         )
         return answer
 
@@ -190,6 +208,7 @@ class Gateway:
             elsewhere=urls.gateway(self._settings, other),
             other=other,
             api=urls.api(self._settings),
+            login=self._login.needed,
         )
 
     def _item(self, job: Job, call: Call) -> dict[str, Any]:

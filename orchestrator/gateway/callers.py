@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import re
-import secrets
 import time
 from binascii import Error as NoBase64
 from dataclasses import dataclass
@@ -20,13 +19,20 @@ from starlette.datastructures import Headers
 
 from orchestrator.errors import Forbidden
 from orchestrator.gateway import urls
+from orchestrator.gateway.login import COOKIE as LOGIN_COOKIE
+from orchestrator.gateway.login import Login
 from orchestrator.live.grants import Grant, Signer
 from orchestrator.settings import Settings
 from orchestrator.web.origin_check import foreign
 from protocol import messages
 
-#: The cookie that stores a grant in a browser, and the query parameter that carries it in a link.
-COOKIE, PARAMETER = "view", "link"
+#: The cookies that store grants in a browser: one for each way to see a view, so that two tabs do not share a grant.
+#: The first parameter carries a grant in a link, the second says which of the cookies a page uses.
+COOKIES = ("view-watch", "view-control", "view-watch-follow", "view-control-follow")
+PARAMETER, CHOICE = "link", "as"
+
+#: The gateway's own pages of a view. Only they have a choice, because a job's service has parameters of its own.
+PAGES = ("/", "/follow", "/newer")
 
 #: Headers that nginx sets: the gateway's port, the requested address, and whether it is a WebSocket. nginx overwrites
 #: the client's own headers of these names.
@@ -40,7 +46,10 @@ _HOST = re.compile(r"(desktop|notebook)-([0-9a-f]{1,64})", re.ASCII)
 
 @dataclass(frozen=True)
 class Call:
-    """A request to the gateway as nginx forwards it. ``job_id`` is None for the gateway's own pages."""
+    """A request to the gateway as nginx forwards it. ``job_id`` is None for the gateway's own pages.
+
+    ``choice`` is the cookie that a page of a view uses, or None for any of them.
+    """
 
     headers: Headers
     service: messages.Service
@@ -49,6 +58,7 @@ class Call:
     link: str | None
     job_id: str | None
     public: str  # the origin of this page behind the proxy, or empty
+    choice: str | None = None
 
 
 def understand(headers: Headers, settings: Settings) -> Call:
@@ -59,9 +69,11 @@ def understand(headers: Headers, settings: Settings) -> Call:
     host = headers.get("host", "").lower()
     try:
         url = urlsplit(headers.get(URI_HEADER, "/"))
-        link = parse_qs(url.query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS).get(PARAMETER, [None])[0]
+        parameters = parse_qs(url.query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Forbidden(403, "no-address", "No address", "The live gateway does not know this address.") from None
+    link = parameters.get(PARAMETER, [None])[0]
+    choice = f"view-{parameters[CHOICE][0]}" if CHOICE in parameters and url.path in PAGES else None
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
@@ -73,7 +85,7 @@ def understand(headers: Headers, settings: Settings) -> Call:
         if found[1] != service:
             port = settings.desktop_port if found[1] == "desktop" else settings.notebook_port
             raise Forbidden(403, "wrong-port", "Wrong port", f"The {found[1]} of a job is at port {port}.")
-        return Call(headers, service, host, url.path, link, found[2], public)
+        return Call(headers, service, host, url.path, link, found[2], public, choice)
     if name in settings.names | {settings.domain_of_views, urls.list_name(settings, service)}:
         return Call(headers, service, host, url.path, link, None, public)
     raise Forbidden(
@@ -100,11 +112,12 @@ def check_site(call: Call) -> None:
         )
 
 
-def check_key(call: Call, settings: Settings) -> None:
-    """Raise Forbidden without the API key. The lists of jobs belong to the users' API; browsers ask for the key as a
-    password.
+def check_key(call: Call, login: Login) -> None:
+    """Raise Forbidden without the API key. The lists of jobs belong to the users' API.
+
+    Browsers are sent to the login. Other clients can send the key as a password, too.
     """
-    if settings.api_key is None:
+    if not login.needed or login.has_session(call.headers):
         return
     scheme, _, given = call.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
@@ -112,20 +125,23 @@ def check_key(call: Call, settings: Settings) -> None:
             given = base64.b64decode(given.strip(), validate=True).decode("latin-1").partition(":")[2]
         except (NoBase64, ValueError):
             given = ""
-    key = settings.api_key.get_secret_value().encode()
-    if scheme.lower() not in ("basic", "bearer") or not secrets.compare_digest(given.encode("latin-1"), key):
+    if scheme.lower() not in ("basic", "bearer") or not login.is_key(given.encode("latin-1")):
+        if not scheme and login.is_browser("GET", call.headers):
+            raise login.to_login(call.headers, call.headers.get(URI_HEADER, "/"))
         raise Forbidden(
             401,
             "no-key",
             "Key needed",
             "Enter API_KEY as the password, with any user name.",
-            {"WWW-Authenticate": 'Basic realm="containerized-agent"'},
+            # a page that polls would open the browser's own dialog
+            {} if "sec-fetch-mode" in call.headers else {"WWW-Authenticate": 'Basic realm="containerized-agent"'},
         )
 
 
 def granted(call: Call, signer: Signer) -> Grant:
     """Return the grant in the browser's cookie for this view. Raises Forbidden."""
-    found = [signer.read("cookie", value) for value in _cookies(call.headers)[0]]
+    given = _cookies(call.headers)[0]
+    found = [signer.read("cookie", value) for name, value in given if call.choice in (None, name)]
     fitting = [grant for grant in found if grant and grant.job_id == call.job_id and grant.service == call.service]
     now = time.time()
     for grant in fitting:
@@ -165,13 +181,18 @@ def _expired(detail: str) -> Forbidden:
     return Forbidden(403, "expired-link", "The link has expired", detail)
 
 
-def _cookies(headers: Headers) -> tuple[list[str], list[str]]:
-    """Return the values of the gateway's cookies, and all other cookies unchanged."""
+def cookie_of(grant: Grant) -> str:
+    """Return the name of the cookie that stores a grant."""
+    return f"view-{grant.mode}{'-follow' if grant.follow else ''}"
+
+
+def _cookies(headers: Headers) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the gateway's cookies of views with their values, and all cookies of others unchanged."""
     ours, others = [], []
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
-        if name == COOKIE:
-            ours.append(value)
-        elif part.strip():
+        if name in COOKIES:
+            ours.append((name, value))
+        elif part.strip() and not name.startswith(LOGIN_COOKIE):
             others.append(part.strip())
     return ours, others

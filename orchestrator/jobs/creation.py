@@ -111,6 +111,7 @@ class Creation:
                 "inputs": planned.inputs,
                 "uploads": uploads,
                 "secrets": sorted(given),
+                "notes": planned.notes,
                 "wanted_model": wanted_model,
             }
             return await self._submit(job_id, asked, lambda job: rows_of(job, planned.steps, 1), given)

@@ -96,10 +96,15 @@ def _all_told(events: list[Event]) -> list[Told]:
 def _told(event: Event) -> dict[str, Any]:
     """Return the data of an event that a follower gets: everything except pictures."""
     if event.kind == "result":
-        return {**event.data, "data": _texts(event.data.get("data", {}))}
+        return without_pictures(event.data)
     if event.kind == "viewer_cell":
         return {**event.data, "results": [_texts(data) for data in event.data["results"]]}
     return event.data
+
+
+def without_pictures(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of a result without its pictures."""
+    return {**result, "data": _texts(result.get("data", {}))}
 
 
 def _texts(data: dict[str, str]) -> dict[str, str]:

@@ -84,6 +84,8 @@ class Finalizer:
         hidden = await self._hiding.of(job)
         await self._hooks.job_settling.emit(job.id)
         told = asdict(await asyncio.to_thread(hidden.structure, outcome))
+        if outcome.status == "completed":
+            told["detail"] = " ".join([told["detail"], *job.notes]).strip()
         settled = await self._store.decide_outcome(job.id, told, await self._judged(job.id, outcome))
         if settled is None or settled.status != "running" or settled.outcome is None:
             return None
@@ -101,6 +103,8 @@ class Finalizer:
             return {}
         check = next((step for step in await self._store.steps(job_id) if step.number == messages.CHECK), None)
         found: dict[str, Any] = {}
+        if job.planned_by.startswith("template:") and job.outputs:
+            found["summary"] = documents.results(job.outputs)
         guessed = job.planned_by == MODEL
         if guessed and "outputs" not in job.given:
             found["outputs"] = [path for path in job.outputs if path not in outcome.unmatched]

@@ -28,7 +28,7 @@ from orchestrator.files.uploads import tar
 from orchestrator.job_secrets.validation import keys
 from orchestrator.job_secrets.vault import Hiding, Lost, Vault
 from orchestrator.jobs.dispatcher import Dispatcher, digest
-from orchestrator.jobs.event_feed import EventFeed
+from orchestrator.jobs.event_feed import EventFeed, without_pictures
 from orchestrator.jobs.finalizer import Finalizer
 from orchestrator.jobs.hooks import Hooks
 from orchestrator.jobs.monitor import LATE_SECONDS, Monitor
@@ -40,6 +40,7 @@ from orchestrator.planning.step_rows import planned_step
 from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.model_calls import Call
 from orchestrator.reasoning.model_session import ModelSession
+from orchestrator.reports.notebook import in_words
 from orchestrator.settings import Settings
 from orchestrator.sizes import show_size
 from protocol import messages
@@ -232,6 +233,9 @@ class JobService:
         hidden = await self._hiding.of(job)
         if hidden:  # searching a large batch takes long
             reports = await asyncio.to_thread(hidden.structure, reports)
+        for report in reports:
+            if report.kind == "result" and (said := in_words(without_pictures(report.data))):
+                report.words = f"{said}\n"
         last = await self._store.record(job.id, reports)
         self.notifier.ring(job.id)
         return last

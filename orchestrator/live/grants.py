@@ -51,10 +51,21 @@ class Signer:
             return None
         return Grant(job_id, service, mode, int(until), follow == "1")  # type: ignore[arg-type]
 
+    def sign_session(self, until: int, api_key: bytes) -> str:
+        """Sign the time until which a browser is logged in. With another API key, the text is invalid."""
+        return self._of("session", api_key).sign(str(until)).decode()
+
+    def read_session(self, text: str, api_key: bytes) -> int | None:
+        """Return the time of a signed session, or None for any other text."""
+        try:
+            return int(self._of("session", api_key).unsign(text))
+        except itsdangerous.BadSignature:
+            return None
+
     def password(self, sandbox_id: str, mode: Mode) -> str:
         """Derive the desktop's VNC password. VNC recognises the viewer's mode by the password."""
         return self._of("password").get_signature(f"{sandbox_id}.{mode}")[:PASSWORD_CHARACTERS].decode()
 
-    def _of(self, kind: str) -> itsdangerous.Signer:
+    def _of(self, kind: str, more: bytes = b"") -> itsdangerous.Signer:
         # SHA-384 fills 64 characters without spare bits, so each changed character is another signature
-        return itsdangerous.Signer(self._key, kind, key_derivation="hmac", digest_method=hashlib.sha384)
+        return itsdangerous.Signer(self._key, kind.encode() + more, key_derivation="hmac", digest_method=hashlib.sha384)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,6 @@ if TYPE_CHECKING:  # the import takes seconds, so a thread does it at the first 
 #: ``stop_reason`` values of a finished answer, and of one at the length limit.
 DONE = ("end_turn", "stop_sequence", "")
 CUT = ("max_tokens", "model_context_window_exceeded")
-
-#: Status of each error type, because errors in a stream have none. See https://platform.claude.com/docs/en/api/errors.
-STATUS = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
-    "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
-    "overloaded_error": 529,
-}  # fmt: skip
 
 #: The provider caches the text before such a mark for five minutes. A request may have four marks.
 CACHED = {"type": "ephemeral"}
@@ -76,12 +70,12 @@ class Anthropic(Provider):
 
         from orchestrator.llm.http import TooLong
 
-        ending = _Ending(self.name)
+        ending = _Ending(self.name, writing)
         try:
             create = client.messages.with_streaming_response.create
             async with create(**self._arguments(request)) as response:
                 async for message in responses.messages(response.iter_bytes(), "Anthropic's"):
-                    ending.read(message, writing)
+                    ending.read(message)
         except anthropic.APIStatusError as error:
             failure = _failure(error)
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
@@ -123,33 +117,40 @@ class Anthropic(Provider):
 class _Ending:
     """Collects what the events say beside the answer's text."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, writing: Writing) -> None:
+        self._name, self._writing = name, writing
+        self._whole = False
         self.finish = ""
         self._why = ""
         self._model = ""
         self._any_block = False
+        self._calls: list[list[str]] = []
         self._sent: dict[str, int] = {}
         self._wrote: int | None = None
 
-    def read(self, event: dict[str, Any], writing: Writing) -> None:
+    def read(self, event: dict[str, Any]) -> None:
         """Process an event of a stream, or the whole answer. Raises Failure for an error."""
         kind = event.get("type")
-        if kind == "error":
-            raise _told(event.get("error"))
+        if kind == "error" or (not kind and event.get("error")):
+            if self.finish:
+                return  # the answer is complete
+            raise responses.told(event.get("error"))
         if kind == "message":  # the whole answer
+            self._whole = True
             self._about(event)
-            for block in event.get("content") or []:
-                self._block(block, writing)
+            content = event.get("content") or []
+            for block in content if isinstance(content, list) else [{"text": content}]:
+                self._block(block)
         elif kind == "message_start":
             self._about(responses.part(event, "message"))
         elif kind == "content_block_start":
-            self._block(event.get("content_block"), writing)
+            self._block(event.get("content_block"))
         elif kind == "content_block_delta":
-            self._block(event.get("delta"), writing)
+            self._block(event.get("delta"))
         elif kind == "message_delta":
-            self._about({**(event.get("delta") or {}), "usage": event.get("usage")})
-        elif not kind:
+            delta = event.get("delta")
+            self._about({**(delta if isinstance(delta, dict) else {}), "usage": event.get("usage")})
+        elif not kind and event:
             raise Failure("an answer that is not of Anthropic's protocol", HTTPStatus.OK)
 
     def _about(self, message: Any) -> None:
@@ -163,17 +164,23 @@ class _Ending:
         if (wrote := responses.count(responses.part(used, "output_tokens"))) is not None:
             self._wrote = wrote
 
-    def _block(self, block: Any, writing: Writing) -> None:
+    def _block(self, block: Any) -> None:
         self._any_block = True
-        writing.thought(responses.text(responses.part(block, "thinking")))
-        writing.answer(responses.text(responses.part(block, "text")))
+        if responses.part(block, "type") == "tool_use":
+            given = responses.part(block, "input")
+            self._calls.append([responses.text(responses.part(block, "name")), json.dumps(given) if given else ""])
+        elif self._calls:
+            self._calls[-1][1] += responses.text(responses.part(block, "partial_json"))
+        self._writing.thought(responses.text(responses.part(block, "thinking")))
+        self._writing.answer(responses.text(responses.part(block, "text")))
 
     def reply(self) -> Reply:
         """Return how the answer ended. Raises Failure if it broke off."""
-        if not self.finish:
+        if not self.finish and not self._whole:
             raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
         sent = sum(self._sent.values()) if "input_tokens" in self._sent else None
-        return Reply(self._model, self.finish in CUT, sent, self._wrote, self._wrong())
+        calls = tuple((name, given) for name, given in self._calls)
+        return Reply(self._model, self.finish in CUT, sent, self._wrote, self._wrong(), calls)
 
     def _wrong(self) -> ModelError | None:
         reason = self.finish
@@ -201,13 +208,5 @@ def _content(message: Message, pictures: bool) -> list[dict[str, Any]]:
 
 def _failure(error: Any) -> Failure:
     """Convert an error status."""
-    said = responses.part(error.body, "error", "message") or (error.body if isinstance(error.body, str) else "")
-    known = error.status_code in HTTPStatus._value2member_map_
-    default = HTTPStatus(error.status_code).phrase if known else "no words"
-    return Failure(words(said, default), error.status_code, error.response.headers, error.body)
-
-
-def _told(error: Any) -> Failure:
-    """Convert an error in the middle of a stream."""
-    status = STATUS.get(str(responses.part(error, "type")), HTTPStatus.BAD_GATEWAY)
-    return Failure(words(responses.part(error, "message"), "no words"), status, None, {"error": error})
+    response = error.response
+    return responses.failure(error.status_code, response.headers, responses.loaded(response.text))

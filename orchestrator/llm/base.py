@@ -6,12 +6,14 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
-from orchestrator.errors import ModelAway, ModelCut, ModelEmpty, ModelError, Usage
+from orchestrator.errors import ModelAway, ModelBroken, ModelCut, ModelEmpty, ModelError, Usage
+from orchestrator.llm import tool_calls
 from orchestrator.llm.error_texts import explained, redacted
 from orchestrator.llm.retries import Failure, OnWait, persist
 from orchestrator.llm.setup import Setup
@@ -27,6 +29,18 @@ OnQueue = Callable[[bool], None]
 #: Statuses with which a server rejects part of a request.
 REFUSES = (400, 404, 405, 415, 422, 501)
 
+#: Words of a rejection in a failure of the server, and words that reject streaming in one.
+UNSUPPORTED = re.compile(
+    r"not? (yet )?(be )?(support|allow|permit|implement|recogni[sz]|availab|enabled|known|valid|accept)|n.t support"
+    r"|unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|extra |only |deprecated|must be|raise_exception|template",
+    re.IGNORECASE,
+)
+NO_STREAM = re.compile(
+    r"stream(ing|ed)?\W{0,3}( \w+){0,2} (not|un)|(no|not|un|n.t)\W?(support|allow|implement)\w*( \w+)?\W{0,3}stream"
+    r"|stream\W{0,3}(=|true)|['\"`]stream['\"`]",
+    re.IGNORECASE,
+)
+
 #: Optional parts of a request, each with the words by which a server rejects it. The first match counts. The call is
 #: repeated without that part, and later calls omit it too.
 OPTIONAL: dict[str, tuple[tuple[int, ...], re.Pattern[str]]] = {
@@ -35,10 +49,16 @@ OPTIONAL: dict[str, tuple[tuple[int, ...], re.Pattern[str]]] = {
         ("stream_options", REFUSES, r"stream_options|include_usage"),
         ("stream", REFUSES, r"\bstream(ing|ed|GenerateContent)?\b"),
         ("temperature", REFUSES, r"temperature"),
-        ("max_tokens", REFUSES, r"max_tokens|in the completion"),
+        ("max_tokens", REFUSES, r"max_tokens|max_new_tokens|in the completion"),
         ("max_completion_tokens", REFUSES, r"max_completion_tokens|in the completion"),
         ("cache_control", REFUSES, r"cache_control"),
         ("store", REFUSES, r"\bstore\b"),
+        (
+            "system",  # our instructions become a part of the first message
+            (*REFUSES, 500),
+            r"system.{0,20}(role|message|instruction|prompt)|roles?.{0,40}\bsystem\b|developer instruction"
+            r"|roles must alternate|only (user|assistant).{0,20}roles",
+        ),
         (
             "pictures",
             (*REFUSES, 500),
@@ -49,6 +69,12 @@ OPTIONAL: dict[str, tuple[tuple[int, ...], re.Pattern[str]]] = {
 
 #: Words of a rejection that concerns only this request. The next one may be shorter.
 TOO_LARGE = re.compile(r"too (large|long|many|high)|exceed|context|at most|maximum|less than", re.IGNORECASE)
+
+#: Further tries after an answer that is empty or broken.
+EMPTY_TRIES = 2
+
+#: The temperature of such a try. At 0, the model would give the same answer.
+WARM = 0.5
 
 #: Tokens counted for a picture if the server does not report any.
 PICTURE_TOKENS = 1_000
@@ -128,6 +154,10 @@ class Reply:
     tokens_out: int | None = None
     #: The error if there is no answer, such as a refusal.
     error: ModelError | None = None
+    #: Calls of tools: each with the tool's name and its arguments. They may have the answer.
+    calls: tuple[tuple[str, str], ...] = ()
+    #: Whether the stream ended properly, but without saying so. Then the answer may be incomplete.
+    unsure: bool = False
 
 
 class Model(ABC):
@@ -229,25 +259,21 @@ class Provider(Model):
             self.setup.temperature if question.temperature is None else question.temperature,
         )
         reply = await persist(lambda: self._sent(request, asking), self.setup.pace, end, on_wait)
-        writing = asking.writing
-        loops = writing.end(reply.cut)
-        text, thoughts = writing.text, writing.reasoning
-        asking.used(reply, request)
         if reply.error:
             raise reply.error
-        if not text.strip():
-            raise self._nothing(reply, loops)
-        finish: Literal["done", "cut", "loop"] = "loop" if loops else "cut" if reply.cut else "done"
-        return Answer(text, thoughts, reply.model or self.name, finish, asking.usage)
+        finish: Literal["done", "cut", "loop"] = "loop" if asking.loops else "cut" if reply.cut else "done"
+        return Answer(asking.text, asking.writing.reasoning, reply.model or self.name, finish, asking.usage)
 
     async def _sent(self, request: Request, asking: _Asking) -> Reply:
-        """Call the server, without the parts that it rejects."""
+        """Call the server, without the parts that it rejects. An answer without text raises Failure a few times."""
         request = replace(request, without=self._without)
+        if asking.empty and request.temperature == 0:
+            request = replace(request, temperature=WARM)
         while True:
             try:
-                return await self._send(request, asking.fresh())
+                reply = await self._send(request, asking.fresh())
             except Repeats:
-                return Reply(cut=True)
+                reply = Reply(cut=True)
             except BaseException as error:
                 asking.broken_off(request)
                 name = self._refused(request, error) if isinstance(error, Failure) else None
@@ -258,23 +284,40 @@ class Provider(Model):
                 request = replace(request, without=request.without | {name})
                 if not TOO_LARGE.search(str(error)):
                     self._without |= {name}
+                continue
+            reply = asking.ended(reply, request)
+            if not reply.error and not asking.text.strip():
+                reply = replace(reply, error=self._nothing(reply, asking))
+            again = isinstance(reply.error, (ModelEmpty, ModelBroken)) or reply.unsure
+            if again and asking.empty < EMPTY_TRIES and not (reply.unsure and asking.empty):
+                asking.empty += 1
+                said = str(reply.error) if reply.error else "the answer broke off"
+                raise Failure(said, HTTPStatus.BAD_GATEWAY)
+            return replace(reply, cut=True) if reply.unsure else reply
 
     def _refused(self, request: Request, failure: Failure) -> str | None:
         """Return the part of the request that the server rejected, or None."""
         said = f"{failure.words} {failure.error.get('param') or ''}"
         for name in self._optional(request):
             statuses, words = OPTIONAL[name]
-            if failure.status in statuses and words.search(said):
+            fails = failure.status is not None and failure.status >= 500
+            strict = NO_STREAM if name == "stream" else UNSUPPORTED
+            if words.search(said) and (failure.status in statuses or (fails and strict.search(said))):
                 return name
         return None
 
-    def _nothing(self, reply: Reply, loops: bool) -> ModelError:
-        if loops:
+    def _nothing(self, reply: Reply, asking: _Asking) -> ModelError:
+        if asking.loops:
             return ModelCut(f"The model {self.name} repeated itself while reasoning and gave no answer.")
         if reply.cut:
             return ModelCut(
                 f"The model {self.name} reached its length limit before its answer began. "
                 "If it reasons at length, set a larger LLM_MAX_TOKENS."
+            )
+        if asking.writing.reasoning.strip():
+            return ModelEmpty(
+                f"The model {self.name} gave an empty answer: everything that it wrote is reasoning. "
+                "If the server takes answers for reasoning, turn its reasoning parser off."
             )
         return ModelEmpty(f"The model {self.name} gave an empty answer.")
 
@@ -286,6 +329,9 @@ class _Asking:
         self._on_part = on_part
         self.usage = Usage()
         self.writing = Writing()
+        self.empty = 0  # answers so far that were empty or broken
+        self.text = ""  # the answer of the last call
+        self.loops = False
 
     def fresh(self) -> Writing:
         """Begin a call and discard the partial answer of the call before."""
@@ -293,6 +339,28 @@ class _Asking:
             self._on_part(Part("", False, restart=True))
         self.writing = Writing(self._on_part)
         return self.writing
+
+    def ended(self, reply: Reply, request: Request) -> Reply:
+        """End a call. Without a text, look for the answer in calls of tools and in the server's reasoning."""
+        writing = self.writing
+        self.loops = writing.end(reply.cut)
+        self.text = writing.text
+        self.used(reply, request)
+        if "```" not in self.text:
+            inside, beside = tool_calls.in_text(self.text), tool_calls.as_answer([*reply.calls, *writing.calls])
+            if inside or beside:
+                self._tell(inside or f"{self.text}\n\n{beside}".strip())
+                return replace(reply, error=None)
+        if not self.text.strip() and not reply.error and not reply.cut and not self.loops:
+            self._tell(writing.hidden_answer(again=self.empty > 0))
+        return reply
+
+    def _tell(self, text: str) -> None:
+        """Take a text as the answer."""
+        self.text = text or self.text
+        if text and self._on_part:
+            self._on_part(Part("", False, restart=True))
+            self._on_part(Part(text, False))
 
     def used(self, reply: Reply, request: Request) -> None:
         """Count a call's usage. Without counts from the server, a piece or four characters is a token."""
@@ -321,6 +389,13 @@ def once(make: Callable[[], Any]) -> Callable[[], Any]:
         return asyncio.shield(made[0])  # cancelling one caller must not cancel the others
 
     return get
+
+
+def merged(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages for a server without a system role: our instructions begin the first message."""
+    system = "\n\n".join(message.text for message in messages if message.role == "system")
+    first, *rest = (message for message in messages if message.role != "system")
+    return (replace(first, text=f"{system}\n\n{first.text}"), *rest)
 
 
 def left_out(message: Message) -> str:

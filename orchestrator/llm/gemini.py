@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ModelBroken, ModelEmpty, ModelError, ModelRefused
 from orchestrator.llm import responses
-from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, once
+from orchestrator.llm.base import Message, Provider, Reply, Request, left_out, merged, once
 from orchestrator.llm.error_texts import words
 from orchestrator.llm.retries import Failure
 from orchestrator.llm.setup import Setup
@@ -31,8 +31,12 @@ REFUSED = (
 )  # fmt: skip
 
 
-#: The message for an unreadable answer.
+#: Some gateways write the number of a ``FinishReason``.
+NUMBERS = {"0": "", "1": "STOP", "2": "MAX_TOKENS", "3": "SAFETY", "4": "RECITATION"}
+
+#: The message for an unreadable answer, and for a stream that only the SDK cannot read. The latter is asked for whole.
 PROTOCOL = "an answer that is not of Gemini's protocol"
+NO_STREAM = "the SDK cannot read the server's stream"
 
 
 class Gemini(Provider):
@@ -71,6 +75,8 @@ class Gemini(Provider):
             yield "stream"
         if request.temperature is not None and "temperature" not in request.without:
             yield "temperature"
+        if "system" not in request.without and any(message.role == "system" for message in request.messages):
+            yield "system"
         if "pictures" not in request.without and any(message.pictures for message in request.messages):
             yield "pictures"
 
@@ -81,11 +87,11 @@ class Gemini(Provider):
 
         from orchestrator.llm import http
 
-        ending = _Ending(self.name)
+        ending = _Ending(self.name, writing)
         try:
-            async with http.closing():
-                async for response in _responses(client, self.name, request):
-                    ending.read(response, writing)
+            async with http.closing() as opened:
+                async for response in _responses(client, self.name, request, opened):
+                    ending.read(response)
         except errors.APIError as error:
             failure = _failure(error)
         except httpx2.HTTPError as error:
@@ -99,52 +105,74 @@ class Gemini(Provider):
         raise failure
 
 
-async def _responses(client: Any, name: str, request: Request) -> AsyncIterator[dict[str, Any]]:
-    """Yield the pieces of the answer, or the whole answer, as JSON. Raises Failure if the SDK cannot parse it."""
+async def _responses(
+    client: Any, name: str, request: Request, opened: list[httpx2.Response]
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield the pieces of the answer, or the whole answer, as JSON. Raises Failure if it cannot be parsed."""
     from google.genai.errors import UnknownApiResponseError
 
     contents, config, begun = _contents(request), _config(request), False
     try:
         if "stream" in request.without:
-            # parsed here, because the SDK rejects enum values that it does not know
+            # parsed here, because the SDK rejects values that it does not know
             config["should_return_http_response"] = True
             whole = await client.aio.models.generate_content(model=name, contents=contents, config=config)
-            yield dict(json.loads(whole.sdk_http_response.body or ""))
+            for piece in _whole(whole.sdk_http_response.body or ""):
+                yield piece
             return
         pieces = await client.aio.models.generate_content_stream(model=name, contents=contents, config=config)
         async for piece in pieces:
             begun = True
             yield piece.model_dump(mode="json", by_alias=True, exclude_none=True)
     except UnknownApiResponseError as error:  # not JSON
+        if re.search(r"Raw response: (data|event|id|retry)?:", str(error)):
+            raise Failure(NO_STREAM, HTTPStatus.NOT_IMPLEMENTED) from None
         begun = begun or re.search(r"Raw response: [{\[]", str(error)) is not None
         status = HTTPStatus.BAD_GATEWAY if begun else HTTPStatus.OK
         raise Failure(PROTOCOL, status) from None
     except (ValueError, AttributeError, TypeError) as error:
-        if begun:
-            raise Failure(PROTOCOL, HTTPStatus.BAD_GATEWAY) from None
+        if opened and opened[-1].status_code != HTTPStatus.OK:
+            raise responses.failure(opened[-1].status_code, opened[-1].headers, opened[-1].text) from None
+        if opened:  # the SDK does not accept a field of the answer
+            status = HTTPStatus.BAD_GATEWAY if "stream" in request.without else HTTPStatus.NOT_IMPLEMENTED
+            raise Failure(PROTOCOL if "stream" in request.without else NO_STREAM, status) from None
         # the SDK rejects invalid requests in this way
         raise Failure(words(error, type(error).__name__), HTTPStatus.BAD_REQUEST) from None
+
+
+def _whole(body: str) -> list[dict[str, Any]]:
+    """Return the objects of a body. Raises Failure."""
+    value = responses.loaded(body)
+    found = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+    if error := next((one["error"] for one in found if one.get("error") and "candidates" not in one), None):
+        raise responses.told(error)
+    if not found:
+        broken = body.lstrip()[:1] in ("", "{", "[")
+        raise Failure(PROTOCOL if body.strip() else "an empty answer", 502 if broken else 200)
+    return found
 
 
 class _Ending:
     """Collects what the pieces say beside the answer's text."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, writing: Writing) -> None:
+        self._name, self._writing = name, writing
         self.begun = False
         self.finish = ""
         self._why = ""
         self._blocked = ""
         self._model = ""
         self._any_candidate = False
+        self._calls: list[tuple[str, str]] = []
         self._tokens: tuple[int | None, int | None] = (None, None)
 
-    def read(self, response: dict[str, Any], writing: Writing) -> None:
+    def read(self, response: dict[str, Any]) -> None:
         """Process the whole answer, or a piece of it."""
         self.begun = True
         self._model = responses.text(response.get("modelVersion")) or self._model
         self._blocked = responses.text(responses.part(response, "promptFeedback", "blockReason")) or self._blocked
-        used = {name: responses.count(number) for name, number in (response.get("usageMetadata") or {}).items()}
+        told = response.get("usageMetadata")
+        used = {name: responses.count(told[name]) for name in told} if isinstance(told, dict) else {}
         if used.get("promptTokenCount") is not None:
             sent = ("promptTokenCount", "toolUsePromptTokenCount")
             wrote = ("candidatesTokenCount", "thoughtsTokenCount")
@@ -153,10 +181,15 @@ class _Ending:
         if candidate is None:
             return
         self._any_candidate = True
-        self.finish = str(responses.part(candidate, "finishReason") or "") or self.finish
+        reason = str(responses.part(candidate, "finishReason") or "")
+        self.finish = NUMBERS.get(reason, reason) or self.finish
         self._why = responses.text(responses.part(candidate, "finishMessage")) or self._why
-        for part in responses.part(candidate, "content", "parts") or []:
-            write = writing.thought if responses.part(part, "thought") else writing.answer
+        parts = responses.part(candidate, "content", "parts") or []
+        for part in parts if isinstance(parts, list) else [parts]:
+            if call := responses.part(part, "functionCall"):
+                name, given = responses.part(call, "name"), responses.part(call, "args")
+                self._calls.append((responses.text(name), json.dumps(given) if given else ""))
+            write = self._writing.thought if responses.part(part, "thought") else self._writing.answer
             write(responses.text(responses.part(part, "text")))
 
     def reply(self) -> Reply:
@@ -165,7 +198,7 @@ class _Ending:
             raise Failure("an empty answer", HTTPStatus.BAD_GATEWAY)
         if self._any_candidate and not self.finish:
             raise Failure("the answer broke off", HTTPStatus.BAD_GATEWAY)
-        return Reply(self._model, self.finish in CUT, *self._tokens, self._wrong())
+        return Reply(self._model, self.finish in CUT, *self._tokens, self._wrong(), tuple(self._calls))
 
     def _wrong(self) -> ModelError | None:
         reason = self.finish
@@ -187,7 +220,7 @@ def _contents(request: Request) -> list[Any]:
     roles = {"user": "user", "assistant": "model"}
     return [
         {"role": roles[message.role], "parts": _parts(message, "pictures" not in request.without)}
-        for message in request.messages
+        for message in (merged(request.messages) if "system" in request.without else request.messages)
         if message.role != "system"
     ]
 
@@ -211,7 +244,7 @@ def _config(request: Request) -> dict[str, Any]:
         "max_output_tokens": request.max_tokens,
     }
     system = "\n\n".join(message.text for message in request.messages if message.role == "system")
-    if system:
+    if system and "system" not in request.without:
         config["system_instruction"] = system
     if request.temperature is not None and "temperature" not in request.without:
         config["temperature"] = request.temperature
@@ -220,8 +253,4 @@ def _config(request: Request) -> dict[str, Any]:
 
 def _failure(error: Any) -> Failure:
     """Convert an error of the SDK. ``details`` is the body if it is JSON."""
-    headers = getattr(error.response, "headers", None)
-    body = error.details
-    said = words(error.message, HTTPStatus(error.code).phrase if error.code in HTTPStatus._value2member_map_ else "")
-    reasons = re.findall(r"API_KEY_INVALID", str(body))
-    return Failure(" ".join([said, *reasons[:1]]), error.code, headers, body)
+    return responses.failure(error.code, getattr(error.response, "headers", None), error.details)

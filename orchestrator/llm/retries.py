@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from orchestrator.llm import causes
+from orchestrator.llm.causes import Cause
+
 T = TypeVar("T")
 
 #: Called before a wait with its seconds and the reason.
@@ -44,24 +47,55 @@ class Failure(Exception):
         return error if isinstance(error, dict) else {}
 
     @property
+    def said(self) -> str:
+        """Everything that may name the cause: the message, the code, the type, the parameter and the quotas."""
+        error = self.error
+        names = [str(error.get(name) or "") for name in ("code", "type", "status", "param")]
+        quotas = [str(detail) for detail in _details(error) if not str(detail).startswith("{'locale")]
+        return " ".join([self.words, *names, *quotas])
+
+    @property
+    def cause(self) -> Cause:
+        """The cause that the server's words name."""
+        return causes.found(self.status, self.said)
+
+    @property
     def may_pass(self) -> bool:
         """Return whether a retry may succeed."""
-        if self.error.get("code") == "insufficient_quota":
-            return False  # this 429 means that the account has no credit
+        if self.cause:
+            return False
         return self.status is None or self.status in AGAIN or (self.status >= 500 and self.status != 501)
 
     @property
     def asked_seconds(self) -> float | None:
-        """The wait that the server asks for, from a header or from Google's RetryInfo in the body."""
-        for detail in self.error.get("details") or []:
-            if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-                # a Duration in JSON, see google/protobuf/duration.proto
-                found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
-                if found:
-                    return float(found[1])
+        """The wait that the server asks for, from the body, a header or its words."""
+        for detail in _details(self.error):
+            # Google's RetryInfo has a Duration, see google/protobuf/duration.proto
+            delay = causes.seconds(str(detail.get("retryDelay") or "")) if isinstance(detail, dict) else None
+            if delay is not None:
+                return delay
         if found := re.fullmatch(r"\d+(?:\.\d+)?", self.headers.get("retry-after-ms", "").strip()):
             return float(found[0]) / 1000
-        return _retry_after(self.headers.get("retry-after", "").strip())
+        if (asked := _retry_after(self.headers.get("retry-after", "").strip())) is not None:
+            return asked
+        asked = causes.wait(self.words)
+        return _reset(self.error, self.headers) if asked is None else asked
+
+
+def _details(error: dict[str, Any]) -> list[Any]:
+    details = error.get("details")
+    return details if isinstance(details, list) else []
+
+
+def _reset(error: dict[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Parse X-RateLimit-Reset, a Unix time in seconds or milliseconds. OpenRouter has it in the body."""
+    metadata = error.get("metadata")
+    inner = metadata.get("headers") if isinstance(metadata, dict) else None
+    value = inner.get("X-RateLimit-Reset") if isinstance(inner, dict) else headers.get("x-ratelimit-reset")
+    if not re.fullmatch(r"\d{10}(\d{3})?", str(value)):
+        return None
+    at = int(str(value)) / (1000 if len(str(value)) == 13 else 1)
+    return max(0.0, at - datetime.now(UTC).timestamp())
 
 
 def _retry_after(value: str) -> float | None:

@@ -16,6 +16,7 @@ from orchestrator.planning.kinds import FENCES, KINDS, BaseStep
 from orchestrator.planning.steps import STEPS, Steps
 from orchestrator.planning.template_inputs import Value
 from orchestrator.planning.templates import Files, Template, Templates
+from orchestrator.wording import words
 
 #: A line that opens or closes a block (CommonMark 0.31, 4.5). Inside a list it may have more indent.
 FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`]*)$")
@@ -54,6 +55,8 @@ class Plan:
     inputs: dict[str, Value] = field(default_factory=dict)
     #: The template's sample files, which go into the workspace like uploads.
     sample: list[Path] = field(default_factory=list)
+    #: Sentences about the request that the job's ``detail`` has, such as that a field was not used.
+    notes: list[str] = field(default_factory=list)
 
 
 def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bool) -> Plan:
@@ -67,9 +70,14 @@ def plan(wanted: Wanted, uploads: Sequence[str], templates: Templates, model: bo
             known = ", ".join(templates.all) or "none"
             raise invalid("template", f"there is no template {wanted.template[:80]!r}; templates: {known}")
         match = templates.match(prompt, only=wanted.template)
-        return _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+        found = _of_template(wanted.template, match[1] if match else {}, wanted.inputs, uploads, templates)
+        if prompt and not match:
+            unused = f"The prompt is not used, because the request names the template {wanted.template}."
+            found.notes.append(f"{unused} Without `template`, the prompt decides.")
+        return found
     if wanted.steps:
-        return Plan("request", wanted.steps)
+        unused = "The prompt is not used, because the request has steps. Without `steps`, the prompt decides."
+        return Plan("request", wanted.steps, notes=[unused] if prompt else [])
     if model:
         if wanted.inputs:
             raise invalid("inputs", "inputs need a template; name it in `template`")
@@ -95,6 +103,10 @@ def _of_template(
     sample = template.sample if template.files and not uploads else []
     values = _values(name, template, slots, given)
     files = uploads or [path.name for path in sample]
+    notes = []
+    if sample:
+        names = ", ".join(path.name for path in sample)
+        notes.append(f"No file was uploaded, so the template {name} uses its own sample data: {names}.")
     return Plan(
         planned_by=f"template:{name}",
         steps=template.plan(values, files),
@@ -102,6 +114,7 @@ def _of_template(
         network=template.network_for(values),
         inputs=values,
         sample=list(sample),
+        notes=notes,
     )
 
 
@@ -173,7 +186,7 @@ def fenced_steps(prompt: str) -> Planned:
     try:
         return TypeAdapter(Steps).validate_python(found) if found else []
     except ValidationError as error:
-        raise BadRequest(422, "no-plan", "No plan", f"A code block is invalid: {error.errors()[0]['msg']}.") from None
+        raise BadRequest(422, "no-plan", "No plan", f"A code block {words(error.errors()[0])}.") from None
 
 
 def _bad_block(line: int, what: str) -> BadRequest:
@@ -194,8 +207,8 @@ def _no_plan(prompt: str, templates: Templates) -> BadRequest:
         "no-plan",
         "No plan",
         "No plan fits the prompt. Free text needs a model: set GEMINI_API_KEY, ANTHROPIC_API_KEY, or "
-        "LLM_BASE_URL and LLM_MODEL for any other. Without one, give `steps`, or put code blocks "
-        f"({', '.join(BEGINNINGS)}) into the prompt, or use the phrase of a template as the whole prompt.{meant} "
-        f"Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
+        "LLM_BASE_URL and LLM_MODEL for any other, in `.env`, then `make up`. Without one, give `steps`, or put code "
+        f"blocks ({', '.join(BEGINNINGS)}) into the prompt, or use the phrase of a template as the whole prompt."
+        f"{meant} Templates: {', '.join(templates.all)}; GET /templates lists their phrases.",
         templates={name: template.phrases[0] for name, template in templates.all.items()},
     )

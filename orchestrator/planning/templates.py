@@ -155,10 +155,16 @@ def _read(file: Path) -> Template:
             data.setdefault("conditions", []).append(condition)
             kind = KINDS.get(str(step.get("kind")))
             if kind and kind.WRITES and "file" in step and kind.SOURCE not in step:
-                step[kind.SOURCE] = _inside(file.parent, step.pop("file")).read_text("utf-8")
+                step[kind.SOURCE] = _source(file.parent, str(step.pop("file"))).read_text("utf-8")
     folder = file.parent / "sample"
     data["sample"] = sorted(_inside(file.parent, f"sample/{path.name}") for path in folder.glob("*"))
     return Template.model_validate(data)
+
+
+def _source(folder: Path, name: str) -> Path:
+    """Return the path of a step's file. ``shared/`` means the folder beside the templates, which all of them use."""
+    first, _, rest = name.partition("/")
+    return _inside(folder.parent / first, rest) if first == "shared" else _inside(folder, name)
 
 
 def _inside(folder: Path, name: Any) -> Path:

@@ -24,9 +24,10 @@ from orchestrator.reasoning.answer import (
     Unusable,
     bounded,
     command,
-    inside,
     is_always,
     is_nothing,
+    paths,
+    printable,
 )  # fmt: skip
 from orchestrator.reasoning.code_blocks import Named, is_heading, name_the_only_one
 from orchestrator.reasoning.json_plans import of_json
@@ -48,11 +49,13 @@ LONG = 5_000
 
 def read(text: str, given: Given) -> Reading:
     """Parse an answer. Raises Unusable."""
+    text, dropped = printable(text)
     document = split(text)
     found = of_json(text, document)
     if found is None:
         found = _of_markdown(document, given)
     raw, reading = found
+    reading.notes += ["Control characters in the answer were left out."] if dropped else []
     raw = _completed(raw, reading, given)
     if len(raw) > STEPS:
         raise Unusable(f"it has {len(raw):,} files and commands, and {STEPS} can be run")
@@ -93,7 +96,7 @@ def _lines(document: Document, reading: Reading) -> list[str]:
         if found is None:
             bullet = _BULLET.match(line)
             if last == "outputs" and bullet:
-                reading.outputs += _paths(bullet["rest"])
+                reading.outputs += paths(bullet["rest"])
             elif last == "needs" and line.strip() and not line.lstrip().startswith("#"):
                 if len(reading.needs) < NEEDS:
                     reading.needs = bounded(f"{reading.needs} {line.strip()}", NEEDS)
@@ -104,7 +107,7 @@ def _lines(document: Document, reading: Reading) -> list[str]:
         word, rest = found["word"].lower(), found["rest"].strip()
         last = {"output": "outputs", "need": "needs", "missing": "needs"}.get(word, word)
         if last == "outputs":
-            reading.outputs += _paths(rest)
+            reading.outputs += paths(rest)
         elif last == "check":
             reading.check = command(rest) or reading.check
         elif last == "needs":
@@ -127,16 +130,6 @@ def _check_block(document: Document) -> str:
             command, block.text = block.text.strip(), ""
             return "" if is_always(command) else command
     return ""
-
-
-def _paths(text: str) -> list[str]:
-    """Return the paths and globs in a list that a model wrote."""
-    paths = list[str]()
-    for part in re.split(r"[,;]|\band\b", text):
-        quoted = re.search(r"`([^`]+)`", part)
-        plain = re.split(r" \(| [-–] |: ", part.strip())[0].strip(" *\"'").rstrip(".:")
-        paths.append(inside(quoted[1] if quoted else plain))
-    return [path for path in paths if path and not is_nothing(path) and not re.search(r"\s\w+\s", path)]
 
 
 def _completed(raw: list[dict[str, Any]], reading: Reading, given: Given) -> list[dict[str, Any]]:

@@ -13,6 +13,9 @@ GONE = (
     (r"DataFrame|Series|pandas", {
         "applymap": "pandas 3 has no applymap: use DataFrame.map",
         "append": "pandas has no append: use pd.concat",
+        "strip": "a column has no strip: use .str.strip()",
+        "lower": "a column has no lower: use .str.lower()",
+        "split": "a column has no split: use .str.split()",
         "ix": "pandas has no ix: use loc or iloc",
         "iteritems": "pandas has no iteritems: use items",
     }),
@@ -38,6 +41,7 @@ _NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 _FOLDER = re.compile(r"No such file or directory: '([^'\n]{1,300})/[^'/\n]+'")
 _MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _CODEC = re.compile(r"UnicodeDecodeError: 'utf-8' codec")
+_AFFIX = re.compile(r"(starts|ends)with first arg must be str or a tuple of str, not list")
 _INPUT = re.compile(r"EOFError: EOF when reading a line|StdinNotImplementedError")
 
 
@@ -62,6 +66,8 @@ def _hints(printed: str, steps: Sequence[Step]) -> Iterator[str]:
     for module in _MODULE.findall(printed):
         if not any(step.path == f"{module}.py" for step in steps):
             yield f"{module} is not installed: do without it."
+    if affix := _AFFIX.search(printed):
+        yield f"{affix[1]}with takes a tuple, not a list: write {affix[1]}with(tuple(names))."
     if _CODEC.search(printed):
         yield "The file is not in UTF-8: try encoding='cp1252'."
     if _INPUT.search(printed):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 _OPEN = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*?)[ \t]*$")
+_OPEN_LINE = re.compile(r"^(`{3,}|~{3,})\w", re.MULTILINE)
 _HEADING = re.compile(r"[ \t]*(#{2,6}[ \t]+\S|\*\*[^*]+\*\*:?[ \t]*$)")
 _SAYS = re.compile(r"(outputs?|check|needs?|done):", re.IGNORECASE)
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|#39|#x27);")
@@ -20,6 +21,12 @@ LINE, AHEAD = 500, 500
 
 #: Languages in which a line of three backticks is ordinary text.
 MARKDOWN = ("markdown", "md", "mdx")
+
+#: Languages of blocks in which a model thinks. They may contain drafts, and are left out.
+THINKING = ("think", "thinking", "thought", "thoughts", "reasoning", "analysis", "scratchpad", "draft")
+
+#: Invisible characters before a fence or a heading.
+_INVISIBLE = re.compile(r"^[\u200b\ufeff\u2060\u00a0]+(?=[#`~])", re.MULTILINE)
 
 
 @dataclass
@@ -40,21 +47,40 @@ class Document:
     prose: list[str]
 
 
-def split(text: str) -> Document:
-    """Parse an answer. No text is rejected."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+def split(text: str, whole: bool = True) -> Document:
+    """Parse an answer, or the text of a block around a ``whole`` one. No text is rejected."""
+    lines = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     found, prose, before, at = list[Block](), list[str](), list[str](), 0
     while at < len(lines):
         mark = _fence(lines[at])
+        if mark is None and (end := _comment(lines, at)):
+            at = end
+            continue
         if mark is None:
             prose.append(lines[at])
             before.append(lines[at])
             at += 1
             continue
         block, at = _block(lines, at, mark, before)
-        found.append(block)
+        if _language(block.info) not in THINKING or any(map(_MARKED.match, before[-2:])):
+            found.append(block)
         before = []
-    return Document([one for block in found for one in _inside(block)], prose) if found else _without_fences(prose)
+    return (
+        Document([one for block in found for one in (_inside(block) if whole else [block])], prose)
+        if found
+        else _without_fences(prose)
+    )
+
+
+def _language(info: str) -> str:
+    return info.split(" ")[0].lower()
+
+
+def _comment(lines: list[str], at: int) -> int:
+    """Return the number of the line after an HTML comment of several lines, or 0. Such a comment may hold a draft."""
+    if not lines[at].lstrip().startswith("<!--") or "-->" in lines[at]:
+        return 0
+    return next((end + 1 for end, line in enumerate(lines[at : at + AHEAD], at) if line.rstrip().endswith("-->")), 0)
 
 
 _MARKED = re.compile(r"\s*#{2,4}[ \t]+(file|run)\b", re.IGNORECASE)
@@ -64,6 +90,8 @@ def _inside(block: Block) -> list[Block]:
     """Split a block whose first line is a heading that should stand before it."""
     if not _MARKED.match(block.text):
         return [block]
+    if _OPEN_LINE.search(block.text):  # a fence around a whole answer
+        return split(block.text, whole=False).blocks
     inner = [one for one in _without_fences(block.text.split("\n")).blocks if one.text.strip()]
     return [Block(block.info, one.text, one.before, block.closed) for one in inner]
 
@@ -89,7 +117,9 @@ def _without_fences(lines: list[str]) -> Document:
 def _block(lines: list[str], at: int, mark: re.Match[str], before: list[str]) -> tuple[Block, int]:
     """Parse the block that opens at line ``at``. Also return the number of the line after it."""
     indent, fence, info = len(mark[1].expandtabs(4)), mark[2], mark[3]
-    nests = info.split(" ")[0].lower() in MARKDOWN or any(line.rstrip(" `*:").endswith(".md") for line in before[-2:])
+    nests = _language(info) in (*MARKDOWN, *THINKING) or any(
+        line.rstrip(" `*:").endswith(".md") for line in before[-2:]
+    )
     content, depth, here = list[str](), 0, at + 1
     while here < len(lines):
         line = lines[here]

@@ -42,6 +42,7 @@ IMPORTS = {
     "plt": "import matplotlib.pyplot as plt",
 }
 
+_UNDEFINED = re.compile(r"^NameError: name '(\w+)' is not defined", re.MULTILINE)
 _MISSING = re.compile(r"NameError: not defined: ([\w, ]+)\.")
 
 #: Text that stays before the imports: a shebang line, comments, blank lines and a docstring.
@@ -62,6 +63,15 @@ def missing(problem: messages.SourceProblem, rows: Sequence[Step]) -> list[str]:
     names = [name.strip() for name in told[1].split(",")] if told else []
     found = [IMPORTS.get(name) or _from_a_file(name, problem.number, rows) for name in names]
     return found if all(found) else []
+
+
+def with_import(failed: Step, printed: str) -> tuple[Step, list[str]]:
+    """Return a Python step with the import whose lack made it fail, and a note. No note means no known import."""
+    names = _UNDEFINED.findall(printed)
+    line = IMPORTS.get(names[-1], "") if names and failed.kind == "python" and not failed.path else ""
+    if not line or line in failed.source:
+        return failed, []
+    return _importing(failed, [line]), [f"Added what the code uses and did not import: {line}"]
 
 
 def _from_a_file(name: str, number: int, rows: Sequence[Step]) -> str:
@@ -87,9 +97,13 @@ def with_imports(rows: Sequence[Step], problems: Iterable[messages.SourceProblem
         if row.status != "waiting" or row.number == messages.CHECK:
             continue
         if lines := lacks.get(row.number):
-            head = _HEAD.match(row.source)
-            at = head.end() if head else 0
-            row = row.model_copy(update={"source": row.source[:at] + "\n".join(lines) + "\n" + row.source[at:]})
+            row = _importing(row, lines)
             notes.append(f"Added what {row.path or f'step {row.number}'} uses and did not import: {'; '.join(lines)}")
         mended.append(row)
     return mended, notes
+
+
+def _importing(row: Step, lines: Sequence[str]) -> Step:
+    head = _HEAD.match(row.source)
+    at = head.end() if head else 0
+    return row.model_copy(update={"source": row.source[:at] + "\n".join(lines) + "\n" + row.source[at:]})

@@ -22,6 +22,7 @@ from orchestrator.reasoning.named_files import (
     named_files,
     tests_of,
 )
+from orchestrator.reasoning.promises import made_tests, promises_of
 from orchestrator.reasoning.prompt_examples import examples_of
 from orchestrator.reasoning.tracebacks import shorten
 from orchestrator.reports.documents import printed
@@ -64,7 +65,7 @@ def system(job: Job, settings: Settings, loop: bool) -> str:
         f"\nThe person gave these secrets as environment variables of every command: {names}. You are not shown their "
         "values: where one stood in a text, it says `[secret NAME]`. Never print one, and never write one into a file."
     )
-    name = "system" if loop else "files" if only_programs(job) else "run"
+    name = "system" if loop else "run" if not only_programs(job) else "files" if len(names_of(job)) > 1 else "file"
     text = PROMPTS[name].safe_substitute(
         loop=PROMPTS["loop"].template,
         language=_language(names_of(job)),
@@ -238,6 +239,9 @@ def _form(job: Job) -> str:
     """Return the form and the contents of the answer, for a model that delivers the whole work at once."""
     names, uploads = names_of(job), [upload["name"] for upload in job.uploads]
     written = [name for name in names if _is_written(name)] or mended_by(job)
+    if only_programs(job) and len(written) == 1:
+        numbers = f"\n{PROMPTS['numbers'].template}" if _adds_text(job.prompt, written[0]) else ""
+        return f"{numbers}\nAnswer with one fenced code block: the whole content of {written[0]}. Write nothing else."
     if written:
         files = ", ".join(f"`### file {name}`" for name in written[:5])
         return f"\nAnswer with {files}, {'each ' if len(written) > 1 else ''}complete."
@@ -248,6 +252,11 @@ def _form(job: Job) -> str:
     server = f"\n{PROMPTS['server'].template}" if about_a_server(job.prompt, uploads) else ""
     what = f" that makes {' and '.join(made)}" if made else " that does all of it"
     return f"\nAnswer with one `### run` block of `python` code{what}.{server}"
+
+
+def _adds_text(prompt: str, name: str) -> bool:
+    """Tell whether a program in JavaScript may read numbers as text."""
+    return name.endswith((".js", ".mjs", ".cjs")) and re.search(r"\bnumbers?\b", prompt, re.IGNORECASE) is not None
 
 
 def _problems(steps: Sequence[Step], problems: Sequence[messages.SourceProblem]) -> str:
@@ -345,6 +354,8 @@ def wanted(job: Job) -> dict[str, Any]:
         "columns": columns_of(job.prompt),
         "examples": examples_of(job.prompt),
         "tests": tests_of(job.prompt, uploads),
+        "promises": promises_of(job.prompt, uploads),
+        "tried_tests": made_tests(job.prompt, uploads),
     }
 
 

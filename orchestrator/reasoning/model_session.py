@@ -7,7 +7,6 @@ it runs. The API keys never leave the orchestrator.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import re
@@ -30,14 +29,13 @@ from orchestrator.errors import (
     ModelBusy,
     ModelDenied,
     ModelError,
-    ModelRejected,
     RecordFull,
     SettingsError,
     Usage,
 )  # fmt: skip
 from orchestrator.job_secrets.vault import Hiding
 from orchestrator.llm import Models
-from orchestrator.llm.base import Answer, Model, Part, Picture, Question
+from orchestrator.llm.base import Answer, Model, Part, Question
 from orchestrator.planning.kinds import FileStep
 from orchestrator.planning.step_rows import check_row, planned_step, rows_of
 from orchestrator.planning.steps import STEPS
@@ -45,15 +43,15 @@ from orchestrator.reasoning import model_prompts
 from orchestrator.reasoning.answer import Given, Reading, Unusable
 from orchestrator.reasoning.answer_parser import read
 from orchestrator.reasoning.answer_stream import Writing
-from orchestrator.reasoning.conversation import AGAIN, question_messages
-from orchestrator.reasoning.missing_imports import with_imports
+from orchestrator.reasoning.missing_imports import with_import, with_imports
 from orchestrator.reasoning.model_calls import Call, Ended, check_budget, used_up
 from orchestrator.reasoning.model_prompts import cut
 from orchestrator.reasoning.named_files import asks_for_words, missing_inputs
 from orchestrator.reasoning.next_plan import as_step, merged, repeats
+from orchestrator.reasoning.old_names import renew
+from orchestrator.reasoning.talk import Talk
 from orchestrator.settings import Settings
 from protocol import messages
-from protocol.redaction import Needles
 
 T = TypeVar("T")
 
@@ -75,7 +73,7 @@ HEAD = 4_096
 SUMMARY = 4_000
 
 #: Maximum number of unusable answers to a question; the temperatures of the calls after an answer that repeats itself.
-TRIES, HOTTER = 2, (0.5, 0.9)
+TRIES, HOTTER = 2, (0.7, 0.9)
 
 #: Tokens of the context by default: of a server of one's own, and of a hosted model.
 CONTEXT_OWN, CONTEXT_HOSTED = 16_000, 128_000
@@ -255,10 +253,16 @@ class ModelSession:
         if ask.purpose in ("repair", "facts") and job.repairs >= self._settings.max_repairs:
             often = f"The plan was repaired {job.repairs} times, the most allowed (MAX_REPAIRS)."
             raise Ended(WITHOUT[ask.purpose], f"{failed}{often}")
-        talk = _Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
+        talk = Talk(self, job, ask, asked, model, await self._hiding.of(job), await self._store.turns(job_id))
         printed = await asyncio.to_thread(
             lambda: model_prompts.printed_of(steps, ask.purpose, self._store.outputs(job_id))
         )
+        if ask.purpose == "repair" and (failing := model_prompts.last_failed(steps)):
+            importing, notes = with_import(failing, printed.get(failing.number, ""))
+            if notes:
+                rest = [step for step in steps if step.status == "waiting" and step.number != messages.CHECK]
+                reading = Reading(steps=[as_step(row) for row in (importing, *rest)], notes=notes)
+                return await self._planned(job, steps, ask, reading)
         loops, hot = self.loops(model), None
         mends = not loops and ask.purpose in ("repair", "facts") and bool(talk.first)
         anew = model_prompts.again(talk.first, steps, printed, ask) if mends else ""
@@ -405,7 +409,8 @@ class ModelSession:
         used = await self._store.job(job.id)
         if used is not None:  # an answer that ends the job skips this check, because it is already paid for
             check_budget(used, before=False)
-        planned = merged(ask.purpose, steps, reading.steps)
+        renewed, replaced = renew(reading.steps)
+        planned = merged(ask.purpose, steps, renewed)
         done = sum(step.status == "completed" and step.number != messages.CHECK for step in steps)
         if done + len(planned) > STEPS:  # a request that runs the job again has all of them
             raise Unusable(f"with the {done} steps that were completed, it has more than {STEPS}")
@@ -429,7 +434,7 @@ class ModelSession:
 
         def replan() -> Awaitable[Job | None]:  # each try needs new rows: the store owns the rows of a failed try
             again = check_row(job, check) if check else None
-            return self._store.replan(job.id, ask.purpose, rows(), again, outputs, reading.notes)
+            return self._store.replan(job.id, ask.purpose, rows(), again, outputs, [*reading.notes, *replaced])
 
         if await _kept(replan) is None:
             raise Ended(None, "The job has ended meanwhile.")
@@ -440,7 +445,7 @@ class ModelSession:
 
     # ── for a talk ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def call(self, talk: _Talk, question: Question) -> Answer:
+    async def call(self, talk: Talk, question: Question) -> Answer:
         """Ask once, within the budget. Every call is recorded as an event, whether it succeeds or not.
 
         Raises ModelError if this call has no answer, and Ended if no call can have one.
@@ -559,82 +564,6 @@ class ModelSession:
         with contextlib.suppress(RecordFull):
             await (self._store.waits_for_turn(job_id, TURN) if waits else self._store.has_turn(job_id))
         self._notifier.ring(job_id)
-
-
-class _Talk:
-    """The conversation of one job during one question."""
-
-    def __init__(
-        self,
-        model_session: ModelSession,
-        job: Job,
-        ask: messages.Ask,
-        asked: Asked,
-        model: Model,
-        hidden: Needles,
-        turns: list[Turn],
-    ) -> None:
-        self._model_session, self.job, self.ask_, self.asked, self.model = model_session, job, ask, asked, model
-        self.hidden, self._turns = hidden, turns
-        self._new: list[Turn] = []
-        self._beside = "\0"
-        self._system = hidden.text(model_session.system(job, model))
-        self._pictures = [Picture(one.media_type, base64.b64decode(one.data), one.name) for one in ask.pictures]
-        self.last = ""
-
-    def add_question(self, text: str) -> None:
-        """Add a turn to the conversation for the model to answer."""
-        self._new.append(self._turn("user", self.hidden.text(text)))
-
-    @property
-    def first(self) -> str:
-        """The text of the turn with the request."""
-        return self._turns[0].text if self._turns else ""
-
-    def again(self, text: str) -> None:
-        """Repeat the request, and drop the turns that followed it."""
-        self._new = []
-        self._new.append(self._turn("user", self.hidden.text(text)))
-        self._new[-1].purpose = AGAIN
-
-    def instead(self, text: str) -> None:
-        """Drop the last answer and extend the last question, so that no later call pays for the repetition."""
-        self._new.pop()
-        told = self._new.pop() if self._new else self._turns.pop()
-        told.text = f"{told.text.removesuffix(self._beside).rstrip()}\n\n{text}"
-        self._beside = text
-        self._new.append(told)
-
-    async def keep(self) -> None:
-        """Store the new turns. A question without an answer is not part of the conversation."""
-        while self._new and self._new[-1].role == "user":
-            self._new.pop()
-        if self._new:
-            await self._model_session.say(self.job.id, self._new)
-            self._turns += self._new
-            self._new = []
-
-    async def ask(self, temperature: float | None) -> Answer:
-        """Ask the model, and add its answer to the conversation. Raises ModelError and Ended."""
-        room = self._model_session.room(self.model)
-        question = self._question(room, temperature)
-        try:
-            answer = await self._model_session.call(self, question)
-        except ModelRejected:  # usually because it is too long
-            shorter = self._question(room // 2, temperature)
-            if shorter == question:
-                raise
-            answer = await self._model_session.call(self, shorter)
-        self.last = self.hidden.text(answer.text)  # a server could send a key back
-        self._new.append(self._turn("assistant", self.last))
-        return answer
-
-    def _question(self, room: int, temperature: float | None) -> Question:
-        found = question_messages(self._system, [*self._turns, *self._new], room, self._pictures)
-        return Question(found, temperature=temperature)
-
-    def _turn(self, role: str, text: str) -> Turn:
-        return Turn(job_id=self.job.id, number=0, role=role, purpose=self.ask_.purpose, text=text)
 
 
 def _is_half(text: str) -> bool:

@@ -133,7 +133,12 @@ def tests_of(prompt: str, uploads: Iterable[str]) -> list[str]:
     """Return uploaded test files if the prompt is about tests. They must pass."""
     if not re.search(r"\b(tests?|specs?)\b|\b(test|spec)[_.]", prompt, re.IGNORECASE):
         return []
-    return [name for name in uploads if _TEST.fullmatch(name)][:MOST_TESTS]
+    return test_files(uploads)[:MOST_TESTS]
+
+
+def test_files(names: Iterable[str]) -> list[str]:
+    """Return the names of test files."""
+    return [name for name in names if _TEST.fullmatch(name)]
 
 
 _MEND = re.compile(r"\b(fix|mend|repair|correct|debug|bugs?|refactor|rewrite|change|edit|extend)\b", re.IGNORECASE)

@@ -193,6 +193,12 @@ def report(
     return "\n".join(lines)
 
 
+def results(outputs: Sequence[str]) -> str:
+    """Return a template job's summary: where the results are in the ZIP. A template names its report first."""
+    first, *others = (f"`workspace/{path}`" for path in outputs)
+    return f"Begin with {first}." + (f" The other results are {', '.join(others)}." if others else "")
+
+
 def _ending(job: Job) -> list[str]:
     """Return the report's title, and how the job ended."""
     ending = job.outcome or {}

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from orchestrator.web.http_protocol import Protocol
 
 #: Seconds until the server closes a connection without a complete request.
 ASK_SECONDS = 10.0
+
+#: Seconds in which a client may send the rest of a body after its early answer, as in nginx (lingering_time).
+LINGER_SECONDS = 30.0
 
 #: Maximum silent connections without a request so far, and with one. Beyond it, the connection that was silent longest
 #: is closed. The two counts are separate, so that unauthenticated clients cannot push out known connections.
@@ -25,12 +28,16 @@ HEADER_BYTES = 64 * 1024
 WAITING = 8
 
 
-def bounded() -> type[HttpToolsProtocol]:
-    """Return the server's protocol class with these limits. Each HTTP server counts its own connections."""
-    new: OrderedDict[HttpToolsProtocol, asyncio.TimerHandle] = OrderedDict()  # longest silent first
-    known: OrderedDict[HttpToolsProtocol, asyncio.TimerHandle] = OrderedDict()
+def bounded(discard_bytes: int = 0) -> type[Protocol]:
+    """Return the server's protocol class with these limits. Each HTTP server counts its own connections.
 
-    class Bounded(HttpToolsProtocol):
+    After an early answer, the server reads and discards at most ``discard_bytes`` of the request.
+    """
+    new: OrderedDict[Protocol, asyncio.TimerHandle] = OrderedDict()  # longest silent first
+    known: OrderedDict[Protocol, asyncio.TimerHandle] = OrderedDict()
+
+    class Bounded(Protocol):
+        discard = discard_bytes
         _unused = 0  # bytes since the last progress
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,15 +65,27 @@ def bounded() -> type[HttpToolsProtocol]:
             self._unused = 0
             super().on_body(body)
 
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            if self in known:  # its answer was early
+                self._falls_silent()
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if not self.transport.is_closing() and self.cycle.response_complete:
                 self._falls_silent()
 
+        def on_linger(self) -> None:
+            super().on_linger()
+            self._holds(new, LINGER_SECONDS)  # even with a wrong key, so it must not push out a known connection
+
         def _falls_silent(self) -> None:
+            seconds = LINGER_SECONDS if self.inside and self.discard else ASK_SECONDS
+            self._holds(new if self.cycle is None else known, seconds)
+
+        def _holds(self, silent: OrderedDict[Protocol, asyncio.TimerHandle], seconds: float) -> None:
             self._asks()
-            silent = new if self.cycle is None else known
-            silent[self] = self.loop.call_later(ASK_SECONDS, self.transport.abort)
+            silent[self] = self.loop.call_later(seconds, self.transport.abort)
             if len(silent) > SILENT:
                 longest, timer = silent.popitem(last=False)
                 timer.cancel()

@@ -35,21 +35,20 @@ async def on_problem(request: Request, error: Exception) -> ProblemResponse:
     return answer(error)
 
 
-async def on_http_error(request: Request, error: Exception) -> ProblemResponse:
+def of_http_error(request: Request, error: HTTPException) -> Problem:
     """Convert an error of the framework, such as an unknown path or a wrong method."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
         404: f"There is nothing at {request.url.path[:200]!r}. GET / lists the addresses.",
-        405: f"{request.method} is not allowed here. GET /docs lists the methods.",
+        405: f"{request.method} is not allowed here: {request.url.path[:200]!r} takes {', '.join(_allowed(request))}.",
     }.get(error.status_code, str(error.detail))
     if error.status_code == 413:
-        return answer(Problem(413, "too-large", "Too large", detail))
+        return Problem(413, "too-large", "Too large", detail)
     word = phrase.lower().replace(" ", "-")
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed(request))
-    return answer(Problem(error.status_code, word, phrase, detail, headers))
+    return Problem(error.status_code, word, phrase, detail, headers)
 
 
 def _allowed(request: Request) -> list[str]:

@@ -1,45 +1,54 @@
-"""Clean a CSV file: python clean.py [--invalid reject|blank] [--required NAMES] [--keep-duplicates] FILE
+"""Clean a table: python scripts/clean.py [--invalid reject|blank] [--required NAMES] [--keep-duplicates] FILE
 
-Writes cleaned.csv, rejected.csv (each row that is not in it, with its line and why), changes.csv (each cell that was
-changed, with its line, before and after) and report.md. Every row of the input is in cleaned.csv or in rejected.csv.
+Writes cleaned.csv, rejected.csv (each row that is not in it, with its line and why) and changes.csv (each cell that was
+changed, with its line, before and after). Every row of the table is in cleaned.csv or in rejected.csv. The report is in
+report.html, report.md and summary.json. It is German if the data are.
 """
 
 import argparse
 import csv
 import hashlib
+import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from html import escape
 from pathlib import Path
 
-MISSING = {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?"}
+import look
+from language import Language
+from reading import DELIMITERS
+from tables import NoTable, Table, open_tables
+from values import CODE, DATE_FORMS, MISSING, english_months, has_decimal_comma, plain_number
+from words import GERMAN
+
 EMAIL = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
-TRUTHS = {"yes": "true", "y": "true", "true": "true", "no": "false", "n": "false", "false": "false"}
-DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y/%m/%d", "%d.%m.%Y", "%d %b %Y",
-         "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y"]  # fmt: skip
+TRUTHS = dict.fromkeys(("yes", "y", "true", "ja", "wahr"), "true") | dict.fromkeys(
+    ("no", "n", "false", "nein", "falsch"), "false"
+)
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"]
+DATES += [form for form in DATE_FORMS if form.startswith(("%d.", "%Y/", "%Y.", "%d-", "%d %", "%b %d", "%B %d"))]
 SLASHED = ["%d/%m/%Y", "%m/%d/%Y"]
-CURRENCY = re.compile(r"[$€£¥%]|\b(?:USD|EUR|GBP|CHF)\b")
-
-csv.field_size_limit(10_000_000)
+#: Rows that show the kinds of the columns.
+TRIAL = 2000
 
 
 @dataclass
 class Job:
-    """A file, the rules for cleaning it, and the results."""
+    """A table, the rules for cleaning it, and the results."""
 
-    file: Path
-    encoding: str
-    delimiter: str
-    header: list[str]
+    table: Table
+    say: Language
     kinds: list[tuple[str, Callable[[str], str] | None]]
     required: list[str]
     invalid: str
     keep_duplicates: bool
+    others: list[str]
     read: int = 0
     rejected: int = 0
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,12 +67,17 @@ def email(text: str) -> str:
 
 
 def date(forms: list[str]) -> Callable[[str], str]:
+    likely = list(forms)
+
     def read(text: str) -> str:
-        for form in forms:
+        for form in likely:
             try:
-                found = datetime.strptime(text, form)
+                found = datetime.strptime(english_months(text), form)
             except ValueError:
                 continue
+            if form != likely[0]:  # most dates of a column have one form
+                likely.remove(form)
+                likely.insert(0, form)
             return found.isoformat(sep=" ") if "%H" in form else found.date().isoformat()
         raise Invalid("no date")
 
@@ -71,19 +85,11 @@ def date(forms: list[str]) -> Callable[[str], str]:
 
 
 def number(comma: bool) -> Callable[[str], str]:
-    group, point = (r"[.'  ]", ",") if comma else (r"[,'  ]", r"\.")
-    pattern = re.compile(rf"[+-]?(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)?(?:{point}\d+)?")
-
     def read(text: str) -> str:
-        plain = CURRENCY.sub("", text).strip().replace("−", "-")
-        if re.fullmatch(r"\(.+\)", plain):
-            plain = f"-{plain[1:-1]}"
-        if re.fullmatch(r"[+-]?\d+(?:\.\d+)?[eE][+-]?\d{1,3}", plain):
-            return plain
-        if not pattern.fullmatch(plain) or not any(character.isdigit() for character in plain):
+        plain = plain_number(text, comma)
+        if plain is None:
             raise Invalid("no number")
-        plain = re.sub(group, "", plain).replace(",", ".").removeprefix("+")
-        return f"0{plain}" if plain.startswith(".") else plain
+        return plain
 
     return read
 
@@ -94,21 +100,24 @@ def truth(text: str) -> str:
     return TRUTHS[text.lower()]
 
 
-def kind_of(name: str, cells: list[str]) -> tuple[str, Callable[[str], str] | None]:
+def kind_of(name: str, cells: list[str], comma: bool) -> tuple[str, Callable[[str], str] | None]:
     """Return the kind of a column: the kind of most filled cells, or of all but a few if its name suggests it."""
     cells = [text for cell in cells if (text := tidy(cell))]
     if not cells:
         return "text", None
-    comma = sum(bool(re.search(r"\d,\d{1,2}\b(?!,)", cell)) for cell in cells)
-    point = sum(bool(re.search(r"\d\.\d{1,2}\b(?!\.)", cell)) for cell in cells)
+    found = has_decimal_comma(cells)
     slashed = max(SLASHED, key=lambda form: share(date([form]), cells))
     kinds: list[tuple[str, Callable[[str], str], str]] = [
         ("e-mail", email, r"mail"),
         ("truth", truth, r"^(is|has)_|active|subscribed"),
-        ("number", number(comma > point), r"amount|price|age|count|total|quantity|score|salary"),
-        ("date", date([*DATES, slashed]), r"date|day|birth|born|joined|since|created|updated"),
+        (
+            "number",
+            number(comma if found is None else found),
+            r"amount|price|age|count|total|quantity|score|salary|betrag|preis|menge|anzahl",
+        ),
+        ("date", date([*DATES, slashed]), r"date|day|birth|born|joined|since|created|updated|datum|geburtstag"),
     ]
-    zeros = share(lambda text: text if re.fullmatch(r"0\d+", text) else email(""), cells)
+    zeros = share(lambda text: text if CODE.fullmatch(text) else email(""), cells)
     for kind, read, named in kinds:
         if kind == "number" and zeros > 0.1:
             continue  # 00123 is a code and would lose its zeros as a number
@@ -134,54 +143,34 @@ def tidy(cell: str) -> str:
     return "" if text.lower() in MISSING else text
 
 
-def rows_of(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of its first line."""
-    with open(path, encoding=encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-        line = 1
-        for row in reader:
-            yield line, row
-            line = reader.line_num + 1
-
-
-def how(path: Path) -> tuple[str, str]:
-    """Return the encoding and the delimiter of a file."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    encodings = ["utf-16"] if start[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in encodings:
-        try:
-            with open(path, encoding=encoding, newline="") as file:
-                head = file.read(100_000)
-                while file.read(1 << 20):
-                    pass
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        sys.exit(f"{path}: cannot be read as text")
-    lines = [line for line in head.splitlines() if line.strip()][:50]
-    if not lines:
-        sys.exit(f"{path} is empty: there is nothing to clean")
-    return encoding, max(",;\t|", key=lambda sign: min(line.count(sign) for line in lines[:1] + lines[1:][:3]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--invalid", choices=["reject", "blank"], default="reject")
     parser.add_argument("--required", default="", help="names of columns, divided by commas")
+    parser.add_argument("--sheet", default="", help="the sheet of a workbook; the first one if this is empty")
     parser.add_argument("--keep-duplicates", action="store_true")
+    parser.add_argument("--language", default="auto", choices=["auto", "en", "de"])
     given = parser.parse_args()
-    encoding, delimiter = how(given.file)
-    rows = rows_of(given.file, encoding, delimiter)
-    header = [tidy(name) or f"column {n}" for n, name in enumerate(next(row for _, row in rows if any(row)), 1)]
+    try:
+        tables = open_tables(given.file, language=given.language)
+    except NoTable as error:
+        sys.exit(f"{given.file}: {error} There is nothing to clean.")
+    sheets = [table.source.sheet for table in tables]
+    if given.sheet and given.sheet not in sheets:
+        sys.exit(
+            f"There is no sheet {given.sheet!r} in {given.file}; it has: {', '.join(filter(None, sheets)) or 'none'}"
+        )
+    table = tables[sheets.index(given.sheet)] if given.sheet else tables[0]
     required = [name.strip() for name in given.required.split(",") if name.strip()]
-    if unknown := [name for name in required if name not in header]:
-        sys.exit(f"There is no column {unknown[0]!r} in {given.file}; it has: {', '.join(header)}")
-    first = [row for (_, row), _ in zip(rows, range(2000), strict=False) if len(row) == len(header)]
-    kinds = [kind_of(name, [row[place] for row in first]) for place, name in enumerate(header)]
-    job = Job(given.file, encoding, delimiter, header, kinds, required, given.invalid, given.keep_duplicates)
+    if unknown := [name for name in required if name not in table.names]:
+        sys.exit(f"There is no column {unknown[0]!r} in {given.file}; it has: {', '.join(table.names)}")
+    first = [row for (_, row), _ in zip(table.records(), range(TRIAL), strict=False)]
+    columns = [list(cells) for cells in zip(*first, strict=True)] or [[] for _ in table.names]
+    kinds = [kind_of(name, cells, table.decimal_comma) for name, cells in zip(table.names, columns, strict=True)]
+    say = Language(table.language, GERMAN)
+    others = [other.source.sheet for other in tables if other is not table]
+    job = Job(table, say, kinds, required, given.invalid, given.keep_duplicates, others)
     clean(job)
     report(job)
 
@@ -189,32 +178,29 @@ def main() -> None:
 def clean(job: Job) -> None:
     """Write cleaned.csv, rejected.csv and changes.csv."""
     seen: dict[bytes, int] = {}
+    names, say = job.table.names, job.say
     with (
         open("cleaned.csv", "w", encoding="utf-8", newline="") as cleaned_file,
         open("rejected.csv", "w", encoding="utf-8", newline="") as rejected_file,
         open("changes.csv", "w", encoding="utf-8", newline="") as changes_file,
     ):
         cleaned, rejected, changed = csv.writer(cleaned_file), csv.writer(rejected_file), csv.writer(changes_file)
-        cleaned.writerow(job.header)
-        rejected.writerow(["line", "reason", *job.header])
+        cleaned.writerow(names)
+        rejected.writerow(["line", "reason", *names])
         changed.writerow(["line", "column", "change", "before", "after"])
-        rows = (item for item in rows_of(job.file, job.encoding, job.delimiter) if any(item[1]))
-        next(rows)
-        for line, row in rows:
+        for line, row, no_data in job.table.all_records():
             job.read += 1
-            new, done, why = clean_row(job, row)
+            new, done, why = clean_row(job, row, no_data)
             if not why and not job.keep_duplicates:
-                key = hashlib.blake2b("\0".join(new).encode(), digest_size=16).digest()
+                key = hashlib.blake2b("\0".join(new).encode("utf-8", "replace"), digest_size=16).digest()
                 first = seen.setdefault(key, line)
                 if first != line:
-                    why = [("", "duplicate", f"of line {first}")]
+                    why = [("", "duplicate", say("of line {line}", line=str(first)))]
             if why:
-                texts = [
-                    " ".join(part for part in (name and f"{name}:", what, more) if part) for name, what, more in why
-                ]
+                texts = [" ".join(filter(None, (name and f"{name}:", say(what), more))) for name, what, more in why]
                 rejected.writerow([line, "; ".join(texts), *row])
                 job.rejected += 1
-                job.reasons.update(f"{name}: {what}" if name else what for name, what, _ in why)
+                job.reasons.update(f"{name}: {say(what)}" if name else say(what) for name, what, _ in why)
                 continue
             cleaned.writerow(new)
             for name, change, before, after in done:
@@ -223,24 +209,29 @@ def clean(job: Job) -> None:
 
 
 def clean_row(
-    job: Job, row: list[str]
+    job: Job, row: list[str], no_data: str
 ) -> tuple[list[str], list[tuple[str, str, str, str]], list[tuple[str, str, str]]]:
     """Return the new row, its changes, and the reason to reject it: column, fault, and details."""
-    if len(row) != len(job.header):
-        return row, [], [("", "another number of cells", f"than the header: {len(row)}, not {len(job.header)}")]
+    table, say = job.table, job.say
+    if no_data:
+        return row, [], [("", f"{no_data}, no data", "")]
+    if any(row[table.width :]) or (len(row) < table.width and table.delimiter):
+        size = say("than the header: {count}, not {width}", count=len(row), width=table.width)
+        return row, [], [("", "another number of cells", size)]
+    cells = [row[place] if place < len(row) else "" for place in table.keep]
     new, done, why = [], [], []
-    for name, cell, (kind, read) in zip(job.header, row, job.kinds, strict=True):
+    for name, cell, (kind, read) in zip(table.names, cells, job.kinds, strict=True):
         text = tidy(cell)
-        change = "white space" if text else "missing mark"
+        change = say("white space" if text else "missing mark")
         if text and read:
             try:
                 text, plain = read(text), text
-                change = f"{kind} written anew" if text != plain else change
+                change = say("{kind} in one form", kind=say(kind)) if text != plain else change
             except Invalid as error:
                 if job.invalid == "reject":
                     why.append((name, str(error), f"({text[:80]!r})"))
                 else:
-                    text, change = "", f"blanked: {error}"
+                    text, change = "", say("blanked: {why}", why=say(str(error)))
         if text != cell:
             done.append((name, change, cell, text))
         if not text and name in job.required:
@@ -250,40 +241,56 @@ def clean_row(
 
 
 def report(job: Job) -> None:
-    """Write report.md and print it."""
-    sign = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}[job.delimiter]
-    encoding = job.encoding.removesuffix("-sig")
-    lines = [
-        f"# {job.file.name}, cleaned",
-        "",
-        f"{job.read:,} rows were read ({encoding}, {sign}): {job.read - job.rejected:,} are in cleaned.csv, "
-        f"{job.rejected:,} in rejected.csv.",
-        "",
-        "| column | taken for |",
-        "|---|---|",
-        *(f"| {_cell(name)} | {kind} |" for name, (kind, _) in zip(job.header, job.kinds, strict=True)),
-        "",
-        "## Rejected rows",
-        "",
+    """Write report.html, report.md and summary.json, and print the report."""
+    table, say = job.table, job.say
+    title = say("{name}, cleaned", name=table.name)
+    how = [table.encoding.removesuffix("-sig"), say(DELIMITERS.get(table.delimiter, "")) if table.delimiter else ""]
+    sentence = say(
+        "{read} rows were read ({how}): {good} are in cleaned.csv, {bad} in rejected.csv.",
+        read=job.read, how=", ".join(filter(None, how)), good=job.read - job.rejected, bad=job.rejected,
+    )  # fmt: skip
+    notes = [say(text, **values) for text, values in table.all_notes(of_rows=False)]
+    if job.others:
+        notes.append(say("Other sheets, which were not cleaned: {names}.", names=", ".join(job.others)))
+    kinds = [[name, say(kind)] for name, (kind, _) in zip(table.names, job.kinds, strict=True)]
+    reasons = [[reason, say.number(count)] for reason, count in job.reasons.most_common()]
+    changes = [[name, change, say.number(count)] for (name, change), count in sorted(job.changes.items())]
+    sections = [
+        (say("Columns"), [say("column"), say("taken for")], kinds),
+        (say("Rejected rows"), [say("reason"), say("rows")], reasons),
+        (say("Changed cells"), [say("column"), say("change"), say("cells")], changes),
     ]
-    if job.reasons:
-        lines += ["| reason | rows |", "|---|---|"]
-        lines += [f"| {_cell(reason)} | {count:,} |" for reason, count in job.reasons.most_common()]
-    else:
-        lines.append("None.")
-    lines += ["", "## Changed cells", ""]
-    if job.changes:
-        lines += ["| column | change | cells |", "|---|---|---|"]
-        lines += [f"| {_cell(name)} | {change} | {count:,} |" for (name, change), count in sorted(job.changes.items())]
-    else:
-        lines.append("None.")
-    lines += ["", "Each rejected row is in rejected.csv, and each changed cell in changes.csv, with its line.", ""]
-    Path("report.md").write_text("\n".join(lines), "utf-8")
-    print("\n".join(lines))
+    end = say("Each rejected row is in rejected.csv, and each changed cell in changes.csv, with its line.")
+    figures = [
+        (say.number(job.read), say("rows read")),
+        (say.number(job.read - job.rejected), say("clean rows")),
+        (say.number(job.rejected), say("rejected rows")),
+        (say.number(sum(job.changes.values())), say("changed cells")),
+    ]
+    body = [f'<p class="about">{escape(sentence)}</p>\n', look.figures(figures), look.notes(notes)]
+    body += [f"<h3>{escape(name)}</h3>\n{look.table(heads, rows) or say('None.')}" for name, heads, rows in sections]
+    Path("report.html").write_text(look.page(title, say.code, "".join([*body, f"<p>{escape(end)}</p>\n"])), "utf-8")
+    lines = [f"# {title}", "", sentence, "", *(f"- {_cell(note)}" for note in notes), *([""] if notes else [])]
+    for name, heads, rows in sections:
+        marks = [f"| {' | '.join(map(_cell, row))} |" for row in [heads, *rows]]
+        lines += [
+            f"## {name}",
+            "",
+            *([marks[0], "|---" * len(heads) + "|", *marks[1:]] if rows else [say("None.")]),
+            "",
+        ]
+    Path("report.md").write_text("\n".join([*lines, end, ""]), "utf-8")
+    summary = {
+        "file": table.path.name, "language": say.code, "encoding": table.encoding, "delimiter": table.delimiter,
+        "rows_read": job.read, "rows_cleaned": job.read - job.rejected, "rows_rejected": job.rejected,
+        "columns": dict(kinds), "rejected": dict(job.reasons), "notes": notes,
+    }  # fmt: skip
+    Path("summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    print("\n".join([*lines, end]))
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 if __name__ == "__main__":

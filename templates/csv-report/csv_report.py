@@ -1,11 +1,11 @@
-"""Summarise CSV files: python csv_report.py [--title TEXT] [--delimiter CHAR] [--header auto|yes|no] FILE...
+"""Summarise tables: python scripts/csv_report.py FILE... (--help lists the options)
 
-Writes report.html (one page, everything in it), summary.json, and the charts as PNG files in charts/.
+Reads CSV files and the sheets of workbooks. Writes report.html (one page, everything in it), summary.json, and the
+charts as PNG files in charts/. The report is German if the data are, otherwise English.
 """
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections import Counter
@@ -13,131 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import charts
-import numpy as np
 import page
 import pandas as pd
-from tables import DATE_FORMATS, DELIMITERS, MISSING, ZEROS, Empty, Table, dates, decimal_comma, numbers, open_table
+from columns import Column, is_day_first
+from language import Language
+from reading import DELIMITERS
+from tables import NoTable, Table, open_tables
+from values import has_decimal_comma
+from words import GERMAN
 
 #: Maximum cells of numbers and dates kept for charts and quartiles. A larger table keeps every second row and so on.
 KEPT_CELLS = 10_000_000
-#: Maximum different texts counted in one column.
-DISTINCT = 50_000
-
-
-@dataclass
-class Column:
-    """Facts about a column, collected row by row."""
-
-    name: str
-    kind: str = "text"  # number, date, text
-    form: str | bool = ""
-    missing: int = 0
-    filled: int = 0
-    odd: int = 0
-    odd_example: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
-    overflow: bool = False
-    total: float = 0.0
-    squares: float = 0.0
-    low: float | pd.Timestamp | None = None
-    high: float | pd.Timestamp | None = None
-    kept: list[np.ndarray] = field(default_factory=list)
-
-    def decide(self, cells: pd.Series, file_comma: bool) -> None:
-        """Decide the kind from the cells of the first rows: the kind of nine cells in ten."""
-        cells = cells[~cells.str.lower().isin(MISSING)]
-        if cells.empty or (cells.str.fullmatch(ZEROS.pattern).mean() > 0.1):
-            return
-        found = decimal_comma(cells)
-        comma = file_comma if found is None else found
-        if numbers(cells, comma).notna().mean() >= 0.9:
-            self.kind, self.form = "number", comma
-            return
-        trial = cells.head(2000)
-        shares = {form: dates(trial, form).notna().mean() for form in DATE_FORMATS}
-        best = max(shares, key=lambda form: shares[form])
-        if shares[best] >= 0.9:
-            self.kind, self.form = "date", best
-
-    def add(self, cells: pd.Series) -> np.ndarray:
-        """Add a chunk. Return its values, with NaN or NaT for missing values."""
-        is_missing = cells.str.lower().isin(MISSING)
-        self.missing += int(is_missing.sum())
-        self.filled += int((~is_missing).sum())
-        self._count(cells[~is_missing])
-        if self.kind == "text" and len(self.counts) > charts.GROUPS:
-            return np.full(len(cells), "", dtype=object)  # no chart uses them
-        if self.kind == "text":
-            return cells.where(~is_missing, "").to_numpy(dtype=object)
-        cells = cells.where(~is_missing, None)
-        values = numbers(cells, bool(self.form)) if self.kind == "number" else dates(cells, str(self.form))
-        wrong = values.isna() & ~is_missing
-        if wrong.any():
-            self.odd += int(wrong.sum())
-            self.odd_example = self.odd_example or str(cells[wrong].iloc[0])
-        good = values.dropna()
-        if len(good):
-            self.low = good.min() if self.low is None else min(self.low, good.min())
-            self.high = good.max() if self.high is None else max(self.high, good.max())
-            if self.kind == "number":
-                self.total += float(good.sum())
-                self.squares += float((good**2).sum())
-        return values.to_numpy() if self.kind == "number" else values.dt.tz_localize(None).to_numpy("datetime64[s]")
-
-    def _count(self, cells: pd.Series) -> None:
-        for text, count in cells.value_counts().items():
-            if text in self.counts or len(self.counts) < DISTINCT:
-                self.counts[text] += int(count)
-            else:
-                self.overflow = True
-
-    @property
-    def is_key(self) -> bool:
-        """Return whether the column numbers the rows instead of measuring something."""
-        named = re.search(r"(^|[_ ])(id|no|nr|number|key|index)$", self.name.lower()) is not None
-        whole = self.kind != "number" or all(re.fullmatch(r"\d+", text) for text in list(self.counts)[:1000])
-        return named and whole and len(self.counts) > 0.9 * min(self.filled, DISTINCT)
-
-    @property
-    def adds_up(self) -> bool:
-        """Return whether a sum over rows makes sense, judged by the column's name."""
-        words = r"qty|quantity|units|count|orders|visits|views|clicks|pieces|menge|anzahl|stück"
-        return self.is_money or re.search(words, self.name.lower()) is not None
-
-    @property
-    def is_money(self) -> bool:
-        """Return whether the column contains money, which is shown first."""
-        words = r"amount|total|revenue|sales|turnover|cost|profit|spend|income|expense|betrag|umsatz|summe"
-        return re.search(words, self.name.lower()) is not None
-
-    def summary(self, values: np.ndarray) -> dict[str, object]:
-        found: dict[str, object] = {
-            "name": self.name,
-            "type": self.kind,
-            "filled": self.filled,
-            "missing": self.missing,
-            "distinct": f"more than {DISTINCT}" if self.overflow else len(self.counts),
-        }
-        if self.kind == "text" or (len(self.counts) <= 20 and not self.overflow):
-            found["most_frequent"] = [{"value": text[:200], "rows": n} for text, n in self.counts.most_common(5)]
-        if self.odd:
-            found["not_of_this_type"] = {"cells": self.odd, "example": self.odd_example[:200]}
-        valid = self.filled - self.odd
-        if self.kind == "number" and valid:
-            mean = self.total / valid
-            quartiles = np.nanpercentile(values, [25, 50, 75]) if np.isfinite(values).any() else [math.nan] * 3
-            deviation = math.sqrt(max(0.0, self.squares / valid - mean**2) * valid / max(1, valid - 1))
-            names = ("minimum", "lower_quartile", "median", "upper_quartile", "maximum", "mean", "deviation", "sum")
-            figures = (self.low, *quartiles, self.high, mean, deviation, self.total)
-            found |= {name: float(f"{value:.10g}") for name, value in zip(names, figures, strict=True)}
-        if self.kind == "date" and valid:
-            found |= {"earliest": _day(self.low), "latest": _day(self.high)}
-        return found
+#: Maximum tables of a report, and charts of a table: many tables get fewer charts each.
+TABLES, CHARTS = 40, 9
 
 
 @dataclass
 class Report:
-    """The facts about one file."""
+    """The facts about one table."""
 
     table: Table
     columns: list[Column]
@@ -145,34 +38,37 @@ class Report:
     frame: pd.DataFrame
     stride: int
     preview: list[list[str]]
+    notes: list[str] = field(default_factory=list)
     drawn: list[charts.Chart] = field(default_factory=list)
 
     def summary(self) -> dict[str, object]:
+        sheet = {"sheet": self.table.source.sheet} if self.table.source.sheet else {}
         return {
             "file": self.table.path.name,
+            **sheet,
             "encoding": self.table.encoding,
             "delimiter": DELIMITERS.get(self.table.delimiter, self.table.delimiter),
             "header": self.table.has_header,
             "rows": self.rows,
             "columns": [column.summary(self.frame[column.name].to_numpy()) for column in self.columns],
-            "notes": self.table.notes,
+            "notes": self.notes,
             "charts": [chart.path for chart in self.drawn],
         }
 
 
 def profile(table: Table) -> Report:
-    """Read a table once, in chunks."""
+    """Read a table in chunks."""
     columns = [Column(name) for name in table.names]
     parts: list[pd.DataFrame] = []
     rows, kept, stride, preview = 0, 0, 1, []
     for chunk in table.rows():
-        by_column = zip(table.names, zip(*chunk, strict=True), strict=True)
-        cells = {name: pd.Series(part, dtype=object).str.strip() for name, part in by_column}
+        by_column = [list(part) for part in zip(*chunk, strict=True)]
+        cells = {
+            name: pd.Series(part, dtype=object).str.strip() for name, part in zip(table.names, by_column, strict=True)
+        }
         if not rows:
             preview = chunk[:10]
-            signs = [sign for part in cells.values() if (sign := decimal_comma(part)) is not None]
-            for column in columns:
-                column.decide(cells[column.name], sum(signs) > len(signs) / 2)
+            _decide(table, columns, cells, by_column)
         values = {column.name: column.add(cells[column.name]) for column in columns}
         frame = pd.DataFrame({name: pd.Series(part) for name, part in values.items()})
         parts.append(frame.iloc[(-rows) % stride :: stride])
@@ -182,33 +78,37 @@ def profile(table: Table) -> Report:
             parts = [pd.concat(parts, ignore_index=True).iloc[::2]]
             stride, kept = stride * 2, len(parts[0])
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({name: [] for name in table.names})
-    _notes(table, columns, rows, stride)
     return Report(table, columns, rows, frame, stride, preview)
 
 
-def _notes(table: Table, columns: list[Column], rows: int, stride: int) -> None:
-    if not rows:
-        table.notes.append("It has a header and no rows.")
-    if table.too_long:
-        table.notes.append(f"Rows with more cells than the header: {table.too_long:,}. The rest was left out.")
-    if table.too_short:
-        table.notes.append(f"Rows with fewer cells than the header: {table.too_short:,}. The others count as missing.")
+def _decide(table: Table, columns: list[Column], cells: dict[str, pd.Series], by_column: list[list[str]]) -> None:
+    """Decide the kinds of all columns. A column without evidence of its own follows the others, then the language."""
+    signs = [
+        sign for part in by_column if (sign := has_decimal_comma([cell.strip() for cell in part[:2000]])) is not None
+    ]
+    comma = sum(signs) > len(signs) / 2 if signs else table.language == "de"
+    day_first = is_day_first(by_column)
+    if day_first is None and any(re.match(r"\d+/\d+/\d", cell) for part in by_column for cell in part[:5]):
+        later = (is_day_first([list(part) for part in zip(*chunk, strict=True)]) for chunk in table.rows())
+        day_first = next((found for found in later if found is not None), comma)
     for column in columns:
-        if column.odd:
-            kind = "numbers" if column.kind == "number" else "dates"
-            example = column.odd_example[:60]
-            table.notes.append(
-                f"{column.name}: cells that are no {kind}, such as {example!r}: {column.odd:,}. They were left out."
-            )
-        if column.kind == "date" and column.form in ("%m/%d/%Y", "%m/%d/%y"):
-            table.notes.append(f"{column.name}: dates were read as month/day/year.")
-    if stride > 1:
-        table.notes.append(f"Charts and quartiles are made of every {stride}th row; all other figures of all rows.")
+        column.decide(cells[column.name], comma, bool(signs), bool(day_first))
 
 
-def _day(value: object) -> str:
-    text = str(value)[:19]
-    return text.removesuffix(" 00:00:00")
+def remarks(report: Report, say: Language) -> list[str]:
+    """Return all remarks on a table in the language of the report."""
+    found = report.table.all_notes()
+    if not report.rows:
+        found.append(("It has a header and no rows.", {}))
+    for column in report.columns:
+        found += column.all_notes()
+    if report.stride > 1:
+        text = "Charts and quartiles are made of every {count}th row; all other figures of all rows."
+        found.append((text, {"count": report.stride}))
+    return [
+        say(text, **{name: say(value) if name == "order" else value for name, value in given.items()})
+        for text, given in found
+    ]
 
 
 def main() -> None:
@@ -217,31 +117,54 @@ def main() -> None:
     parser.add_argument("--title", default="")
     parser.add_argument("--delimiter", default="auto", choices=["auto", *DELIMITERS.values()])
     parser.add_argument("--header", default="auto", choices=["auto", "yes", "no"])
+    parser.add_argument("--language", default="auto", choices=["auto", "en", "de"])
     given = parser.parse_args()
     delimiter = next((sign for sign, name in DELIMITERS.items() if name == given.delimiter), "")
-    reports, empty = [], []
+    tables: list[Table] = []
+    refused: dict[str, str] = {}
     for path in given.files:
         try:
-            report = profile(open_table(path, delimiter, given.header))
-        except Empty:
-            print(f"{path}: is empty, there is nothing to report")
-            empty.append(path.name)
-            continue
-        prefix = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', path.stem)[:60]}-" if len(given.files) > 1 else ""
-        report.drawn = charts.draw(report, Path("charts"), f"{len(reports) + 1}-{prefix}" if prefix else "")
-        kinds = Counter(column.kind for column in report.columns)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        print(f"{path}: {report.rows:,} rows, {len(report.columns)} columns ({told}), {len(report.drawn)} charts")
-        for note in report.table.notes:
-            print(f"  {note}")
-        reports.append(report)
-    if not reports:
-        sys.exit("No file has anything in it.")
-    title = given.title or (reports[0].table.path.name if len(reports) == 1 else f"{len(reports)} CSV files")
-    summary = {"title": title, "files": [report.summary() for report in reports], "empty": empty}
+            tables += open_tables(path, delimiter, given.header, given.language)
+        except NoTable as error:
+            refused[path.name] = str(error)
+    if not tables:
+        told = [f"{name}: {why}" for name, why in refused.items()]
+        sys.exit("\n".join([*told, "There is no table to report on. Send a CSV file or a workbook (xlsx, xls, ods)."]))
+    german = sum(table.language == "de" for table in tables)
+    say = Language("de" if 2 * german > len(tables) else "en", GERMAN)
+    for name, why in refused.items():
+        print(f"{name}: {why} {say('It was left out.')}")
+    left_out = [table.name for table in tables[TABLES:]]
+    reports = [make(table, number, min(len(tables), TABLES), say) for number, table in enumerate(tables[:TABLES], 1)]
+    title = given.title or (
+        reports[0].table.path.name if len(given.files) == 1 else say("{count} tables", count=len(tables))
+    )
+    if left_out:
+        refused |= dict.fromkeys(left_out, say("It is beyond the first {count} tables.", count=TABLES))
+    summary = {
+        "title": title,
+        "language": say.code,
+        "files": [report.summary() for report in reports],
+        "refused": refused,
+    }
     Path("summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")
-    Path("report.html").write_text(page.render(title, reports, empty), "utf-8")
-    print("wrote report.html, summary.json and charts/")
+    Path("report.html").write_text(page.render(title, reports, refused, say), "utf-8")
+    print(say("The report is in report.html, its figures in summary.json and its charts in charts/."))
+
+
+def make(table: Table, number: int, count: int, say: Language) -> Report:
+    """Read a table, draw its charts and print the facts."""
+    report = profile(table)
+    report.notes = remarks(report, say)
+    prefix = f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', table.name)[:60]}-" if count > 1 else ""
+    report.drawn = charts.draw(report, Path("charts"), prefix, CHARTS if count <= 4 else 3, say)
+    kinds = Counter(say(column.kind) for column in report.columns)
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    size = f"{say('{count} rows', count=report.rows)}, {say('{count} columns', count=len(report.columns))}"
+    print(f"{table.name}: {size} ({told})")
+    for note in report.notes:
+        print(f"  {note}")
+    return report
 
 
 if __name__ == "__main__":

@@ -1,61 +1,76 @@
-"""Report on log files: python log_report.py FILE...
+"""Report on log files: python scripts/log_report.py [--language en|de] FILE...
 
-Reads access logs of web servers, syslog, the logs of applications and JSON lines, also packed with gzip, and mixed.
-Writes report.html (one page, everything in it), summary.json and timeline.png.
+Reads the logs of web servers, of systems, of applications and of containers, as text, as key=value pairs and as JSON,
+also packed and mixed. Writes report.html (one page, everything in it), summary.json and timeline.png.
 """
 
-import gzip
+import argparse
 import json
 import re
 import sys
-import zlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import page
+from language import Language, find_language
+from log_files import BROKEN, LogFile, NoLog, Note
+from log_lines import ORDER, W3C, Entry, read, record
 
-#: Maximum characters read of a line, and maximum different texts counted in each list.
-LINE, DISTINCT = 8192, 20_000
+#: Maximum different texts counted in each list.
+DISTINCT = 20_000
 
-LEVELS = {
-    "emerg": "critical", "alert": "critical", "crit": "critical", "critical": "critical", "fatal": "critical",
-    "panic": "critical", "severe": "error", "error": "error", "err": "error", "warning": "warning", "warn": "warning",
-    "notice": "info", "info": "info", "information": "info", "debug": "debug", "trace": "debug", "verbose": "debug",
-}  # fmt: skip
-ORDER = ["critical", "error", "warning", "info", "debug"]
-NUMBERED = {10: "debug", 20: "debug", 30: "info", 40: "warning", 50: "error", 60: "critical"}  # pino, bunyan
+NOTHING = "Nothing of it could be read."
 
-ACCESS = re.compile(
-    r'(?P<client>\S+) \S+ \S+ \[(?P<time>[^\]]{20,30})\] "(?P<method>[A-Z]{3,10}) (?P<path>\S+)(?: [^"]*)?" '
-    r"(?P<status>\d{3}) (?P<size>\d+|-)"
-)
-SYSLOG = re.compile(
-    r"(?:<\d{1,3}>1? ?)?(?P<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) (?P<host>[\w.:-]+) "
-    r"(?P<program>[\w./@-]+)(?:\[\d+\])?:? (?P<message>.*)"
-)
-TIME = re.compile(r"\[?(?P<time>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?)\]?")
-WORD = re.compile(rf"\b({'|'.join(LEVELS)})\b", re.IGNORECASE)
-CONTINUED = re.compile(r"\s+\S|Traceback \(|Caused by: |\.\.\. \d+ more|[\w.]+(?:Error|Exception)\b")
 PARTS = [
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<address>"),
-    (re.compile(r"\b(?:0x[0-9a-f]+|[0-9a-f]{12,})\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"\b(?:0x[0-9a-f]+|(?=\w*\d)[0-9a-f]{12,})\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\d+(?:\.\d+)?"), "<n>"),
 ]
 
+#: Lines about the log itself, and lines that belong to the entry before them.
+HEADER = re.compile(r"#(?:Software|Version|Date|Start-Date|End-Date|Remark|Fields): |-- .* --$|[\[\]],?$")
+CONTINUED = re.compile(
+    r"\s+\S|Caused by: |\.\.\. \d+ more|goroutine \d+ \[|created by |exit status \d|[\w./*()]+\(.*\)$"
+    r"|During handling of the above|The above exception was|Stack trace:|#\d+ |\S+:\d+:in |--- End of "
+)
+EXCEPTION = re.compile(
+    r"(?:Uncaught |Exception in thread \"[^\"]*\" )?[\w.$]+(?:Error|Exception|Exit|Interrupt|Warning)\b"
+)
+
 
 @dataclass
-class Found:
-    """Contents of a line: time, level and text; for an access log also client and request."""
+class Durations:
+    """Durations of requests: counts of rounded seconds, and for each path the count, the sum and the longest."""
 
-    time: datetime | None
-    level: str
-    message: str
-    source: str = ""
-    access: tuple[str, str, int, int] | None = None  # client, path, status, bytes
+    counts: Counter[float] = field(default_factory=Counter)
+    paths: dict[str, list[float]] = field(default_factory=dict)
+    longest: float = 0.0
+
+    def add(self, path: str, seconds: float) -> None:
+        self.counts[float(f"{seconds:.3g}")] += 1
+        self.longest = max(self.longest, seconds)
+        if path in self.paths or len(self.paths) < DISTINCT:
+            one = self.paths.setdefault(path, [0, 0.0, 0.0])
+            one[:] = [one[0] + 1, one[1] + seconds, max(one[2], seconds)]
+
+    def share(self, part: float) -> float:
+        """Return the duration that a part of the requests did not exceed."""
+        left = part * self.counts.total()
+        for seconds in sorted(self.counts):
+            left -= self.counts[seconds]
+            if left <= 0:
+                return seconds
+        return self.longest
+
+    def scaled(self, factor: float) -> "Durations":
+        paths = {
+            path: [count, total * factor, longest * factor] for path, (count, total, longest) in self.paths.items()
+        }
+        counts = Counter({seconds * factor: count for seconds, count in self.counts.items()})
+        return Durations(counts, paths, self.longest * factor)
 
 
 @dataclass
@@ -65,159 +80,197 @@ class Tally:
     files: dict[str, int] = field(default_factory=dict)
     lines: int = 0
     blank: int = 0
+    headers: int = 0
     continued: int = 0
     unknown: list[str] = field(default_factory=list)
     unknown_count: int = 0
+    forms: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    exceptions: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     paths: Counter[str] = field(default_factory=Counter)
     failing: Counter[str] = field(default_factory=Counter)
     clients: Counter[str] = field(default_factory=Counter)
-    sent: int = 0
+    agents: Counter[str] = field(default_factory=Counter)
+    weights: Counter[str] = field(default_factory=Counter)
+    durations: Durations = field(default_factory=Durations)
+    numbers: Durations = field(default_factory=Durations)
     minutes: Counter[tuple[datetime, str]] = field(default_factory=Counter)
+    texts: list[str] = field(default_factory=list)
+    odd_times: int = 0
+    odd_time: str = ""
     without_year: bool = False
 
-    def add(self, found: Found) -> None:
-        self.levels[found.level] += 1
-        if found.time:
-            self.minutes[found.time.replace(second=0, microsecond=0), found.level] += 1
-        if found.source:
-            _count(self.sources, found.source)
-        if found.access:
-            client, path, status, size = found.access
-            self.statuses[status] += 1
-            self.sent += size
-            _count(self.paths, path)
-            _count(self.clients, client)
-            if status >= 400:
-                _count(self.failing, f"{status} {path}")
-        elif found.level in ("critical", "error", "warning"):
-            group = found.message
-            for pattern, mark in PARTS:
-                group = pattern.sub(mark, group)
-            group = group[:300]
-            _count(self.warnings if found.level == "warning" else self.errors, group)
+    def add(self, entry: Entry) -> None:
+        self.forms[entry.form] += 1
+        self.levels[entry.level] += 1
+        self.without_year |= entry.without_year
+        if entry.time:
+            self.minutes[entry.time.replace(second=0, microsecond=0), entry.level] += 1
+        elif entry.odd_time:
+            self.odd_times += 1
+            self.odd_time = self.odd_time or entry.odd_time
+        if entry.source:
+            _count(self.sources, entry.source)
+        if len(self.texts) < 2000 and not entry.request:
+            self.texts.append(entry.message[:300])
+        if entry.request:
+            self._add_request(entry)
+        elif entry.level in ("critical", "error", "warning"):
+            group = grouped(entry.message)
+            _count(self.warnings if entry.level == "warning" else self.errors, group)
             if len(self.examples) < DISTINCT:
-                self.examples.setdefault(group, found.message[:300])
+                self.examples.setdefault(group, entry.message[:300])
+
+    def _add_request(self, entry: Entry) -> None:
+        request = entry.request
+        assert request  # noqa: S101 - the caller has looked
+        self.statuses[request.status] += 1
+        _count(self.paths, request.path)
+        _count(self.weights, request.path, request.size)
+        if request.client:
+            _count(self.clients, request.client)
+        if request.agent:
+            _count(self.agents, request.agent[:200])
+        if request.status >= 400:
+            _count(self.failing, f"{request.status} {request.path}")
+        if request.seconds is not None:
+            self.durations.add(request.path, request.seconds)
+        elif request.number is not None:
+            self.numbers.add(request.path, request.number)
+
+    def unknown_line(self, text: str) -> None:
+        self.unknown_count += 1
+        if len(self.unknown) < 10:
+            self.unknown.append(text)
 
 
-def _count(counter: Counter[str], text: str) -> None:
+def _count(counter: Counter[str], text: str, number: int = 1) -> None:
     if text in counter or len(counter) < DISTINCT:
-        counter[text] += 1
+        counter[text] += number
 
 
-def read(line: str, tally: Tally) -> Found | None:
-    """Parse a line; return None if its format is unknown."""
-    if line.startswith("{") and (found := _json(line)):
-        return found
-    if match := ACCESS.match(line):
-        status = int(match["status"])
-        level = "error" if status >= 500 else "warning" if status >= 400 else "info"
-        path = match["path"].partition("?")[0][:200]
-        size = int(match["size"]) if match["size"] != "-" else 0
-        message = f"{match['method']} {path} → {status}"
-        return Found(_time(match["time"], tally), level, message, access=(match["client"], path, status, size))
-    if (match := TIME.match(line)) and (rest := line[match.end() :].strip(" -|:\t")) and not SYSLOG.match(line):
-        level = WORD.search(rest[:80])
-        message = rest[level.end() :].lstrip(" ]|:-\t") if level else rest
-        return Found(_time(match["time"], tally), LEVELS[level[1].lower()] if level else "info", message or rest)
-    if match := SYSLOG.match(line):
-        level = WORD.search(match["message"][:120])
-        failed = re.search(
-            r"\b(fail(ed|ure)?|denied|refused|cannot|unable|segfault)\b", match["message"], re.IGNORECASE
-        )
-        name = LEVELS[level[1].lower()] if level else "error" if failed else "info"
-        return Found(_time(match["time"], tally), name, match["message"], source=match["program"])
-    if level := re.match(rf"\[?({'|'.join(LEVELS)})\]?[\s:|-]+(.+)", line, re.IGNORECASE):
-        return Found(None, LEVELS[level[1].lower()], level[2])
-    return None
+def grouped(message: str) -> str:
+    """Return a message without its numbers and addresses, so that equal ones count together."""
+    group = message[:1000]
+    for pattern, mark in PARTS:
+        group = pattern.sub(mark, group)
+    return group[:300]
 
 
-def _json(line: str) -> Found | None:
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(data, dict):
-        return None
-    level = next(
-        (data[name] for name in ("level", "severity", "levelname", "lvl", "log.level") if name in data), "info"
-    )
-    name = NUMBERED.get(level, "info") if isinstance(level, int) else LEVELS.get(str(level).lower(), "info")
-    stamp = next((data[key] for key in ("time", "timestamp", "ts", "@timestamp", "date") if key in data), None)
-    time = None
-    if isinstance(stamp, int | float):
-        seconds = stamp / 1000 if stamp > 1e11 else stamp
-        time = datetime.fromtimestamp(seconds, UTC) if 0 < seconds < 4e9 else None
-    elif stamp:
-        time = _time(str(stamp), Tally())
-    message = next((str(data[key]) for key in ("message", "msg", "event", "error") if data.get(key)), line)
-    return Found(time, name, message, source=str(data.get("logger") or data.get("service") or "")[:80])
+class Reader:
+    """Reads the lines of one file in order. A line can belong to the entry before it."""
 
+    def __init__(self, name: str, tally: Tally) -> None:
+        self._name, self._tally = name, tally
+        self._last: Entry | None = None
+        self._fields: W3C | None = None
+        self._in_traceback = False
 
-def _time(text: str, tally: Tally) -> datetime | None:
-    text = text.replace(",", ".").replace("/", "-") if text[:4].isdigit() else text
-    try:
-        if text[:4].isdigit():
-            found = datetime.fromisoformat(text)
-        elif "/" in text:
-            found = datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z")
+    def read(self, item: str | dict[str, Any]) -> None:
+        tally = self._tally
+        tally.lines += 1
+        if isinstance(item, dict):
+            self._add(record(item))
+        elif not item.strip():
+            tally.blank += 1
+        elif HEADER.match(item):
+            tally.headers += 1
+            if item.startswith("#Fields: "):
+                self._fields = W3C(item.removeprefix("#Fields: "))
         else:
-            now = datetime.now(UTC)
-            found = datetime.strptime(f"{now.year} {text}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC)
-            found = found.replace(year=now.year - 1) if found > now + timedelta(days=2) else found
-            tally.without_year = True
-    except ValueError:
-        return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+            found = (self._fields.read(item) if self._fields else None) or read(item.strip())
+            if found and not found.time and item[0].isspace() and self._last:
+                found = None  # an indented line with the word "error" is a part of the entry before it
+            if self._continues(item, found):
+                return
+            if found:
+                self._add(found)
+            else:
+                tally.unknown_line(f"{self._name}: {item[:160]}")
+
+    def _add(self, entry: Entry) -> None:
+        self._tally.add(entry)
+        self._last = entry
+
+    def _continues(self, line: str, found: Entry | None) -> bool:
+        """Count a line that belongs to the entry before it, or to a traceback, and return whether it does."""
+        if line.startswith("Traceback (most recent call last)"):
+            self._in_traceback = True
+        elif self._in_traceback and not line[0].isspace():
+            self._in_traceback = False
+            return not (found and found.time) and self._exception(line)
+        elif not self._in_traceback:
+            if found:
+                return False
+            if EXCEPTION.match(line):
+                return self._exception(line)
+            if self._last is None or not CONTINUED.match(line):
+                return False
+        self._tally.continued += 1
+        return True
+
+    def _exception(self, line: str) -> bool:
+        """Count an exception: with the error before it, or as an error of its own."""
+        _count(self._tally.exceptions, grouped(line))
+        self._tally.examples.setdefault(grouped(line), line[:300])
+        if self._last and self._last.level in ("critical", "error", "warning"):
+            self._tally.continued += 1
+        else:
+            self._add(Entry("traceback", "error", line, time=self._last.time if self._last else None))
+        return True
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """Yield the lines of a file, unpacked and bounded. Raises OSError, EOFError or zlib.error for a broken archive."""
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if packed else open(path, "rb") as file:
-        while line := file.readline(LINE):
-            while not line.endswith(b"\n") and (more := file.readline(1 << 20)):
-                line += more if more.endswith(b"\n") and len(more) == 1 else b""
-                if more.endswith(b"\n"):
-                    break
-            yield line.decode("utf-8", "replace").replace("\0", "").rstrip()
+def read_files(names: list[str]) -> tuple[Tally, list[Note]]:
+    """Return the counts of all files, and remarks on the files."""
+    tally, notes = Tally(), []
+    for name in names:
+        before, file = tally.lines, LogFile(Path(name))
+        shown = file.path.name
+        reader = Reader(shown, tally)
+        found: list[Note] = []
+        try:
+            for item in file.items():
+                reader.read(item)
+        except NoLog as error:
+            found.append(error.note)
+        except BROKEN as error:
+            why, count = str(error) or type(error).__name__, tally.lines - before
+            told = "{name} is broken or cut off ({why}). " + ("Lines before that: {count}." if count else NOTHING)
+            found.append((told, {"why": why, "count": count}))
+        found += file.notes
+        if file.cut:
+            found.append(
+                ("{name} has lines that are too long: {count}. Their ends were left out.", {"count": file.cut})
+            )
+        notes += [(told, {"name": shown, **values}) for told, values in found]
+        tally.files[shown] = tally.lines - before
+    return tally, notes
 
 
 def main() -> None:
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    tally, broken = Tally(), []
-    for name in sys.argv[1:]:
-        before, known = tally.lines, False
-        try:
-            for line in lines_of(Path(name)):
-                tally.lines += 1
-                if not line:
-                    tally.blank += 1
-                elif found := read(line, tally):
-                    known = True
-                    tally.add(found)
-                elif known and CONTINUED.match(line):
-                    tally.continued += 1
-                else:
-                    tally.unknown_count += 1
-                    if len(tally.unknown) < 10:
-                        tally.unknown.append(f"{Path(name).name}: {line[:160]}")
-        except (OSError, EOFError, zlib.error) as error:
-            broken.append(f"{Path(name).name} could be read only in part: {error}")
-        tally.files[Path(name).name] = tally.lines - before
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--language", choices=["auto", "en", "de"], default="auto")
+    given = parser.parse_args()
+    tally, notes = read_files(given.files)
     if not tally.levels:
-        sys.exit(f"No line of {tally.lines:,} is of a form that is known here (access log, syslog, application, JSON).")
-    report = page.summary(tally, broken)
+        known = f"No line of {tally.lines:,} has a known form." if tally.lines else "There is no line to report on."
+        sys.exit("\n".join([*(told.format(**values) for told, values in notes), known, *tally.unknown[:3]]))
+
+    import page  # draws, so it is not loaded for files that are no logs
+
+    code = find_language([], tally.texts) if given.language == "auto" else given.language
+    say = Language(code, page.GERMAN)
+    report = page.summary(tally, notes, say)
     Path("summary.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    page.timeline(tally, Path("timeline.png"))
-    Path("report.html").write_text(page.render(report, Path("timeline.png")), "utf-8")
+    light, dark = page.timeline(tally, say)
+    Path("timeline.png").write_bytes(light)
+    Path("report.html").write_text(page.render(report, light, dark, say), "utf-8")
     told = ", ".join(f"{tally.levels[level]:,} {level}" for level in ORDER if tally.levels[level])
     print(f"{tally.lines:,} lines in {len(tally.files)} files: {told}")
     for error, count in tally.errors.most_common(5):

@@ -1,7 +1,7 @@
-"""Sort files by type into folders: python sort_files.py [--dry-run] [--unpack] [--target FOLDER] PATH...
+"""Sort files by type into folders: python scripts/sort_files.py [--dry-run] [--unpack] [--target FOLDER] PATH...
 
 A PATH is a file, or a folder (all files in it). Nothing is ever overwritten. moves.csv says what went where;
-python sort_files.py --undo moves.csv puts everything back.
+python scripts/sort_files.py --undo moves.csv puts everything back.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+import zip_files
 
 TYPES = {
     "Images": "jpg jpeg jfif png gif webp bmp tif tiff avif heic heif svg ico psd raw cr2 nef",
@@ -35,9 +37,6 @@ BEGINNINGS = [
     (b"PK\x03\x04", "Archives"), (b"\x1f\x8b", "Archives"), (b"7z\xbc\xaf", "Archives"), (b"ID3", "Audio"),
     (b"OggS", "Audio"), (b"fLaC", "Audio"), (b"#!", "Code"), (b"SQLite format 3", "Data"), (b"<!DOCTYPE html", "Web"),
 ]  # fmt: skip
-
-#: Limits for an unpacked archive.
-UNPACKED_BYTES, UNPACKED_FILES = 4_000_000_000, 20_000
 
 
 def folder_of(file: Path) -> str:
@@ -68,14 +67,16 @@ def free_place(wanted: Path, taken: set[str]) -> Path:
 
 
 def unpack(archive: Path) -> Path:
-    """Unpack a ZIP archive into a folder beside it, and return the folder."""
-    folder = archive.with_name(f"{archive.stem} unpacked")
-    with zipfile.ZipFile(archive) as packed:
-        infos = packed.infolist()
-        if len(infos) > UNPACKED_FILES or sum(info.file_size for info in infos) > UNPACKED_BYTES:
-            sys.exit(f"{archive} unpacks to more than {UNPACKED_FILES:,} files or {UNPACKED_BYTES / 1e9:g} GB")
-        packed.extractall(folder)  # extractall keeps every name inside the folder
-    return folder
+    """Unpack a ZIP archive into a folder beside it, and return the folder, or the archive if it cannot be unpacked."""
+    try:
+        found = zip_files.unpack(archive, zip_files.free(archive.with_name(f"{archive.stem} unpacked")))
+    except (OSError, zipfile.BadZipFile) as error:
+        print(f"{archive} stays as it is: {error}")
+        return archive
+    for entry, why in found.broken.items():
+        print(f"{entry}: {why}")
+    print(found.note, end="\n" if found.note else "")
+    return found.folder
 
 
 def undo(record: Path) -> None:
@@ -124,7 +125,7 @@ def main() -> None:
         sys.exit("There is no file to sort.")
     told = ", ".join(f"{count} {folder}" for folder, count in counts.most_common())
     print(f"\n{counts.total()} files {'would be' if given.dry_run else 'were'} sorted: {told}")
-    print("Nothing was moved." if given.dry_run else "Undo: python sort_files.py --undo moves.csv")
+    print("Nothing was moved." if given.dry_run else "Undo: python scripts/sort_files.py --undo moves.csv")
 
 
 if __name__ == "__main__":

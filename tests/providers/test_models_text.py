@@ -13,6 +13,8 @@ from tests.support.system import PATIENCE, ROOT
 
 CODE = "Use this:\n\n```html\n<p>\n</think>\n</p>\n```\n"
 
+PLAN, DRAFT = "### run\n```bash\necho 2\n```\n", "### run\n```bash\necho draft\n```\n"
+
 CHANNELS = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"
 
 
@@ -64,7 +66,80 @@ def test_thoughts_are_told_apart(text: str, answer: str, thoughts: str, size: in
     assert sieved(text, size) == (answer, thoughts, answer)
 
 
-ODD = ["</think>" * 50_000, "<" * 500_000, "[" * 500_000, "`" * 500_000, "\n \t" * 200_000, "<|" * 200_000]
+#: Marks of reasoning by their opening and closing form.
+WRAPPERS = [
+    *((f"<{name}>", f"</{name}>") for name in (
+        "think", "Thinking", "thought", "thoughts", "reasoning", "reason", "reflection", "analysis", "scratchpad",
+        "antThinking", "inner_monologue", "chain_of_thought", "seed:think", "longcat_think",
+    )),
+    ("<think>", "</thinking>"), ("<thinking>", "</think>"), ('<think budget="9">', "</think >"),
+    ("[THINK]", "[/THINK]"), ("[thinking]", "[/thinking]"), ("◁think▷", "◁/think▷"),
+    ("&lt;think&gt;", "&lt;/think&gt;"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"), ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|think|>", "<|/think|>"), ("<|inner_prefix|>", "<|inner_suffix|>"), ("<unused94>thought\n", "<unused95>"),
+    ("<|channel>thought\n", "<channel|>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(("open_", "close"), WRAPPERS, ids=lambda mark: repr(mark))
+def test_a_draft_in_any_wrapper_is_no_part_of_the_plan(open_: str, close: str, size: int) -> None:
+    for text, answer in (
+        (f"{open_}{DRAFT}{close}\n{PLAN}", PLAN),
+        (f"{DRAFT}{close}\n\n{PLAN}", PLAN),
+        (f"{open_}{DRAFT}", ""),
+        (f"{open_}{DRAFT}{close}\n", ""),
+        (f"Hm, wait.\n{DRAFT}{close}\n", ""),
+        (f"Sure!\n\n{open_}{DRAFT}{close}{PLAN}", f"Sure!\n\n{PLAN}"),
+        (f"Sure! {open_}{DRAFT}{close}\n{PLAN}", f"Sure! {PLAN}"),
+        (f"Sure!\n\n{open_}{DRAFT}", "Sure!\n\n"),
+        (f"{open_}One.{close}\n{open_}{DRAFT}{close}\n{PLAN}", PLAN),
+        (f"{open_}{DRAFT}{open_}{DRAFT}{close}{DRAFT}{close}{PLAN}", PLAN),
+        (f"{PLAN}{open_}Is it right? Yes.{close}Done: yes", f"{PLAN}Done: yes"),
+        (f"{DRAFT}{open_}No.{close}{PLAN}", PLAN),
+        (f"{DRAFT}{open_}No.{close}{PLAN}{open_}Yes.{close}Done: yes", f"{PLAN}Done: yes"),
+        (f"```html\n{open_}{close}\n```\n", f"```html\n{open_}{close}\n```\n"),
+        (f'{{"steps": ["{open_}x{close}"]}}', f'{{"steps": ["{open_}x{close}"]}}'),
+        (f'{{"steps": [1]}}{close}{{"steps": [2]}}', '{"steps": [2]}'),
+    ):
+        found, _, shown = sieved(text, size)
+        assert found == shown == answer, text
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (f"<think>{DRAFT}</think><answer>\n{PLAN}</answer>", PLAN),
+        (f"{DRAFT}<answer>\n{PLAN}</answer>", PLAN),
+        (f"<|begin_of_thought|>{DRAFT}<|end_of_thought|>\n<|begin_of_solution|>\n{PLAN}<|end_of_solution|>", PLAN),
+        (f"<|START_THINKING|>{DRAFT}<|END_THINKING|><|START_RESPONSE|>{PLAN}<|END_RESPONSE|>", PLAN),
+        (f"Here is my thought process:\n{DRAFT}Here is my response:\n{PLAN}", PLAN),
+        (f"analysisWe need a draft. {DRAFT}assistantfinal{PLAN}", PLAN),
+        (f"We think.\n{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{PLAN}<|return|>", PLAN),
+        (f"We think.\n{DRAFT}<|channel|>final<|message|>{PLAN}", PLAN),
+        (f"final<|message|>{PLAN}", PLAN),
+        (f"<|start|>assistant<|message|>{PLAN}", PLAN),
+        (f"<|im_start|>assistant\n{PLAN}<|im_end|>", PLAN),
+        (f"{PLAN}<|im_end|>\n<|im_start|>user\nNo.\n{DRAFT}", PLAN),
+        (f"```bash\necho 2\n```<|eot_id|>\n{DRAFT}", "```bash\necho 2\n```"),
+        (f'<details type="reasoning" done="true">\n{DRAFT}</details>\n{PLAN}', PLAN),
+        (f"The <think> tag is removed.\n{PLAN}", f"The <think> tag is removed.\n{PLAN}"),
+        ("analysis.py counts.\n", "analysis.py counts.\n"),
+        ("```text\n<|im_end|></s><answer>\n```\n", "```text\n<|im_end|></s><answer>\n```\n"),
+        (f"{PLAN}</s>", PLAN),
+    ],
+)
+def test_the_answer_is_what_its_template_marks(text: str, answer: str, size: int) -> None:
+    found, _, shown = sieved(text, size)
+    assert found == shown == answer
+
+
+ODD = [
+    "</think>" * 50_000, "`" + "</think>" * 50_000, "<think>x</think>" * 30_000, "a <think> b" * 30_000,
+    "<" * 500_000, "[" * 500_000, "`" * 500_000, "\n \t" * 200_000, "<|" * 200_000, "</s>" * 90_000,
+    "<|channel|>" * 30_000, '{"' + "</think>" * 50_000,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [*ODD, "```\n" * 200_000, "a\n" * 300_000], ids=lambda text: repr(text[:8]))

@@ -148,7 +148,7 @@ def test_with_a_key_every_call_needs_it(guarded: System) -> None:
                 assert KEY not in answer.text
                 if method != "HEAD":
                     found = problem(answer, 401, "Authorization: Bearer")
-                    assert found["type"] == "/problems/no-key"
+                    assert found["type"] in ("/problems/no-key", "/problems/wrong-key")
     assert guarded.status(job_id)["status"] == "scheduled"
 
 
@@ -159,6 +159,38 @@ def test_with_the_right_key_every_call_is_let_through(guarded: System) -> None:
         answer = guarded.http.request(method, path.replace("{job_id}", job_id))
         assert answer.status_code in (200, 202, 204, 400, 404, 503), (method, path, answer.text)
     assert guarded.http.get("/jobs", headers=keyed(KEY, "bearer")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "kind", "words"),
+    [
+        ({}, "", "no-key", "Every call needs the API key: -H 'Auth"),
+        ({"Authorization": "Bearer a-wrong-key"}, "", "wrong-key", "It must be the value of API_KEY in the `.env`"),
+        ({"Authorization": "bearer a-wrong-key"}, "", "wrong-key", "The key is wrong."),
+        ({"Authorization": "Bearer a-wrong-key", "X-API-Key": "x"}, "", "wrong-key", "The key is wrong."),
+        ({"Authorization": "Bearer $API_KEY"}, "", "wrong-key", "The key is the text $API_KEY. Use double quotes"),
+        ({"Authorization": "Bearer <API_KEY>"}, "", "wrong-key", "The key is the text <API_KEY>."),
+        ({"Authorization": "Bearer"}, "", "no-key", "has no key after Bearer. Is $API_KEY empty in your shell?"),
+        ({"Authorization": "Basic dTpw"}, "", "no-key", "has the scheme Basic, which is not read here; send it as -H"),
+        ({"Authorization": "Token a-wrong-key"}, "", "no-key", "has the scheme Token"),
+        ({"Authorization": "a-wrong-key"}, "", "no-key", "does not begin with Bearer"),
+        ({"Authorization": "my secret key"}, "", "no-key", "does not begin with Bearer"),
+        ({"X-API-Key": "a-wrong-key"}, "", "no-key", "The key is in the header X-Api-Key, which is not read"),
+        ({"Api-Key": "a-wrong-key"}, "", "no-key", "The key is in the header Api-Key"),
+        ({"X-Auth-Token": "a-wrong-key"}, "", "no-key", "The key is in the header X-Auth-Token"),
+        ({}, "?api_key=a-wrong-key", "no-key", "The key is in the address (api_key), where logs would keep it"),
+        ({}, "?token=a-wrong-key&wait=3", "no-key", "The key is in the address (token)"),
+        ({"Accept": "text/html, image/gif, *; q=.2"}, "", "no-key", "Every call needs the API key"),
+    ],
+)  # fmt: skip
+def test_a_call_without_the_key_is_told_what_it_had_instead_and_the_key_is_not_repeated(
+    guarded: System, headers: dict[str, str], query: str, kind: str, words: str
+) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{guarded.port}/jobs{query}", headers=headers)
+    found = problem(answer, 401, words, "Authorization: Bearer")
+    assert found["type"] == f"/problems/{kind}" and answer.headers["www-authenticate"] == "Bearer"
+    for value in ("a-wrong-key", "dTpw", "secret"):
+        assert value not in answer.text
 
 
 def test_the_key_is_in_no_answer_and_not_in_the_log(guarded: System) -> None:

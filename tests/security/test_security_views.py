@@ -122,7 +122,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         for name, value in (
             ("Content-Length", str(len(body))), ("Service-Worker-Allowed", "/"), ("Access-Control-Allow-Origin", "*"),
-            ("Set-Cookie", "evil=1; Domain=localhost; Path=/"), ("Set-Cookie", "view=evil; Domain=.localhost; Path=/"),
+            ("Set-Cookie", "evil=1; Domain=localhost; Path=/"),
+            ("Set-Cookie", "view-control=evil; Domain=.localhost; Path=/"),
             ("Clear-Site-Data", '"cookies"'), ("Alt-Svc", 'h2="evil:1"'),
         ):
             self.send_header(name, value)
@@ -148,7 +149,7 @@ def test_what_a_job_answers_steers_neither_the_gateway_nor_a_browser(watched: Sy
     watched.says(job, "STEERS")
     answer = get(f"{origin(link)}/x", Cookie=f"{cookie}; mine=1")
     assert answer.status_code == 200, answer.text
-    assert "view=" not in answer.json().get("Cookie", ""), "the cookie that opens the view is not the job's"
+    assert "view-" not in answer.json().get("Cookie", ""), "the cookie that opens the view is not the job's"
     domains = [item.lower().partition("domain=")[2].partition(";")[0] for item in answer.headers.get_list("set-cookie")]
     assert domains == [urlsplit(origin(link)).hostname] * 2
     for name in ("service-worker-allowed", "access-control-allow-origin", "clear-site-data", "alt-svc"):
@@ -187,15 +188,16 @@ def test_a_link_and_its_cookie_open_one_view_and_nothing_else(watched: System) -
         cookie[:-1],
         cookie + "A",
         cookie[:-1] + ("A" if cookie[-1] != "A" else "B"),
-        f"view={token}",  # a link is no cookie
-        "view=" + grants[1].sign("cookie", Grant(job, "desktop", "watch", later)),
-        "view=" + grants[0].sign("cookie", Grant(other, "desktop", "watch", later)),
-        "view=" + grants[0].sign("cookie", Grant(job, "notebook", "control", later)),
-        "view=" + grants[0].sign("cookie", Grant(job, "desktop", "watch", int(time.time()) - 1)),
+        f"view-watch={token}",  # a link is no cookie
+        "view-watch=" + grants[1].sign("cookie", Grant(job, "desktop", "watch", later)),
+        "view-watch=" + grants[0].sign("cookie", Grant(other, "desktop", "watch", later)),
+        "view-control=" + grants[0].sign("cookie", Grant(job, "notebook", "control", later)),
+        "view-watch=" + grants[0].sign("cookie", Grant(job, "desktop", "watch", int(time.time()) - 1)),
+        "view=" + grants[0].sign("cookie", Grant(job, "desktop", "watch", later)),  # another name
     ):
         assert get(origin(link) + "/", Cookie=value).status_code == 403, value
     assert get(f"{origin(link)}/?link={cookie.partition('=')[2]}").status_code == 403, "a cookie is no link"
-    expected = "view=" + grants[0].sign("cookie", Grant(job, "desktop", "watch", later))
+    expected = "view-watch=" + grants[0].sign("cookie", Grant(job, "desktop", "watch", later))
     assert get(origin(link) + "/", Cookie=expected).status_code == 200, "the same, signed by the system's key, is one"
 
 
@@ -287,7 +289,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(200)
         for name, value in (
             ("Content-Type", kind), ("Content-Length", str(len(body))), ("Service-Worker-Allowed", "/"),
-            ("Set-Cookie", "view=tossed; Domain=localhost; Path=/"), ("Access-Control-Allow-Origin", "*"),
+            ("Set-Cookie", "view-control=tossed; Domain=localhost; Path=/"), ("Access-Control-Allow-Origin", "*"),
             ("Cross-Origin-Opener-Policy", "unsafe-none"), ("X-Accel-Redirect", "/gateway/authorise"),
         ):
             self.send_header(name, value)
@@ -346,7 +348,7 @@ TRY = """async ({pages, sockets, api, victim}) => {
         try { if (other && other.document.body.innerText) read.push(["window", url]); } catch {}
     }
     for (const domain of ["localhost", ".localhost", new URL(pages[0]).hostname])
-        document.cookie = "view=tossed; Path=/; Domain=" + domain;
+        document.cookie = "view-control=tossed; Path=/; Domain=" + domain;
     try { await navigator.serviceWorker.register("/sw.js", {scope: "/"}); done.push(["service worker"]); } catch {}
     await new Promise(resolve => setTimeout(resolve, 500));
     return {read, done};

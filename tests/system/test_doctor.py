@@ -98,7 +98,7 @@ def test_of_a_system_that_is_well_all_is_said_and_nothing_is_left_behind(system:
     assert list(system.http.get("/health?full=false").json()["checks"]) == ["engine", "image", "disk", "model"]
     assert list(system.http.get("/health?full=true").json()["checks"]) == ALL
     wrong = system.http.get("/health?full=perhaps")
-    assert wrong.status_code == 422 and wrong.json()["detail"].startswith("full: Input should be a valid boolean")
+    assert wrong.status_code == 422 and wrong.json()["detail"].startswith("full: must be true or false")
 
 
 def test_a_person_gets_a_table_and_those_who_ask_at_once_share_one_sandbox(system: System) -> None:

@@ -295,7 +295,7 @@ def test_the_same_failing_step_again_is_the_end(ask: Asking) -> None:
         found = system.ended(system.submit(prompt="Try"))
         assert (found["status"], found["reason"]) == ("failed", "step_failed")
         assert "exit code 5" in found["detail"] and "again and again" in found["detail"]
-        hotter = [None, None] if isinstance(server, AnthropicServer) else [0.5, 0.9]  # its API has no temperature
+        hotter = [None, None] if isinstance(server, AnthropicServer) else [0.7, 0.9]  # its API has no temperature
         assert [asked.temperature for asked in server.asked[2:]] == hotter
         assert "You have given the command that had just failed again" in server.asked[2].last
         same(found["job_id"])

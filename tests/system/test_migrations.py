@@ -45,7 +45,7 @@ def test_the_record_of_the_first_version_is_opened(make_system: Callable[..., Sy
     again = system.http.post(f"/jobs/{completed['job_id']}/retry").json()["job_id"]
     system.completed(again)
     system.stop()
-    assert version(system.record / "orchestrator.db") == "0010"
+    assert version(system.record / "orchestrator.db") == "0011"
 
 
 def test_the_record_of_a_later_version_is_left_as_it_is(make_system: Callable[..., System]) -> None:

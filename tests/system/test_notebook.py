@@ -578,7 +578,7 @@ def test_a_step_is_a_process_of_its_own_where_nobody_could_tell(
         ({"kind": "python", "code": "1", "file": "a.py"}, "give code or file, not both"),
         ({"kind": "python", "code": "1", "args": ["x"]}, "args need a file"),
         ({"kind": "python", "file": "../a.py"}, "inside the workspace"),
-        ({"kind": "python", "file": "a.py", "args": ["x"] * 101}, "at most 100 items"),
+        ({"kind": "python", "file": "a.py", "args": ["x"] * 101}, "has too many items; the maximum is 100"),
     ],
 )
 def test_a_python_step_has_code_or_a_file(system: System, step: dict[str, Any], words: str) -> None:

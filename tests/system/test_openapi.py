@@ -105,6 +105,8 @@ ENDED = ("completed", "failed", "cancelled")
 #: What each call answers for each kind of job. (A job that is not there is 404 for all of them.)
 KINDS: dict[str, dict[str, int]] = {
     "GET /status/{job_id}": dict.fromkeys((*ENDED, "expired", "running", "scheduled"), 200),
+    "GET /jobs/{job_id}": dict.fromkeys((*ENDED, "expired", "running", "scheduled"), 200),
+    "GET /jobs/{job_id}/log": {**dict.fromkeys((*ENDED, "running", "scheduled"), 200), "expired": 410},
     "GET /jobs/{job_id}/events": dict.fromkeys((*ENDED, "expired"), 200),
     "GET /download/{job_id}": {**dict.fromkeys(ENDED, 200), "expired": 410, "running": 409, "scheduled": 409},
     "HEAD /download/{job_id}": {**dict.fromkeys(ENDED, 200), "expired": 410, "running": 409, "scheduled": 409},

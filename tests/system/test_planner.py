@@ -120,6 +120,7 @@ def test_a_code_block_is_what_commonmark_says(parked: System, prompt: str, sourc
         ("```bash\n \n\t\n```", "The code block at line 1 of the prompt is empty"),
         ("```bash\ntrue\n```\n" * 101, "101 code blocks; the maximum is 100"),
         ("Run ```bash``` now", "No plan fits the prompt"),
+        ("Write me a poem", "LLM_MODEL for any other, in `.env`, then `make up`"),
         ("```bash echo 1```", "No plan fits the prompt"),
         ("```" + " " * 90_000 + "`", "No plan fits the prompt"),
         ("```bash" + "\t" * 90_000, "is not closed"),

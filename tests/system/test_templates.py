@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import openpyxl
 import pytest
 
 from orchestrator.planning.templates import Templates
@@ -56,6 +57,38 @@ DIRTY = b"""id;name;mail
 3;;carl@example.com
 4;x
 """
+
+#: A report of an office, in the code page of its country, with titles, a total and a footer.
+OFFICE = (
+    "Umsatzbericht 2024;;;\nFiliale Köln;;;\n;;;\nDatum;Kunde;Notiz;Betrag\n"
+    + "01.01.2024;Müller;;1.001,50 €\n"
+    + "".join(f'2024-01-{day:02};Müller;"eins, zwei\ndrei";1.{day:03},50 €\n' for day in range(2, 31))
+    + "31.01.2024;Müller;;1.031,50 €\n"
+    + "Summe;;;31.511,50 €\n\nErstellt am 01.02.2024\n"
+).encode("cp1252")
+UNCLOSED = "a,b,c\n" + "".join(f"{n},{chr(34) * (n == 1002)}z{n},{n}\n" for n in range(2000))
+
+
+def workbook() -> bytes:
+    """A workbook with a table in the middle of a sheet, a total, and a second sheet."""
+    book = openpyxl.Workbook()
+    book.active.title = "Umsatz"
+    for line in [
+        ["Bericht"],
+        [],
+        [None, "Monat", "Umsatz"],
+        [None, "Januar", 1.5],
+        [None, "Februar", 2.5],
+        [None, "Summe", 4],
+    ]:
+        book.active.append(line)
+    other = book.create_sheet("Lager")
+    for line in [["Artikel", "Menge"], ["A", 1], ["B", 2]]:
+        other.append(line)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
 
 PRICES = "Date,Open,High,Low,Close,Volume\n" + "".join(
     f"2025-01-{day:02d},10,12,9,{day},1000\n" for day in range(1, 32)
@@ -129,6 +162,12 @@ class Jobs:
         self.add("fibonacci", prompt="Calculate the first 50 fibonacci numbers")
         self.add("npm-app", template="npm-app")
         self.upload("csv", "csv-report", ("-rf & <x>.csv", HOSTILE_CSV), title="<i>'Q1' $(id)</i>")
+        self.upload("office", "csv-report", ("umsatz.csv", OFFICE))
+        self.upload("office-clean", "clean-data", ("umsatz.csv", OFFICE))
+        page = ("page.csv", b"<html><p>502</p></html>")
+        files = [("Zahlen 2024.xlsx", workbook()), page, ("unclosed.csv", UNCLOSED.encode())]
+        self.upload("several", "csv-report", *files)
+        self.upload("no-table", "csv-report", page, ("a.csv", b";;;\n;;;\n"))
         self.upload("clean", "clean-data", ("dirty.csv", DIRTY), required="name")
         self.upload("album", "thumbnails", ("album.zip", album()), ("-flower.JPG", b"no image"), size=64)
         self.upload("things", "sort-files", ("things.zip", things()), unpack=True)
@@ -364,6 +403,67 @@ def test_a_csv_file_of_another_country_is_read_and_its_markup_is_text(jobs: Jobs
     assert not re.search(r"<(script|b>Müller|i>)", page)
 
 
+def test_an_office_report_is_read_without_its_titles_and_its_total_in_its_own_language(jobs: Jobs) -> None:
+    archive = jobs.completed("office")
+    found = json.loads(archive.text("summary.json"))
+    file = found["files"][0]
+    columns = {column["name"]: column for column in file["columns"]}
+    assert (found["language"], file["rows"], list(columns)) == ("de", 31, ["Datum", "Kunde", "Notiz", "Betrag"])
+    assert columns["Betrag"]["maximum"] == 1031.5
+    assert columns["Betrag"]["sum"] == pytest.approx(sum(1000 + day + 0.5 for day in range(1, 32)))
+    assert (columns["Datum"]["earliest"], columns["Datum"]["latest"]) == ("2024-01-01", "2024-01-31")
+    page = archive.text("report.html")
+    assert '<html lang="de">' in page
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert page.count('srcset="data:image/png;base64,') == page.count('src="data:image/png;base64,') >= 2
+    for words in (
+        "sie wurde als Windows-1252 (cp1252) gelesen",
+        "Summenzeilen: 1",
+        "1.031,50",
+        "01.01.2024",
+        "31.01.2024",
+    ):
+        assert words in page
+    assert {path.partition("/")[0] for path in archive.paths} == {
+        "charts",
+        "report.html",
+        "scripts",
+        "summary.json",
+        "umsatz.csv",
+    }
+
+
+def test_the_total_of_an_office_report_is_rejected_as_no_data(jobs: Jobs) -> None:
+    archive = jobs.completed("office-clean")
+    cleaned = rows(archive, "cleaned.csv")
+    assert (len(cleaned), cleaned[0]["Datum"], cleaned[0]["Betrag"]) == (31, "2024-01-01", "1001.50")
+    assert [row["reason"] for row in rows(archive, "rejected.csv")] == [
+        "Summenzeile, keine Daten",
+        "Fußzeile, keine Daten",
+    ]
+    assert "33 Zeilen wurden gelesen (cp1252, Semikolon)" in archive.text("report.md")
+    assert '<html lang="de">' in archive.text("report.html")
+
+
+def test_sheets_and_files_are_reported_and_a_page_beside_them_is_named(jobs: Jobs) -> None:
+    archive = jobs.completed("several")
+    found = json.loads(archive.text("summary.json"))
+    first, second, third = found["files"]
+    assert [(file["sheet"], file["rows"]) for file in (first, second)] == [("Umsatz", 2), ("Lager", 2)]
+    assert first["columns"][1]["maximum"] == 2.5, "the total is no data"
+    assert (third["rows"], third["columns"][0]["sum"]) == (2000, 1999000), "an open quotation mark costs no row"
+    assert "Anführungszeichen, die nie schließen: 1 (Zeile 1004)." in " ".join(third["notes"])
+    assert found["refused"] == {"page.csv": "It is an HTML page (text/html)."}
+    assert "page.csv: It is an HTML page (text/html)." in archive.text("report.html")
+
+
+def test_files_without_a_table_fail_the_job_and_are_named(jobs: Jobs) -> None:
+    assert jobs.ended["no-table"]["reason"] == "step_failed"
+    printed = jobs.system.zip(jobs.ids["no-table"]).output_log
+    assert "page.csv: It is an HTML page (text/html).\na.csv: It has no filled cell.\n" in printed
+    assert "Traceback" not in printed
+
+
 def test_no_row_of_a_dirty_file_is_lost(jobs: Jobs) -> None:
     archive = jobs.completed("clean")
     assert archive.text("cleaned.csv") == "id,name,mail\n1,Ann,ann@example.com\n".replace("\n", "\r\n")
@@ -384,7 +484,7 @@ def test_images_in_folders_become_thumbnails_and_broken_ones_are_named(jobs: Job
     assert all(max(png_size(archive.read(f"workspace/{path}"))) == 64 for path in thumbs)
     page = archive.text("index.html")
     assert "album/a/cut.png: is broken" in page
-    assert "-flower.JPG: is no image, whatever its name says" in page
+    assert "-flower.JPG: is not an image but text" in page
 
 
 def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path: Any) -> None:
@@ -394,7 +494,7 @@ def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path
     for before, place in moves.items():
         assert archive.text(place) == before.partition("/")[2]
     archive.extractall(tmp_path)
-    undo = [sys.executable, "sort_files.py", "--undo", "moves.csv"]
+    undo = [sys.executable, "scripts/sort_files.py", "--undo", "moves.csv"]
     subprocess.run(undo, cwd=tmp_path / "workspace", check=True, capture_output=True)
     for before in moves:
         assert (tmp_path / "workspace" / before).read_text() == before.partition("/")[2]
@@ -402,7 +502,7 @@ def test_files_of_one_name_are_all_kept_and_can_be_put_back(jobs: Jobs, tmp_path
 
 def test_a_dry_run_moves_nothing(jobs: Jobs) -> None:
     archive = jobs.completed("dry")
-    assert archive.paths == {"a b.txt", "moves.csv", "sort_files.py"}
+    assert archive.paths == {"a b.txt", "moves.csv", "scripts/sort_files.py", "scripts/zip_files.py"}
     assert rows(archive, "moves.csv") == [{"from": "a b.txt", "to": "sorted/Documents/a b.txt", "done": "no"}]
 
 
@@ -455,6 +555,8 @@ def test_every_template_declares_what_comes_out_and_has_some_phrases() -> None:
     ("prompt", "template"),
     [
         ("Create a chart from this CSV", "csv-report"),
+        ("Create a chart from this Excel file", "csv-report"),
+        ("Erstelle einen Bericht aus dieser CSV-Datei", "csv-report"),
         ("clean this dataset", "clean-data"),
         ("Make thumbnails of 128 pixels", "thumbnails"),
         ("Organize these files into folders.", "sort-files"),

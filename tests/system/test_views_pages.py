@@ -85,7 +85,9 @@ def test_of_a_job_that_is_over_or_unknown_the_page_says_so(watched: System) -> N
     assert answer.status_code == 410 and f"Job {job} is completed" in said(answer)
     assert f'href="http://localhost:{watched.port}/download/{job}"' in answer.text
     for later in (0, 1):  # also where it was open before
-        cookie = "view=" + signer(watched).sign("cookie", Grant(job, "desktop", "watch", int(time.time()) + 60 + later))
+        cookie = "view-watch=" + signer(watched).sign(
+            "cookie", Grant(job, "desktop", "watch", int(time.time()) + 60 + later)
+        )
         answer = get(origin(link(watched, job)) + "/", Cookie=cookie)
         assert answer.status_code == 410 and f"/download/{job}" in answer.text
     watched.http.delete(f"/jobs/{job}")
@@ -131,15 +133,73 @@ def test_the_list_has_the_running_jobs_and_follows_the_newest(watched: System, b
     page.wait_for_selector("body[data-state=connected]")
     first.waited_for(page)
     later = watched.shell(f"{second.script}\n{GATE}")
-    page.wait_for_url(f"http://desktop-{later}.localhost:*/")
+    page.wait_for_url(f"http://desktop-{later}.localhost:*/?as=watch-follow")
     page.wait_for_selector("body[data-state=connected]")
     second.waited_for(page)
     watched.cancel(later)
-    page.wait_for_url(f"http://desktop-{job}.localhost:*/", timeout=PATIENCE * 1000)
+    page.wait_for_url(f"http://desktop-{job}.localhost:*/?as=watch-follow", timeout=PATIENCE * 1000)
     watched.cancel(job)
     page.get_by_role("heading", name="Waiting for the next job").wait_for()
     page.get_by_role("link", name="Download the ZIP").wait_for()
     context.close()
+
+
+def test_a_tab_that_watches_and_a_tab_that_controls_do_not_disturb_each_other(
+    watched: System, browser: Browser
+) -> None:
+    job = watched.shell(GATE)
+    watched.says(job, "ready")
+    for order in (("watch", "control"), ("control", "watch")):
+        context = browser.new_context()
+        pages = {mode: context.new_page() for mode in order}
+        for mode, page in pages.items():
+            page.goto(views(watched, job)["desktop"][mode])
+            page.wait_for_selector(f"body[data-mode={mode}][data-state=connected]")
+        for mode, page in pages.items():
+            page.reload()
+            page.wait_for_selector("body[data-state=connected]")
+            assert page.get_attribute("body", "data-mode") == mode, f"opened in the order {order}"
+        context.close()
+
+
+def test_following_the_newest_job_in_one_tab_leaves_a_tab_of_one_job_where_it_is(
+    watched: System, browser: Browser
+) -> None:
+    job = watched.shell(GATE)
+    watched.says(job, "ready")
+    context = browser.new_context()
+    plain, follows = context.new_page(), context.new_page()
+    plain.goto(views(watched, job)["desktop"]["watch"])
+    plain.wait_for_selector("body[data-state=connected]")
+    follows.goto(f"http://localhost:{watched.desktop_port}/newest")
+    follows.wait_for_url(f"http://desktop-{job}.localhost:*/?as=watch-follow")
+    later = watched.shell(GATE)
+    follows.wait_for_url(f"http://desktop-{later}.localhost:*/?as=watch-follow")
+    plain.reload()
+    plain.wait_for_selector("body[data-state=connected]")
+    assert plain.get_attribute("body", "data-newest") == "" and f"desktop-{job}." in plain.url
+    watched.cancel(job)
+    plain.get_by_role("link", name="Download the ZIP").wait_for()
+    context.close()
+
+
+def test_a_notebook_in_a_tab_of_its_own_is_not_moved_on_either(watched: System) -> None:
+    job = watched.shell(GATE)
+    watched.says(job, "ready")
+    plain = views(watched, job)["notebook"]
+    newest = get(f"http://localhost:{watched.notebook_port}/newest/link").json()["url"]
+    cookies = f"{opened(plain)}; {opened(newest)}"
+    later = watched.shell(GATE)
+    views(watched, later)
+    newer = origin(plain) + "/newer"
+    assert get(f"{newer}?as=control", Cookie=cookies).status_code == 204
+    assert get(f"{newer}?as=control-follow", Cookie=cookies).status_code == 200
+    for path in ("/follow?as=control", "/follow?as=control-follow"):
+        page = get(origin(plain) + path, Cookie=cookies).text
+        assert ("/newest?after=" in page) == path.endswith("-follow"), path
+    for choice in ("watch", "x", "", "control-follow"):
+        answer = get(f"{origin(plain)}/follow?as={choice}", Cookie=opened(plain))
+        assert answer.status_code == 403 and "A link is needed" in said(answer), choice
 
 
 def test_with_a_key_the_lists_ask_for_it_and_links_need_none(make_system: Callable[..., System]) -> None:

@@ -189,13 +189,52 @@ def test_the_line_outputs_names_files(line: str, outputs: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "nothing", ["none", "None.", "N/A", "n/a", "true", "`true`", ":", "exit 0", "", "missing", "-"]
+    "nothing",
+    [
+        "none",
+        "None.",
+        "N/A",
+        "n/a",
+        "true",
+        "`true`",
+        ":",
+        "exit 0",
+        "",
+        "missing",
+        "-",
+        "None required",
+        "N/A (visual)",
+    ],
 )
 def test_a_check_that_says_nothing_is_none(nothing: str) -> None:
     assert answer(f"### run\n@@@bash\nls\n@@@\nCheck: {nothing}").check == ""
     old = {"missing": nothing, "steps": [{"kind": "shell", "title": "", "source": "ls", "path": ""}], "check": nothing}
     found = read(json.dumps({**old, "outputs": [nothing]}), given())
     assert (found.check, found.needs if nothing not in ("true", "`true`", ":", "exit 0") else "") == ("", "")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "No check needed", "No check is needed.", "not applicable here", "TBD", "skip", "(none)", "manual",
+        "Manually inspect the plot", "Visual inspection", "Verify that out.csv exists", "Open `plot.png` and look",
+        "The plot shows a line.", "keine",
+    ],
+)  # fmt: skip
+def test_a_sentence_in_place_of_a_check_is_none(sentence: str) -> None:
+    assert answer(f"### run\n@@@bash\nls\n@@@\nCheck: {sentence}").check == ""
+    assert read(json.dumps({**PLAN, "check": sentence}), given()).check == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "command"),
+    [
+        ("Run `test -s a.txt` first", "test -s a.txt"), ("no_tool --all", "no_tool --all"), ("./verify", "./verify"),
+        ("not-a-word x", "not-a-word x"), ("checksum a", "checksum a"),
+    ],
+)  # fmt: skip
+def test_a_check_that_only_looks_like_a_sentence_is_a_command(check: str, command: str) -> None:
+    assert answer(f"### run\n@@@bash\nls\n@@@\nCheck: {check}").check == command
 
 
 def test_a_check_is_a_command_on_its_line_or_in_a_block() -> None:
@@ -215,7 +254,9 @@ def test_the_line_done_says_whether_the_work_is_complete(line: str, done: bool |
 def test_what_is_needed_is_a_sentence_to_the_person() -> None:
     found = answer("Needs: the file sales.csv,\nwith a column of amounts.")
     assert found.needs == "the file sales.csv, with a column of amounts." and found.steps == []
-    assert answer("Needs: nothing").needs == ""
+    assert answer("Needs: no data file was uploaded").needs == "no data file was uploaded"
+    for nothing in ("nothing", "None — everything is there", "Nothing else.", "N/A (all is there)"):
+        assert answer(f"Needs: {nothing}").needs == ""
 
 
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,6 +283,95 @@ PLAN = {
 )
 def test_a_plan_in_json_is_read_too(text: str) -> None:
     assert steps(read(text, given())) == [("shell", "", "ls")]
+
+
+STEP = {"kind": "shell", "script": "ls"}
+DRAFT = json.dumps({"steps": [{"kind": "shell", "script": "rm draft"}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{DRAFT}\n{json.dumps(PLAN)}",
+        f"{DRAFT}\n\nNo, better:\n\n{json.dumps(PLAN)}",
+        f"```json\n{DRAFT}\n```\nNo, better:\n```json\n{json.dumps(PLAN)}\n```",
+        f"```json\n{DRAFT}\n```\n### run\n```bash\nls\n```",
+        f"{DRAFT}\n\n### run\n```bash\nls\n```",
+        "```thinking\nFirst:\n```bash\nrm draft\n```\nNo.\n```\n### run\n```bash\nls\n```",
+        "```draft\nrm draft\n```\n### run\n```bash\nls\n```",
+        "<!-- A draft:\n```bash\nrm draft\n```\n-->\n### run\n```bash\nls\n```",
+        f'{json.dumps(PLAN)}\n\nIt prints {{"files": 3}}.',
+    ],
+)
+def test_of_several_plans_the_last_one_runs(text: str) -> None:
+    assert [(kind, source.strip()) for kind, _, source in steps(read(text, given()))] == [("shell", "ls")]
+
+
+def test_a_plan_that_breaks_off_after_a_draft_is_asked_for_again() -> None:
+    with pytest.raises(Unusable, match="its JSON does not parse"):
+        read(f'{DRAFT}\n{{"steps": [{{"kind": "shell", "script": "ls', given())
+
+
+@pytest.mark.parametrize(
+    ("changed", "outputs", "check", "needs"),
+    [
+        ({"outputs": "plot.png, a.csv"}, ["plot.png", "a.csv"], "", ""),
+        ({"outputs": [{"path": "a.csv"}, "N/A", {"name": "b.csv"}, 5]}, ["a.csv", "b.csv"], "", ""),
+        ({"outputs": "none"}, [], "", ""),
+        ({"outputs": 1}, [], "", ""),
+        ({"outputs": None, "check": None, "missing": None}, [], "", ""),
+        ({"check": ["test -s a.txt", "test -s b.txt"]}, [], "test -s a.txt && test -s b.txt", ""),
+        ({"check": ["test", "-s", "a.txt"]}, [], "test -s a.txt", ""),
+        ({"check": {"command": "test -s a.txt"}}, [], "test -s a.txt", ""),
+        ({"check": False}, [], "", ""),
+        ({"missing": ["none"]}, [], "", ""),
+        ({"missing": {"files": []}}, [], "", ""),
+        ({"missing": ["the file a.csv", "N/A"]}, [], "", "the file a.csv"),
+        ({"steps": {"1": STEP}}, [], "", ""),
+        ({"steps": STEP}, [], "", ""),
+        ({"steps": [None, STEP]}, [], "", ""),
+        ({"steps": [{**STEP, "kind": None, "title": 5}]}, [], "", ""),
+        ({"steps": [{**STEP, "title": "a \ud83d"}], "summary": "half \ud83d"}, [], "", ""),
+    ],
+)
+def test_an_odd_field_of_a_plan_in_json_takes_nothing_from_it(
+    changed: dict[str, Any], outputs: list[str], check: str, needs: str
+) -> None:
+    found = read(json.dumps({**PLAN, **changed}), given())
+    assert steps(found) == [("shell", "", "ls")]
+    assert (found.outputs, found.check, found.needs) == (outputs, check, needs)
+    assert found.thought.encode() is not None
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps({"plan": PLAN}), json.dumps({"name": "plan", "arguments": PLAN}), json.dumps([STEP])]
+)
+def test_a_plan_within_another_object_is_read(text: str) -> None:
+    assert steps(read(text, given())) == [("shell", "", "ls")]
+
+
+@pytest.mark.parametrize(("said", "done"), [("yes", True), ("no", False), (True, True), ("maybe", None), (1, None)])
+def test_a_verdict_in_json_may_be_a_word(said: Any, done: bool | None) -> None:
+    assert read(json.dumps({"steps": [], "done": said}), given()).done is done
+
+
+def test_control_characters_are_left_out_and_said_to_be() -> None:
+    found = answer("### run \x07the \x1b[31mtool\x1b[0m\n\x1b[36m@@@bash\x1b[0m\n\x1b[1mls\x1b[0m \x00-l\n@@@")
+    assert steps(found) == [("shell", "", "ls -l\n")]
+    assert found.steps[0].title == "run the tool"
+    assert found.notes == ["Control characters in the answer were left out."]
+    [step] = read(json.dumps({"steps": [{**STEP, "title": "a\x07b \x1b]0;x\x07c"}]}), given()).steps
+    assert step.title == "ab c"
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\u200b", "\u00a0"])
+def test_an_invisible_character_hides_no_heading_and_no_fence(before: str) -> None:
+    assert steps(answer(f"{before}### run\n{before}@@@bash\nls\n{before}@@@")) == [("shell", "", "ls\n")]
+
+
+def test_a_fence_around_a_whole_answer_is_no_block() -> None:
+    found = answer("@@@markdown\n### file a.py\n@@@python\nx = 1\n@@@\n### run\n@@@bash\npython a.py\n@@@\n@@@")
+    assert steps(found) == [A, RUN]
 
 
 def test_json_with_real_line_ends_in_its_strings_is_read() -> None:
@@ -293,6 +423,11 @@ def test_too_many_steps_are_refused() -> None:
         "@@@python\n" + "#" * 1_000_000 + "\n@@@",
         "### file up.csv\n@@@\n" + "1,2\n" * 120_000 + "@@@",
         "Outputs: " + "a," * 400_000,
+        "@@@markdown\n### run\n" * 30_000,
+        "<!--\n" * 200_000,
+        '{"steps": []}\n' * 30_000,
+        "\x1b]" * 300_000,
+        "\ufeff" * 600_000,
         "Needs: x\n" + "y\n" * 200_000,
     ],
 )
@@ -398,6 +533,7 @@ STEPS = [
     [
         ("AttributeError: 'DataFrame' object has no attribute 'applymap'", "use DataFrame.map"),
         ("AttributeError: module 'PIL.Image' has no attribute 'ANTIALIAS'", "use Image.LANCZOS"),
+        ("TypeError: endswith first arg must be str or a tuple of str, not list", "write endswith(tuple(names))"),
         ("AttributeError: module 'numpy' has no attribute 'float'", "use Python's float"),
         ("NameError: name 'sort' is not defined", "`from lib.sorts import sort`"),
         (

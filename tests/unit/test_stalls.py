@@ -26,6 +26,7 @@ from orchestrator.db.store import Store
 from orchestrator.diagnosis.run import Diagnosis
 from orchestrator.engines.base import Engine
 from orchestrator.files.job_files import JobFiles
+from orchestrator.gateway.login import Login
 from orchestrator.job_secrets.vault import Hiding, Vault
 from orchestrator.jobs.creation import Creation
 from orchestrator.jobs.event_feed import PAGE, EventFeed
@@ -144,6 +145,7 @@ def test_long_secrets_do_not_stop_the_loop_when_a_job_is_submitted(tmp_path: Pat
             models,
             signer,
             creation,
+            Login(settings, signer),
         )
     )
     answers = list[httpx.Response]()

@@ -51,5 +51,7 @@ def test_what_is_no_table_is_not_told_as_one(text: str) -> None:
 def test_the_words_of_a_log_are_told() -> None:
     levels = ["INFO"] * 20 + ["WARNING"] * 9 + ["ERROR"]
     log = "".join(f"2026-01-01 {n:02}:00 {level} request {n * 37}\n" for n, level in enumerate(levels))
-    assert tables.lines(log) == "word 3 of a line is one of 'INFO', 'WARNING', 'ERROR'"
+    assert tables.lines(log) == (
+        "line.split()[2] is one of 'INFO', 'WARNING', 'ERROR'; line.split(maxsplit=3)[3] is the message"
+    )
     assert tables.lines("All sorts of text.\n" * 3) == tables.lines("") == ""

@@ -454,6 +454,11 @@ TEXT = INPUT.replace("integer", "string").replace("1", '"a"')
         (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "../plain/template.toml"', "has no such file"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "/etc/passwd"', "has no such file"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "link"', "link: the template's folder has no such file"),
+        (
+            HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "shared/b.py"',
+            "b.py: the template's folder has no such",
+        ),
+        (HEAD + '[[steps]]\nkind = "file"\npath = "a"\nfile = "shared/../plain/template.toml"', "has no such file"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "a"', "steps.0.file.content: Field required"),
         (HEAD + '[[steps]]\nkind = "file"\npath = "../a"\ncontent = "x"', "must be a path inside the workspace"),
         (HEAD + '[files]\nabout = "x"\naccept = []\n' + STEP, "files.accept: List should have at least 1 item"),
@@ -465,6 +470,14 @@ def test_a_wrong_template_stops_the_start_with_its_name(tmp_path: Path, text: st
     (tmp_path / "one" / "link").symlink_to("/etc/hostname")
     with pytest.raises(SettingsError, match="^The template one is wrong: .*" + re.escape(words)):
         Templates(tmp_path)
+
+
+def test_a_file_step_can_use_a_file_that_the_templates_share(tmp_path: Path) -> None:
+    write(tmp_path, "one", HEAD + '[[steps]]\nkind = "file"\npath = "scripts/a.py"\nfile = "shared/a.py"')
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "a.py").write_text("print('shared')")
+    [step] = Templates(tmp_path).all["one"].plan({}, [])
+    assert (step.writes, step.source) == ("scripts/a.py", "print('shared')")
 
 
 @pytest.mark.parametrize("phrase", ["do  IT.", "Do {n}"])

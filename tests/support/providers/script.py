@@ -25,7 +25,8 @@ class Turn:
 
     - ``finish``: cut at the length limit, blocked by a filter, refused in words, or an unknown reason;
     - ``status`` with ``words``, in the provider's format of errors, and ``retry_after``: seconds, or a whole header;
-    - ``fault``: a failure that no provider has on purpose.
+    - ``fault``: a failure that no provider has on purpose;
+    - ``raw``: the status, the headers and the body of an answer, sent as they are in small pieces.
 
     ``delay`` is in seconds, before the answer begins. A server streams if the request asks for it. With ``fault``
     "plain" it never streams, and with "sse" it always does.
@@ -44,6 +45,7 @@ class Turn:
         "", "never", "drop", "half", "garbage", "page", "huge", "drip", "nothing", "zipped",
         "plain", "sse", "stall", "empty", "torn",
     ] = ""  # fmt: skip
+    raw: tuple[int, dict[str, str], bytes] | None = None
 
     @property
     def said(self) -> str:
@@ -197,7 +199,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def act(self, asked: Asked, turn: Turn) -> None:
-        if turn.fault == "drop":
+        if turn.raw:
+            self.raw(*turn.raw)
+        elif turn.fault == "drop":
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         elif turn.fault == "page":
@@ -258,6 +262,19 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.head(status, len(body), headers or {})
         self.wfile.write(body)
+
+    def raw(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Send an answer in chunks that end anywhere, also within a line or a character."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        size = max(1, len(body) // 50)
+        for at in range(0, len(body), size):
+            part = body[at : at + size]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+        self.wfile.write(b"0\r\n\r\n")
 
     def endless(self, asked: Asked, part: bytes, times: int, pause: float) -> None:
         self.head(200, len(part) * times, {})
