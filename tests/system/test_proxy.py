@@ -138,7 +138,7 @@ def behind(request: pytest.FixtureRequest, front: Front) -> Iterator[Front]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(ignore_https_errors=True, http_credentials={"username": "me", "password": KEY})
+    context = browser.new_context(ignore_https_errors=True)
     context.set_default_timeout(PATIENCE * 1000)
     yield context.new_page()
     context.close()
@@ -206,10 +206,13 @@ def test_a_browser_opens_the_desktop_and_the_notebook_over_tls(behind: Front, pa
     page.context.on("page", lambda new: new.on("websocket", lambda socket: sockets.append(socket.url)))
     page.on("websocket", lambda socket: sockets.append(socket.url))
     page.goto(f"https://desktops.{NAME}:{behind.port}/")
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button").click()
     page.get_by_role("link", name="watch").click()
     page.wait_for_selector("body[data-state=connected]")
-    cookie = next(one for one in page.context.cookies() if one["name"] == "view")
-    assert cookie["secure"] and cookie["httpOnly"] and cookie["domain"] == f"desktop-{job}.{NAME}"
+    cookies = {one["domain"]: one for one in page.context.cookies()}
+    assert cookies.keys() == {f"desktops.{NAME}", f"desktop-{job}.{NAME}"}, "of the login, and of the view"
+    assert all(one["secure"] and one["httpOnly"] for one in cookies.values())
     page.goto(str(views(behind.system, job)["notebook"]))
     lab = page.frame_locator("iframe")
     expect(lab.locator(".jp-OutputArea-output").first).to_have_text("42", timeout=3 * PATIENCE * 1000)
