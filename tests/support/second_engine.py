@@ -1,6 +1,8 @@
 """A second Docker engine, which a test may kill. It shares no data, socket, network or process with the machine's own.
 
-Its containerd is a process of its own, as in the packages of Debian and Docker, so it survives a crash of the daemon.
+The daemon runs in a network namespace of its own: at its start, a daemon without a bridge deletes ``docker0``, which
+belongs to the machine's own engine. So its containers are reached with ``docker exec`` alone. Its containerd is a
+process of its own, as in the packages of Debian and Docker, so it survives a crash of the daemon.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from tests.support.system import PATIENCE, until
 
 
 class SecondEngine:
-    """A daemon without a bridge: its containers use the host's network, or none."""
+    """A daemon without a bridge: its containers use the network of its namespace, or none."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ca-"))  # a short name, because sockets need one
@@ -30,14 +32,18 @@ class SecondEngine:
             "containerd", "--root", self.folder / "containerd", "--state", self.folder / "state",
             "--address", containerd,
         )  # fmt: skip
+        self._namespace = self.folder.name
+        subprocess.run(["ip", "netns", "add", self._namespace], check=True)
         self._command = (
-            "dockerd", "--host", self.host, "--containerd", containerd, "--pidfile", self.folder / "pid",
+            "nsenter", f"--net=/run/netns/{self._namespace}", "dockerd", "--host", self.host,
+            "--containerd", containerd, "--pidfile", self.folder / "pid",
             "--data-root", self.folder / "data", "--exec-root", self.folder / "exec",
             "--bridge", "none", "--iptables=false", "--ip-masq=false",
         )  # fmt: skip
         self._dockerd: subprocess.Popen[bytes] | None = None
 
     def start(self) -> SecondEngine:
+        subprocess.run(["ip", "-n", self._namespace, "link", "set", "lo", "up"], check=True)
         self._dockerd = self._spawn(*self._command)
         until(self._answers, "the second engine answers")
         return self
@@ -70,6 +76,7 @@ class SecondEngine:
                     process.wait(timeout=PATIENCE)
         finally:
             self._log.close()
+            subprocess.run(["ip", "netns", "delete", self._namespace], check=True)
             for line in reversed(Path("/proc/mounts").read_text().splitlines()):
                 if (place := line.split()[1]).startswith(f"{self.folder}/"):
                     subprocess.run(["umount", "--lazy", place], check=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support.checkout import Checkout
 from tests.support.second_engine import SecondEngine
 from tests.support.system import GATEWAY_IMAGE, ROOT, until
 
-ORCHESTRATOR_IMAGE = "containerized-agent-orchestrator:latest"
+ORCHESTRATOR_IMAGE = os.environ.get("TEST_ORCHESTRATOR_IMAGE", "containerized-agent-orchestrator:latest")
+
+#: The label of compose with a container's service.
+SERVICE = "com.docker.compose.service"
 
 
 @pytest.fixture
@@ -36,13 +39,15 @@ def test_the_system_comes_back_after_a_crash_of_the_docker_daemon(second_engine:
         f"    volumes: ['{second_engine.socket}:/var/run/docker.sock']\n"
         f"  novnc:\n    image: {GATEWAY_IMAGE}\n"
     )
-    desktops = f"http://127.0.0.1:{checkout.settings['DESKTOP_PORT']}/gateway/health"
 
     def both_answer() -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            image = checkout.http.get("/health").json()["checks"].get("image", {"detail": ""})
-            return "is not there" in image["detail"] and httpx.get(desktops).status_code == 200
-        return False
+        """Return whether the health checks of compose succeed in both containers."""
+        for service, check in {"orchestrator": "orchestrator/live.sh", "novnc": "health.sh"}.items():
+            (found,) = second_engine.docker("ps", "-aq", "--filter", f"label={SERVICE}={service}").split()
+            command = ["docker", "--host", second_engine.host, "exec", found, check]
+            if subprocess.run(command, capture_output=True).returncode:
+                return False
+        return True
 
     def started() -> dict[str, str]:
         """Return when each running container was started."""
