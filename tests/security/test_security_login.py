@@ -265,6 +265,7 @@ def test_a_page_on_another_port_of_this_host_submits_and_reads_nothing(locked: S
     finally:
         context.close()
         server.shutdown()
+        server.server_close()
 
 
 # ── through the live gateway ─────────────────────────────────────────────────────────────────────────────────────────
