@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import time
+from pathlib import Path
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers
@@ -40,19 +41,17 @@ SERVICES: tuple[messages.Service, ...] = ("desktop", "notebook")
 #: An address on the same server. Browsers take // and \ for another server, and skip control characters.
 LOCAL = re.compile(r"/(?!/)[!-\[\]-~]*")
 
-STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 26rem; margin: 15vh auto; padding: 0 1rem; }
-input, button { font: inherit; padding: .4rem .8rem; }
-input { width: 100%; box-sizing: border-box; margin: .3rem 0 1rem; }
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_FRAME = (Path(__file__).parent / "pages/login_frame.html").read_text()
+_STYLE = _FRAME.partition("<style>")[2].partition("</style>")[0]
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-#: The page has a form and a style, and may be in no frame.
-POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'"
-)
+#: The pages have a form and a style, no script, and no frame may show them. With the policy no-referrer, browsers would
+#: send the form with the Origin null.
+PAGE_HEADERS = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "same-origin",
+}
 
 
 class Login:
@@ -109,11 +108,11 @@ class Login:
             inside = self.has_session(request.headers)
             if not self.needed or (inside and target):
                 return _to(target or default)
-            return self._page(target or default, 200, inside=inside)
+            return self._inside() if inside else self._form(target or default)
         form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=FIELDS)
         target = _local(form.get("next", [""])[0], default)
         if self.needed and not self.is_key(form.get("key", [""])[0].encode()):
-            return self._page(target, 403, wrong=True)
+            return self._form(target, 403, wrong=True)
         response = _to(target)
         if not self.needed:
             return response
@@ -134,18 +133,12 @@ class Login:
         response.delete_cookie(self._name, httponly=True, samesite="lax")
         return response
 
-    def _page(self, target: str, status: int, inside: bool = False, wrong: bool = False) -> Response:
-        values = {
-            "next": target,
-            "inside": inside,
-            "wrong": wrong,
-            "style": STYLE,
-            "api": urls.api(self._settings),
-            "lists": [urls.gateway(self._settings, service) for service in SERVICES],
-        }
-        # with no-referrer, a browser sends the form with the Origin null
-        headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
-        return page("login", "Log in", status, headers, **values)
+    def _form(self, target: str, status: int = 200, wrong: bool = False) -> Response:
+        return page("login", "Log in", status, PAGE_HEADERS, next=target, wrong=wrong)
+
+    def _inside(self) -> Response:
+        lists = {service: urls.gateway(self._settings, service) for service in SERVICES}
+        return page("logged_in", "You are logged in", 200, PAGE_HEADERS, api=urls.api(self._settings), lists=lists)
 
     def _key(self) -> bytes:
         key = self._settings.api_key

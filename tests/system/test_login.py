@@ -44,6 +44,8 @@ def test_one_login_opens_the_pages_of_all_three_ports(house: System, browser: Br
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{house.port}/docs")
     assert page.url.startswith(f"http://localhost:{house.port}/login?next="), "the name of the lists"
+    width = "getComputedStyle(document.querySelector('main')).maxWidth"
+    assert page.evaluate(width) != "none", "its policy allows its style"
     log_in(page)
     page.wait_for_url(f"http://localhost:{house.port}/docs")
     call = page.locator("#operations-Jobs-list_jobs")
