@@ -272,7 +272,7 @@ ask_system() {
     [ "$said" != nobody ] || connected=
     answer=${said#*$'\n\n'}
     case "$said" in
-        HTTP/1.1\ 401*/problems/no-key*) status=refused ;;
+        HTTP/1.1\ 401*/problems/no-key* | HTTP/1.1\ 401*/problems/wrong-key*) status=refused ;;
         HTTP/1.1\ 200*[✓!✗]\ engine* | HTTP/1.1\ 503*[✓!✗]\ engine*) status=${said:9:3} ;;
     esac
 }
