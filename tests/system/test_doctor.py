@@ -416,7 +416,7 @@ def test_a_damaged_record_is_found_and_the_system_still_answers_and_stops(make_s
     assert "cannot be read" in system.http.get("/health").json()["checks"]["database"]["detail"]
     reconnected = "the engine's event stream ended"  # once a second, as often as a clock looks into the record
     until(lambda: system.log.read_text().count(reconnected) > 4, "it goes on trying for some seconds")
-    assert system.log.read_text().count("every 1 s went wrong") == 1, "what is wrong each time is told once"
+    assert system.log.read_text().count("is tried again every 1 s") == 1, "what is wrong each time is told once"
     assert system.stop() == 0
 
 
