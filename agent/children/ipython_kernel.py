@@ -524,7 +524,7 @@ class Shell(ZMQInteractiveShell):
 
     def mend(self) -> None:
         """Restore methods that a step replaced by something that cannot be called."""
-        own = vars(self)
+        own = self.__dict__
         for name in [name for name in own if callable(getattr(type(self), name, None)) and not callable(own[name])]:
             del own[name]
 
