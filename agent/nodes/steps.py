@@ -20,6 +20,9 @@ from protocol import messages
 #: Exit code, as in a shell, of a process ended by SIGKILL.
 KILLED = 137
 
+#: Signals of a program's crash, by the exit code that a shell gives them.
+CRASHES = {134: " (SIGABRT)", 135: " (SIGBUS)", 136: " (SIGFPE)", 139: " (SIGSEGV)"}
+
 #: Hint for a step that reached its time limit.
 SERVER_HINT = "A server, or anything that never ends by itself, must run in the background."
 
@@ -177,7 +180,8 @@ def result_of(
     if out_of_memory and code == KILLED:
         detail = f"{name} was killed: the container's memory was used up. Raise limits.memory."
         return StepOutcome("failed", code, detail, size, "out_of_memory")
-    detail = _with_last_lines(f"{name} ended with exit code {code}{_where(name, source, failed)}", output)
+    ended = f"{name} ended with exit code {code}{CRASHES.get(code, '')}{_where(name, source, failed)}"
+    detail = _with_last_lines(ended, output)
     if out_of_memory:
         detail += "\nWhile it ran, the kernel killed a process for memory: limits.memory may be too low."
     for hint in hints(source, output.last_lines(40), code, job.order.network, failed, job.processes.path):

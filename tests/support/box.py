@@ -23,7 +23,7 @@ from agent.runtime.processes import Processes, environment, users_processes
 from protocol.redaction import Needles
 
 told = json.load(sys.stdin)
-env = environment("job", 1)
+env = environment("job", 1, "none")
 limits = 600, 1, 1 << 30, 60, 60
 order = messages.Order("job", "model", True, [], told["uploads"], [], "", "none", *limits, told["secrets"])
 job = Job(order, None, None, Processes(env, told["secrets"]), remaining=[], needles=Needles(told["secrets"]))

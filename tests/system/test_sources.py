@@ -391,7 +391,7 @@ from agent.runtime.processes import Processes, environment
 
 command, seconds, stopped, sources = json.load(sys.stdin)
 source_check.COMMAND, source_check.CHECK_SECONDS = command or source_check.COMMAND, seconds
-job = Job(None, None, None, Processes(environment("job", 1)), [], None)
+job = Job(None, None, None, Processes(environment("job", 1, "none")), [], None)
 if stopped:
     job.processes.stop("cancelled")
 planned = messages.PlannedStep
