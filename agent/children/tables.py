@@ -63,7 +63,7 @@ def _split(text: str, delimiter: str, whole: bool) -> list[list[str]]:
 
 
 def _score(rows: list[list[str]], delimiter: str) -> float:
-    """Return how well records fit a delimiter, by the rule of the templates' reader (templates/shared/reading.py)."""
+    """Return how well records fit a delimiter, by the rule of the templates' reader (templates/shared/dialect.py)."""
     widths = Counter(map(len, rows))
     if not widths or max(widths) == 1:
         return 0.0

@@ -19,8 +19,8 @@ from html import escape
 from pathlib import Path
 
 import look
+from dialect import DELIMITERS
 from language import Language
-from reading import DELIMITERS
 from tables import NoTable, Table, open_tables
 from values import CODE, DATE_FORMS, MISSING, english_months, has_decimal_comma, plain_number
 from words import GERMAN

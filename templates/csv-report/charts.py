@@ -104,6 +104,7 @@ def _over_time(drawn: _Drawing, frame: pd.DataFrame, time: Column, measure: Colu
     days = (pd.Timestamp(time.high) - pd.Timestamp(time.low)).days
     rule, period = next((rule, name) for most, rule, name in PERIODS if days <= most)
     values = frame[[time.name]].assign(value=1.0 if measure is None else frame[measure.name]).dropna()
+    values = values[values[time.name].dt.year.between(2, 9998)]  # an axis ends there
     if values.empty:
         return
     periods = values[time.name].dt.to_period(rule)
@@ -131,6 +132,8 @@ def _over_time(drawn: _Drawing, frame: pd.DataFrame, time: Column, measure: Colu
             axes.fill_between(at, line.to_numpy(), color=colours.blue, alpha=0.08)
             axes.set_ylim(bottom=min(0, float(line.min()) * 1.05))
         axes.grid(axis="x", visible=False)
+        if at[0].year < 1000 or at[-1].year > 9000:
+            axes.margins(x=0)  # the margin would reach beyond the years that an axis can have
         axes.set_xlabel(edges, fontsize=9)
         drawn.figures(axes.yaxis)
         locator = axes.xaxis.get_major_locator()

@@ -79,13 +79,13 @@ class Column:
         if forms[0].startswith(("%m/", "%d/")):
             order = "day/month/year" if forms[0].startswith("%d") else "month/day/year"
             self.notes.append(("{name}: dates were read as {order}.", {"name": self.name, "order": order}))
-        middle = times.median()
-        low = middle - pd.DateOffset(years=150) if middle.year > 150 else pd.Timestamp.min
-        if middle.year >= 1950:  # the first day that spreadsheets know
-            low = max(low, pd.Timestamp("1900-01-02"))
-        high = middle + pd.DateOffset(years=150)
-        if ((times < low) | (times > high)).mean() <= 0.1:  # more of them are no placeholders
-            self.span = (low, high)
+        year = times.median().year
+        low, high = pd.Timestamp(max(1, year - 150), 1, 1), pd.Timestamp(min(9999, year + 150), 12, 31)
+        if year >= 1950:  # the first day that spreadsheets know
+            low = max(low, pd.Timestamp(1900, 1, 2))
+        if ((times < low) | (times > high)).mean() > 0.1:  # so many are no placeholders, but year 1 and 9999 still are
+            low, high = pd.Timestamp(2, 1, 1), pd.Timestamp(9998, 12, 31)
+        self.span = (low, high)
 
     def _say_how(self, cells: pd.Series, guessed: bool) -> None:
         signs = Counter(sign for cell in cells if (sign := decimal_sign(cell)))

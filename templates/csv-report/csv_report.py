@@ -16,8 +16,8 @@ import charts
 import page
 import pandas as pd
 from columns import Column, is_day_first
+from dialect import DELIMITERS
 from language import Language
-from reading import DELIMITERS
 from tables import NoTable, Table, open_tables
 from values import has_decimal_comma
 from words import GERMAN

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import look
 import pandas as pd
+from dialect import DELIMITERS
 from language import Language
-from reading import DELIMITERS
 
 if TYPE_CHECKING:
     from csv_report import Report

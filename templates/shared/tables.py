@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dialect import Record
 from language import find_language
-from reading import NoTable, Note, Record, Source, TextSource, open_sources
+from reading import NoTable, Note, Source, TextSource, open_sources
 from values import MISSING, has_decimal_comma, plain_number
 
 CHUNK = 20_000

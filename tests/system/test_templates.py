@@ -165,7 +165,10 @@ class Jobs:
         self.upload("office", "csv-report", ("umsatz.csv", OFFICE))
         self.upload("office-clean", "clean-data", ("umsatz.csv", OFFICE))
         page = ("page.csv", b"<html><p>502</p></html>")
+        far = b"Datum;Wert\n01.01.0001;1\n14.03.2024;2\n15.03.2024;3\n31.12.9999;4\n"
+        only_far = b"Datum;Wert\n30.12.9999;1\n31.12.9999;2\n"
         files = [("Zahlen 2024.xlsx", workbook()), page, ("unclosed.csv", UNCLOSED.encode())]
+        files += [("far.csv", far), ("only-far.csv", only_far)]
         self.upload("several", "csv-report", *files)
         self.upload("no-table", "csv-report", page, ("a.csv", b";;;\n;;;\n"))
         self.upload("clean", "clean-data", ("dirty.csv", DIRTY), required="name")
@@ -448,11 +451,14 @@ def test_the_total_of_an_office_report_is_rejected_as_no_data(jobs: Jobs) -> Non
 def test_sheets_and_files_are_reported_and_a_page_beside_them_is_named(jobs: Jobs) -> None:
     archive = jobs.completed("several")
     found = json.loads(archive.text("summary.json"))
-    first, second, third = found["files"]
+    first, second, third, far, only_far = found["files"]
     assert [(file["sheet"], file["rows"]) for file in (first, second)] == [("Umsatz", 2), ("Lager", 2)]
     assert first["columns"][1]["maximum"] == 2.5, "the total is no data"
     assert (third["rows"], third["columns"][0]["sum"]) == (2000, 1999000), "an open quotation mark costs no row"
     assert "Anführungszeichen, die nie schließen: 1 (Zeile 1004)." in " ".join(third["notes"])
+    edges = [(file["columns"][0]["earliest"], file["columns"][0]["latest"]) for file in (far, only_far)]
+    assert edges == [("2024-03-14", "2024-03-15"), ("9999-12-30", "9999-12-31")]
+    assert "Sie wurden als Platzhalter weggelassen" in " ".join(far["notes"])
     assert found["refused"] == {"page.csv": "It is an HTML page (text/html)."}
     assert "page.csv: It is an HTML page (text/html)." in archive.text("report.html")
 
