@@ -86,6 +86,11 @@ class Local:
         return said
 
     @property
+    def settings(self) -> list[str]:
+        """The lines of .env, without the name that the scripts give to the project."""
+        return [line for line in self.dotenv.read_text().splitlines() if not line.startswith("COMPOSE_PROJECT_NAME=")]
+
+    @property
     def compose(self) -> list[str]:
         return (self.state / "compose").read_text().splitlines()
 
@@ -151,13 +156,13 @@ def test_it_writes_the_model_into_env_and_says_what_it_replaced(local: Local, an
     assert f"LLM_MODEL={ALIAS} replaces LLM_MODEL=theirs" in said and "LLM_PROVIDER" not in said
     kept = ["# mine", f"LLM_BASE_URL={url}", f"LLM_MODEL={ALIAS}", "API_KEY='a b&c|d'", ""]
     lines = [*kept, f"MODEL_FILE={local.file}", f"MODEL_PORT={local.port}"]
-    assert local.dotenv.read_text().splitlines() == lines
+    assert local.settings == lines
     assert local.dotenv.stat().st_mode & 0o777 == 0o600
     start = f"MODEL_FILE={local.file} LLM_MODEL={ALIAS}: --profile model up --build -d model"
     assert [line for line in local.compose if " up " in line] == [start]
 
     code, said = local.run(MODEL_FILE=None, MODEL_PORT=None)  # both are in .env now
-    assert code == 0 and ".env" not in said and local.dotenv.read_text().splitlines() == lines
+    assert code == 0 and ".env" not in said and local.settings == lines
 
 
 def test_a_system_that_is_up_is_started_again_with_the_model(local: Local, answers: None) -> None:
@@ -168,14 +173,14 @@ def test_a_system_that_is_up_is_started_again_with_the_model(local: Local, answe
     # what follows is up.sh, which looks for the containers of the system
     assert [line.partition(": ")[2] for line in local.compose if " up " in line or ": up " in line] == [
         "--profile model up --build -d model",
-        "up --build -d",
+        "up --build -d --timeout 180",
     ]
     assert "restarting the orchestrator" in said and code == 1 and "compose started no live gateway" in said
     assert "LLM_PROVIDER=openai\n" in local.dotenv.read_text(), "auto would ask Gemini"
 
 
 def test_a_server_that_ends_is_told_with_its_log_and_env_stays_as_it_is(local: Local) -> None:
-    before = local.dotenv.read_text()
+    before = local.settings
     tool = next(Path(folder) for folder in local.env["PATH"].split(":")) / "docker"
     tool.write_text(tool.read_text().replace("echo true", 'echo "$(<"$STATE/running")"'))
     (local.state / "running").write_text("false\n")
@@ -184,7 +189,7 @@ def test_a_server_that_ends_is_told_with_its_log_and_env_stays_as_it_is(local: L
     (local.state / "refuses").touch()
     code, said = local.run()
     assert code == 1 and f"If port {local.port} is taken" in said
-    assert local.dotenv.read_text() == before
+    assert local.settings == before
 
 
 def test_the_demo_with_a_model_uses_what_is_configured_or_says_what_to_do(local: Local, answers: None) -> None:

@@ -143,7 +143,8 @@ def test_a_setting_that_cannot_be_stops_the_start(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(SettingsError) as caught:
         load()
     assert f"{name.upper()}: " in str(caught.value)
-    assert value not in str(caught.value)  # it may have a key in it
+    if name.endswith(("_url", "_key")):
+        assert value not in str(caught.value)  # it may have a key in it
 
 
 def test_no_sdk_is_imported_before_the_first_question() -> None:
