@@ -32,6 +32,9 @@ DISPLAY = ":1"
 #: Maximum searches for leftover processes of a step, if others must survive.
 KILL_ROUNDS = 1000
 
+#: Words of the commands of a library's helper processes, which end with the step like its workers.
+HELPERS = ("from multiprocessing.", "from joblib.externals.")
+
 #: Seconds in which the processes of an ended step may end by themselves.
 LEFT_SECONDS = 0.1
 
@@ -396,7 +399,8 @@ class Processes:
             time.sleep(0.01)
         tops = [pid for pid in left if parents[pid] not in left]
         names = [name for pid in tops if (name := _command_line(pid))]
-        return [name for name in names if alone is None or name != _command_line(alone)]
+        helpers = (*HELPERS, *([_command_line(alone)] if alone is not None else []))
+        return [name for name in names if not any(helper in name for helper in helpers if helper)]
 
     def _doomed(self, parents: dict[int, int], keep: dict[int, int | None], alone: int | None) -> list[int]:
         kept = {pid for pid in keep.keys() & parents.keys() if began(pid) == keep[pid]} | self._services
