@@ -9,7 +9,9 @@ import gzip
 import json
 import lzma
 import os
+import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ import pytest
 from tests.support.logs import log_report
 
 ERROR, INFO = "2024-10-10 10:00:00 ERROR größer\n", "2024-10-10 10:00:01 INFO ok\n"
+#: gzip without a time, so that parametrized tests keep their names.
+gzipped = partial(gzip.compress, mtime=0)
+
 TEXT = ERROR + INFO
 COUNTS = {"error": 1, "info": 1}
 OBJECTS: list[dict[str, Any]] = [{"level": "error", "msg": "größer"}, {"level": "info", "msg": "ok"}]
 LINES = "".join(json.dumps(one) + "\n" for one in OBJECTS)
-NOISE = os.urandom(20_000).hex()
+NOISE = random.Random(7).randbytes(20_000).hex()  # noqa: S311 - the same in each run
 
 TRACEBACK = """Traceback (most recent call last):
   File "a.py", line 1, in <module>
@@ -62,9 +67,9 @@ def read(tmp_path: Path, content: bytes, name: str = "a.log") -> tuple[Any, list
         TEXT.replace("\n", "\r\n").encode(),
         TEXT.replace("\n", "\r\n").encode("utf-16"),
         TEXT.rstrip().encode(),
-        gzip.compress(TEXT.encode()),
-        gzip.compress(TEXT.encode("utf-16")),
-        gzip.compress(ERROR.encode()) + gzip.compress(INFO.encode()),
+        gzipped(TEXT.encode()),
+        gzipped(TEXT.encode("utf-16")),
+        gzipped(ERROR.encode()) + gzipped(INFO.encode()),
         bz2.compress(TEXT.encode()),
         lzma.compress(TEXT.encode()),
         TEXT.replace("ERROR", "\x1b[31;1mERROR\x1b[0m").encode(),
@@ -110,8 +115,8 @@ def test_an_assumed_encoding_is_said(tmp_path: Path, content: bytes, note: str) 
         (b"", ["a.log is empty."]),
         (b"\xef\xbb\xbf", ["a.log is empty."]),
         (b"\n\n \n", ["a.log is empty."]),
-        (gzip.compress(TEXT.encode())[:-12], ["a.log is broken or cut off", "Compressed file ended before"]),
-        (gzip.compress((INFO + NOISE).encode())[:9000], ["a.log is broken or cut off", "Compressed file ended before"]),
+        (gzipped(TEXT.encode())[:-12], ["a.log is broken or cut off", "Compressed file ended before"]),
+        (gzipped((INFO + NOISE).encode())[:9000], ["a.log is broken or cut off", "Compressed file ended before"]),
         (b"\x1f\x8b no gzip at all", ["a.log is broken or cut off", "Nothing of it could be read."]),
         (bz2.compress(TEXT.encode())[:20], ["a.log is broken or cut off"]),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), ["a.log is not a text but a "]),
@@ -126,9 +131,7 @@ def test_a_file_that_is_no_log_is_named_with_the_cause(tmp_path: Path, content: 
 
 
 def test_the_lines_before_the_break_of_an_archive_count(tmp_path: Path) -> None:
-    packed = gzip.compress(
-        b"".join(f"2024-10-10 10:00:00 ERROR {os.urandom(8).hex()}\n".encode() for _ in range(20_000))
-    )
+    packed = gzipped(b"".join(f"2024-10-10 10:00:00 ERROR {os.urandom(8).hex()}\n".encode() for _ in range(20_000)))
     tally, notes = read(tmp_path, packed[:100_000])
     assert tally.levels["error"] > 1000
     assert f"Lines before that: {tally.lines}." in notes[0]
@@ -208,7 +211,7 @@ def test_durations_give_a_median_the_share_that_was_faster_and_the_slowest_pages
 
 
 def test_without_a_known_line_the_script_ends_with_the_causes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a.log.gz").write_bytes(gzip.compress(b"some text\n" * 9)[:-8])
+    (tmp_path / "a.log.gz").write_bytes(gzipped(b"some text\n" * 9)[:-8])
     (tmp_path / "b.log").write_bytes(b"")
     monkeypatch.setattr("sys.argv", ["log_report.py", str(tmp_path / "a.log.gz"), str(tmp_path / "b.log")])
     with pytest.raises(SystemExit) as ended:
