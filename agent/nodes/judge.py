@@ -39,7 +39,7 @@ class Judge(Node):
         hard = next((fact.detail for fact in count if not fact.ok and fact.about != "doubt"), "")
         if wrong and not job.disputed and job.told_facts < TELLS:
             job.told_facts += 1
-            job.best.finished = not hard and not job.best.changed
+            job.best.finished |= not hard and not job.best.changed
             return "analyze"
         wrong = hard
         firm = any(not fact.ok and (fact.path in order.made or fact.about == "test") for fact in count)

@@ -118,6 +118,7 @@ def paths(text: str) -> list[str]:
     paths = list[str]()
     for part in re.split(r"[,;]|\band\b", text):
         quoted = re.search(r"`([^`]+)`", part)
-        plain = re.split(r" \(| [-–] |: ", part.strip())[0].strip(" *\"'").rstrip(".:")
+        plain = re.split(r" \(| [-–] |: ", part.strip())[0].strip(" \"'")
+        plain = re.sub(r"^\*\*([^*]+)\*\*$", r"\1", plain).rstrip(".:")  # bold, and not a glob
         paths.append(inside(quoted[1] if quoted else plain))
     return [path for path in paths if path and not is_nothing(path) and not re.search(r"\s\w+\s", path)]

@@ -6,6 +6,7 @@ indent blocks in a list.
 
 from __future__ import annotations
 
+import bisect
 import html
 import re
 from dataclasses import dataclass, field
@@ -51,9 +52,10 @@ def split(text: str, whole: bool = True) -> Document:
     """Parse an answer, or the text of a block around a ``whole`` one. No text is rejected."""
     lines = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
     found, prose, before, at = list[Block](), list[str](), list[str](), 0
+    ends = [number for number, line in enumerate(lines) if line.rstrip().endswith("-->")]
     while at < len(lines):
         mark = _fence(lines[at])
-        if mark is None and (end := _comment(lines, at)):
+        if mark is None and (end := _comment(lines, at, ends)):
             at = end
             continue
         if mark is None:
@@ -76,11 +78,15 @@ def _language(info: str) -> str:
     return info.split(" ")[0].lower()
 
 
-def _comment(lines: list[str], at: int) -> int:
-    """Return the number of the line after an HTML comment of several lines, or 0. Such a comment may hold a draft."""
+def _comment(lines: list[str], at: int, ends: list[int]) -> int:
+    """Return the number of the line after an HTML comment of several lines, or 0. Such a comment may hold a draft.
+
+    ``ends`` are the numbers of the lines that can end a comment.
+    """
     if not lines[at].lstrip().startswith("<!--") or "-->" in lines[at]:
         return 0
-    return next((end + 1 for end, line in enumerate(lines[at : at + AHEAD], at) if line.rstrip().endswith("-->")), 0)
+    following = bisect.bisect_left(ends, at)
+    return ends[following] + 1 if following < len(ends) and ends[following] < at + AHEAD else 0
 
 
 _MARKED = re.compile(r"\s*#{2,4}[ \t]+(file|run)\b", re.IGNORECASE)

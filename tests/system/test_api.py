@@ -71,6 +71,7 @@ def test_a_submitted_job_is_answered_with_202_and_where_it_is(parked: System) ->
     assert found["links"] == {
         "status": f"/status/{job_id}",
         "events": f"/jobs/{job_id}/events",
+        "log": f"/jobs/{job_id}/log",
         "files": f"/jobs/{job_id}/files",
         "notebook": f"/jobs/{job_id}/notebook",
         "cancel": f"/cancel/{job_id}",
@@ -256,9 +257,9 @@ def test_the_bounds_of_a_list_are_taken(parked: System, query: str) -> None:
 def test_a_parameter_that_a_call_does_not_have_is_refused_with_those_that_it_has(parked: System) -> None:
     job_id = parked.submit(prompt=HELLO)
     for call, has in {
-        "POST /schedule?wiat=3": "wait",
+        "POST /schedule?wiat=3": "fail, wait",
         "GET /jobs?state=completed": "cursor, label, limit, status",
-        f"GET /status/{job_id}?wait=0&wiat=3": "wait",
+        f"GET /status/{job_id}?wait=0&wiat=3": "fail, wait",
         f"POST /cancel/{job_id}?force=1": "none",
         f"GET /download/{job_id}?v=2": "none",
         f"GET /jobs/{job_id}/events?since=3": "after",

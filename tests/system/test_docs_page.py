@@ -18,7 +18,7 @@ from tests.support.system import System
 OPERATIONS = {
     "submit_job", "list_jobs", "get_job", "get_status", "cancel_job", "retry_job", "delete_job", "follow_events",
     "get_log", "get_notebook", "list_files", "get_file", "download_zip", "check_zip", "list_templates", "get_template",
-    "get_health", "get_home",
+    "get_health", "get_home", "get_liveness",
 }  # fmt: skip
 
 

@@ -191,7 +191,10 @@ def test_a_restart_removes_the_files_of_jobs_that_are_past_their_days(make_syste
     after = system.status(job_id)
     assert after["artifact"] == {**before["artifact"], "expired": True}
     assert after["expired"]
-    assert {**after, "artifact": None, "expired": None} == {**before, "artifact": None, "expired": None}
+    (step,) = before["steps"]
+    assert step["output_tail"] == "hello\n"
+    gone = {"artifact": None, "expired": None, "steps": [{**step, "output_tail": ""}]}
+    assert {**after, "artifact": None, "expired": None} == {**before, **gone}
     assert not (system.record / job_id).exists()
     kinds = [event["event"] for event in system.events(job_id)]
     assert "output" not in kinds

@@ -182,6 +182,8 @@ def test_an_installation_is_left_out_where_there_is_no_network() -> None:
         ("Outputs: out/", ["out/**"]),
         ("Outputs: none", []),
         ("Outputs: N/A", []),
+        ("Outputs: *.txt, plots/*.png", ["*.txt", "plots/*.png"]),
+        ("Outputs: **a.csv**", ["a.csv"]),
     ],
 )
 def test_the_line_outputs_names_files(line: str, outputs: list[str]) -> None:
