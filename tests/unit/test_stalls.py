@@ -43,7 +43,7 @@ from tests.support.record import Known, report, rows
 
 #: Of the work's time, what the loop may stand still. The machine may be busy for a moment: the shortest of all
 #: measurements of the work counts, and the call has several tries. One that does the work on the loop fails them all.
-SHARE, TRIES = 0.5, 10
+SHARE, TRIES = 0.9, 10
 
 #: As many and as long as a job's secrets may be.
 LONG = {f"SECRET_{n}": secrets.token_urlsafe(1500) + '/+"\\' for n in range(32)}
