@@ -24,7 +24,7 @@ model: ## run a local model and use it for prompts: make model MODEL_FILE=some.g
 	scripts/model.sh
 
 test: .venv/made images ## run all tests on a real Docker engine, and report coverage
-	scripts/tools.sh curl unzip chromium
+	scripts/tools.sh curl unzip wget chromium
 	.venv/bin/pytest tests --numprocesses 3 --dist loadfile --cov --cov-report=
 	.venv/bin/python -m tests.support.coverage_report
 
