@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ SERVICE = "com.docker.compose.service"
 
 @pytest.fixture
 def second_engine(engine: None) -> Iterator[SecondEngine]:
+    if missing := [name for name in ("ip", "nsenter", "containerd") if shutil.which(name) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     one = SecondEngine()
     try:
         yield one.start()
