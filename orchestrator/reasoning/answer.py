@@ -92,7 +92,7 @@ def inside(path: str) -> str:
     return path.rstrip("/") + "/**" if path.endswith("/") else path
 
 
-def printable(text: str) -> tuple[str, bool]:
+def without_controls(text: str) -> tuple[str, bool]:
     """Remove ANSI sequences and control characters. Also return whether there were any."""
     found = _CONTROL.sub("", text)
     return found, len(found) < len(text)
@@ -104,7 +104,7 @@ def whole(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in printable(text)[0]).split())
+    text = " ".join("".join(c if c.isprintable() else " " for c in without_controls(text)[0]).split())
     return text if len(text) <= TITLE else f"{text[: TITLE - 1]}…"
 
 

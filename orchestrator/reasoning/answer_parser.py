@@ -27,7 +27,7 @@ from orchestrator.reasoning.answer import (
     is_always,
     is_nothing,
     paths,
-    printable,
+    without_controls,
 )  # fmt: skip
 from orchestrator.reasoning.code_blocks import Named, is_heading, name_the_only_one
 from orchestrator.reasoning.json_plans import of_json
@@ -49,7 +49,7 @@ LONG = 5_000
 
 def read(text: str, given: Given) -> Reading:
     """Parse an answer. Raises Unusable."""
-    text, dropped = printable(text)
+    text, dropped = without_controls(text)
     document = split(text)
     found = of_json(text, document)
     if found is None:

@@ -1,7 +1,7 @@
 """Answers as servers in the field send them: odd, wrapped, broken or in an error's words.
 
 Each row is an answer that a server of the provider's protocol gives to the provider's own SDK. An answer with a text is
-read. One that broke is asked for again. An error that stays ends the question at the first call.
+read. A broken answer is asked for again. A lasting error ends the question at the first call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ JSON, STREAM = {"Content-Type": "application/json"}, {"Content-Type": "text/even
 PLAN = "I count.\n\n### run\n```bash\necho 2\n```\n"
 DRAFT = "### run\n```bash\necho draft\n```\n"
 
-#: What a server does when it is asked again.
+#: The server's behaviour at the second call.
 AGAIN = Turn(text=SAID)
 
 

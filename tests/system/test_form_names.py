@@ -29,7 +29,7 @@ def names(answer: Any) -> list[str]:
     return [upload["name"] for upload in answer.json()["uploads"]]
 
 
-#: What a client sends for a file, and the file's name.
+#: The header that a client sends for a file, and the file's name.
 CLIENTS = {
     # .NET, also without the quotes that it leaves out
     """name=files; filename="=?utf-8?B?5oql5ZGKLmNzdg==?="; filename*=utf-8''%E6%8A%A5%E5%91%8A.csv""": "报告.csv",

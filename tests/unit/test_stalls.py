@@ -41,8 +41,8 @@ from protocol import messages
 from protocol.redaction import Needles
 from tests.support.record import Known, report, rows
 
-#: Of the work's time, what the loop may stand still. The machine may be busy for a moment: the shortest of all
-#: measurements of the work counts, and the call has several tries. One that does the work on the loop fails them all.
+#: The loop may stand still for this share of the work's time. The machine may be busy for a moment: the shortest of all
+#: measurements of the work counts, and the call has several tries. A call that works on the loop fails all of them.
 SHARE, TRIES = 0.9, 10
 
 #: As many and as long as a job's secrets may be.

@@ -1,4 +1,4 @@
-"""What a model is told of a file: its beginning, in whatever encoding it has, and the fields of JSON."""
+"""The model is told the beginning of a file, in any encoding, and the fields of JSON."""
 
 from __future__ import annotations
 
